@@ -1,0 +1,45 @@
+//! Token endpoints: the Tower services that sell the next access token.
+//!
+//! An endpoint is any `Service<RefreshRequest, Response = TokenResponse>`. Two are ready-made:
+//! [`JsonEndpoint`] (Freddy's protocol is its default) and [`OAuth2Endpoint`]. Your own takes
+//! three lines:
+//!
+//! ```
+//! use tower_refresh::{BoxError, Session, endpoint::{RefreshRequest, TokenResponse}};
+//! # async fn my_login_call(_: RefreshRequest) -> Result<String, BoxError> { Ok("t".into()) }
+//!
+//! let endpoint = tower::service_fn(|request: RefreshRequest| async move {
+//!     let access_token = my_login_call(request).await?;
+//!     Ok::<_, BoxError>(TokenResponse::new(access_token)?)
+//! });
+//! let session = Session::builder(endpoint).build();
+//! ```
+//!
+//! Because it is a Tower service, a time-out, a rate limit or a concurrency limit around it is an
+//! ordinary Tower layer.
+
+mod error;
+mod response;
+
+pub use self::{
+    error::{EndpointError, FailureClass},
+    response::TokenResponse,
+};
+
+use crate::token::RefreshToken;
+
+/// What a session asks of its token endpoint.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RefreshRequest {
+    /// The refresh token to spend. `None` if the session has none: a grant that needs one answers
+    /// [`EndpointError::grant`] and sends nothing; `client_credentials` needs none.
+    pub refresh_token: Option<RefreshToken>,
+}
+
+impl RefreshRequest {
+    /// Asks for a new access token, with the refresh token if there is one.
+    pub fn new(refresh_token: Option<RefreshToken>) -> Self {
+        Self { refresh_token }
+    }
+}

@@ -1,0 +1,143 @@
+use std::{borrow::Cow, error, fmt, sync::Arc};
+
+/// The boxed error of Tower's middlewares.
+pub type BoxError = Box<dyn error::Error + Send + Sync>;
+
+/// Why there is no live access token, or why a piece of input cannot be used.
+///
+/// Cheap to clone: everybody who waited for one refresh gets the same error. A
+/// [`Refresh`](crate::Refresh) service returns it boxed, as Tower's own middlewares do;
+/// [`Error::find`] digs it out again.
+#[derive(Clone)]
+pub struct Error {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    source: Option<BoxError>,
+}
+
+/// What kind of fault an [`Error`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A token, a URL or another input that cannot be used as it is.
+    InvalidInput,
+    /// The token would have travelled unencrypted to a host that is not loopback.
+    Plaintext,
+    /// A rule needs to know where the request goes, and neither its URI nor the layer says so.
+    UnknownOrigin,
+    /// The grant is over: somebody has to log in and set new tokens.
+    LoginRequired,
+    /// The token endpoint refused the call for good: a fault of configuration.
+    Rejected,
+    /// The token endpoint could not be reached or did not give a usable answer.
+    Unavailable,
+    /// The token store could not be read or written.
+    Store,
+    /// The caller has waited for as long as it may; the refresh goes on without it.
+    TimedOut,
+    /// The token was refused, and there is no other to try.
+    Refused,
+    /// There is no Tokio runtime to run the refresh on.
+    NoRuntime,
+    /// The session was closed.
+    Closed,
+    /// The token endpoint's own HTTP goes through the session that waits for it.
+    Recursion,
+}
+
+impl Error {
+    /// What kind of fault this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// Whether somebody has to log in again before requests can be signed.
+    pub fn is_login_required(&self) -> bool {
+        self.kind() == ErrorKind::LoginRequired
+    }
+
+    /// Whether trying again later may help without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::Unavailable | ErrorKind::Store | ErrorKind::TimedOut
+        )
+    }
+
+    /// Finds the `Error` in `error` or in the chain of its sources, however deep other
+    /// middlewares have wrapped it.
+    pub fn find<'a>(error: &'a (dyn error::Error + 'static)) -> Option<&'a Error> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref::<Error>() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                kind,
+                message: message.into(),
+                source: None,
+            }),
+        }
+    }
+
+    pub(crate) fn with_source(
+        kind: ErrorKind,
+        message: impl Into<Cow<'static, str>>,
+        source: impl Into<BoxError>,
+    ) -> Self {
+        let source = Some(source.into());
+        Self {
+            inner: Arc::new(Inner {
+                kind,
+                message: message.into(),
+                source,
+            }),
+        }
+    }
+
+    pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidInput, message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Error");
+        debug
+            .field("kind", &self.inner.kind)
+            .field("message", &self.inner.message);
+        if let Some(source) = &self.inner.source {
+            debug.field("source", source);
+        }
+        debug.finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        self.inner.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,324 @@
+//! Tokens as this crate keeps them: secret, validated once, and with the life they were given.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use crate::{error::Error, jwt::Claims};
+
+/// No token lives longer than ten years: whatever says so is clamped, which keeps every sum of
+/// times in range.
+pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// The access token of one identity: what goes into the `Authorization` header.
+///
+/// Its characters are visible ASCII, so that it can be a header value (RFC 6750 §2.1 allows a
+/// subset of these). `Debug` never prints it and its memory is wiped when the last clone goes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(Secret);
+
+impl AccessToken {
+    /// Takes an access token as the server handed it out, without `Bearer`.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty, or holds a space, a line break, a control or a non-ASCII character.
+    pub fn new(token: impl Into<String>) -> Result<Self, Error> {
+        let token = Secret::new(token.into());
+        check("access token", token.expose(), |c| c.is_ascii_graphic())?;
+        Ok(Self(token))
+    }
+
+    /// The token itself. Take care where it goes: this is the secret.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// `scheme`, a space and the token, marked sensitive. All clones of the value share one
+    /// buffer, and that is wiped when the last of them is dropped.
+    pub(crate) fn header_value(&self, scheme: &str) -> Result<HeaderValue, Error> {
+        let mut value = Zeroizing::new(Vec::with_capacity(scheme.len() + 1 + self.expose().len()));
+        if !scheme.is_empty() {
+            value.extend_from_slice(scheme.as_bytes());
+            value.push(b' ');
+        }
+        value.extend_from_slice(self.expose().as_bytes());
+        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Wiped(value)))
+            .map_err(|_| Error::invalid("the scheme of the token cannot be sent in a header"))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+}
+
+/// The refresh token of one identity: what buys the next access token.
+///
+/// `Debug` never prints it and its memory is wiped when the last clone goes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken(Secret);
+
+impl RefreshToken {
+    /// Takes a refresh token as the server handed it out.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty or holds a line break, a control or a non-ASCII character (RFC 6749
+    /// appendix A.17).
+    pub fn new(token: impl Into<String>) -> Result<Self, Error> {
+        let token = Secret::new(token.into());
+        check("refresh token", token.expose(), |c| {
+            c.is_ascii_graphic() || c == ' '
+        })?;
+        Ok(Self(token))
+    }
+
+    /// The token itself. Take care where it goes: this is the secret.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+/// The tokens of one identity: what a [`Session`](crate::Session) starts with, and what
+/// [`Session::tokens`](crate::Session::tokens) shows.
+///
+/// There may be an access token, a refresh token, both, or (for a grant that needs none) neither:
+/// `Tokens::default()`.
+///
+/// ```
+/// use tower_refresh::Tokens;
+///
+/// let tokens = Tokens::new("eyJhbGciOi…".replace('…', "x"))?.with_refresh_token("tGzv3JOkF0")?;
+/// # Ok::<(), tower_refresh::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Tokens {
+    pub(crate) access: Option<AccessToken>,
+    pub(crate) refresh: Option<RefreshToken>,
+    /// When `life` began, by the wall clock.
+    pub(crate) obtained_at: SystemTime,
+    /// How long the access token lives in all; `None` if only a 401 will tell.
+    pub(crate) life: Option<Duration>,
+    pub(crate) extra: Map<String, Value>,
+}
+
+impl Tokens {
+    /// An access token from the environment, a database or a login.
+    ///
+    /// If it is a JWT its `exp` claim tells, against the wall clock, when it expires. If it is
+    /// not, and [`with_expires_at`](Self::with_expires_at) does not say, it is used until the
+    /// API refuses it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AccessToken::new`].
+    pub fn new(access_token: impl Into<String>) -> Result<Self, Error> {
+        let access = AccessToken::new(access_token)?;
+        let now = SystemTime::now();
+        let (obtained_at, life) = seeded(Claims::read(access.expose()), now);
+        Ok(Self {
+            access: Some(access),
+            obtained_at,
+            life,
+            ..Self::default()
+        })
+    }
+
+    /// A refresh token alone: the first request buys the access token.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RefreshToken::new`].
+    pub fn from_refresh_token(refresh_token: impl Into<String>) -> Result<Self, Error> {
+        Self::default().with_refresh_token(refresh_token)
+    }
+
+    /// Adds the refresh token.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`RefreshToken::new`].
+    pub fn with_refresh_token(mut self, refresh_token: impl Into<String>) -> Result<Self, Error> {
+        self.refresh = Some(RefreshToken::new(refresh_token)?);
+        Ok(self)
+    }
+
+    /// Says when the access token expires. Overrides a JWT's `exp`.
+    pub fn with_expires_at(mut self, expires_at: SystemTime) -> Self {
+        let now = SystemTime::now();
+        let left = expires_at.duration_since(now).unwrap_or_default();
+        (self.obtained_at, self.life) = (now, Some(left.min(LONGEST_LIFE)));
+        self
+    }
+
+    /// The access token, if there is one.
+    pub fn access_token(&self) -> Option<&AccessToken> {
+        self.access.as_ref()
+    }
+
+    /// The refresh token, if there is one.
+    pub fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh.as_ref()
+    }
+
+    /// When the access token expires by the wall clock; `None` if nothing says so.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.obtained_at.checked_add(self.life?)
+    }
+
+    /// What else the token endpoint sent along: Freddy's `device_id`, an `id_token`, …
+    pub fn extra(&self) -> &Map<String, Value> {
+        &self.extra
+    }
+
+    /// How much of the life is left at `now`: within `[0, life]` whatever the clocks say.
+    pub(crate) fn left(&self, now: SystemTime) -> Option<Duration> {
+        let age = now.duration_since(self.obtained_at).unwrap_or_default();
+        Some(self.life?.saturating_sub(age))
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            access: None,
+            refresh: None,
+            obtained_at: SystemTime::now(),
+            life: None,
+            extra: Map::new(),
+        }
+    }
+}
+
+/// The life of a token that was found lying about: `exp` against the wall clock, and never
+/// longer than `exp - iat`.
+fn seeded(claims: Claims, now: SystemTime) -> (SystemTime, Option<Duration>) {
+    let Some(exp) = claims.exp else {
+        return (now, None);
+    };
+    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    match claims.life() {
+        Some(life) => {
+            let life = life.min(LONGEST_LIFE);
+            let began = UNIX_EPOCH.checked_add(exp.saturating_sub(life));
+            (began.unwrap_or(now), Some(life))
+        }
+        None => (now, Some(exp.saturating_sub(since_epoch).min(LONGEST_LIFE))),
+    }
+}
+
+/// The life of a token that an endpoint has just sent (in this order: `expires_in`; the smaller
+/// of `exp - iat` and `exp` minus the answer's `Date`; `exp` against the wall clock).
+///
+/// The first two do not look at our own clock, so it does no harm if that is wrong.
+pub(crate) fn received_life(
+    expires_in: Option<Duration>,
+    access_token: &AccessToken,
+    date: Option<SystemTime>,
+    now: SystemTime,
+) -> Option<Duration> {
+    if let Some(life) = expires_in {
+        return Some(life.min(LONGEST_LIFE));
+    }
+    let claims = Claims::read(access_token.expose());
+    let exp = claims.exp?;
+    let until_exp =
+        |from: SystemTime| exp.saturating_sub(from.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let by_server = [claims.life(), date.map(until_exp)]
+        .into_iter()
+        .flatten()
+        .min();
+    Some(
+        by_server
+            .unwrap_or_else(|| until_exp(now))
+            .min(LONGEST_LIFE),
+    )
+}
+
+/// Names the first character that a token may not have, and where, but never the token.
+fn check(what: &str, token: &str, allowed: impl Fn(char) -> bool) -> Result<(), Error> {
+    if token.is_empty() {
+        return Err(Error::invalid(format!(
+            "the {what} is empty: is the variable or file it comes from set?"
+        )));
+    }
+    let Some((at, c)) = token.char_indices().find(|&(_, c)| !allowed(c)) else {
+        return Ok(());
+    };
+    let (kind, mend) = match c {
+        '\n' | '\r' => ("a line break", "trim it, as a file often ends with one"),
+        ' ' | '\t' => ("white space", "pass the token alone, without its scheme"),
+        c if c.is_control() => ("a control character", "pass it as the server sent it"),
+        _ => ("a non-ASCII character", "pass it as the server sent it"),
+    };
+    Err(Error::invalid(format!(
+        "the {what} has {kind} at byte {at}: {mend}"
+    )))
+}
+
+/// A string that is wiped when its last clone is dropped and that `Debug` does not print.
+#[derive(Clone)]
+pub(crate) struct Secret(Arc<Zeroizing<String>>);
+
+impl Secret {
+    pub(crate) fn new(secret: String) -> Self {
+        Self(Arc::new(Zeroizing::new(secret)))
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// `Bytes::from_owner` asks for `AsRef<[u8]>`, which `Zeroizing` has for its inner type only.
+struct Wiped(Zeroizing<Vec<u8>>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccessToken([redacted])")
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshToken([redacted])")
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An extra field may be a secret too (an `id_token`), so only their names are shown.
+        f.debug_struct("Tokens")
+            .field("access_token", &self.access)
+            .field("refresh_token", &self.refresh)
+            .field("obtained_at", &self.obtained_at)
+            .field("life", &self.life)
+            .field("extra", &self.extra.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
