@@ -5,11 +5,17 @@
 
 pub mod endpoint;
 mod error;
+mod event;
 mod jwt;
 pub mod replay;
+mod session;
+pub mod store;
 mod token;
 
 pub use self::{
     error::{BoxError, Error, ErrorKind},
+    event::{Event, Events},
+    session::{Session, SessionBuilder, Token},
+    store::TokenStore,
     token::{AccessToken, RefreshToken, Tokens},
 };

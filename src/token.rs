@@ -43,7 +43,7 @@ impl AccessToken {
 
     /// `scheme`, a space and the token, marked sensitive. All clones of the value share one
     /// buffer, and that is wiped when the last of them is dropped.
-    pub(crate) fn header_value(&self, scheme: &str) -> Result<HeaderValue, Error> {
+    pub(crate) fn header_value(&self, scheme: &str) -> HeaderValue {
         let mut value = Zeroizing::new(Vec::with_capacity(scheme.len() + 1 + self.expose().len()));
         if !scheme.is_empty() {
             value.extend_from_slice(scheme.as_bytes());
@@ -51,9 +51,9 @@ impl AccessToken {
         }
         value.extend_from_slice(self.expose().as_bytes());
         let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Wiped(value)))
-            .map_err(|_| Error::invalid("the scheme of the token cannot be sent in a header"))?;
+            .expect("a token and a scheme are visible ASCII");
         value.set_sensitive(true);
-        Ok(value)
+        value
     }
 }
 
@@ -174,6 +174,10 @@ impl Tokens {
     /// What else the token endpoint sent along: Freddy's `device_id`, an `id_token`, …
     pub fn extra(&self) -> &Map<String, Value> {
         &self.extra
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.access.is_none() && self.refresh.is_none()
     }
 
     /// How much of the life is left at `now`: within `[0, life]` whatever the clocks say.

@@ -1,0 +1,116 @@
+//! What operators see of a session.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::{Stream, stream::BoxStream};
+use futures_util::{StreamExt, stream};
+use tokio::sync::broadcast;
+
+use crate::error::{Error, ErrorKind};
+
+/// Something that happened to a session. No event holds a secret.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// There is a new access token, from the endpoint or (`adopted`) from the store.
+    #[non_exhaustive]
+    Refreshed {
+        /// The generation of the new token.
+        generation: u64,
+        /// Whether somebody else had obtained it, and this session found it in the store.
+        adopted: bool,
+    },
+    /// A refresh brought no token; if [`ErrorKind::LoginRequired`], none will until somebody logs
+    /// in.
+    #[non_exhaustive]
+    RefreshFailed {
+        /// What the waiting callers get.
+        error: Error,
+    },
+    /// The API refused the current token before it expired.
+    #[non_exhaustive]
+    Refused {
+        /// The generation of the refused token.
+        generation: u64,
+    },
+    /// A call to the endpoint may have spent the refresh token and its answer was lost; the
+    /// endpoint has now refused the same refresh token. Somebody has to log in again.
+    RotationLost,
+    /// The tokens in use could not be saved; saving is tried again until it succeeds.
+    #[non_exhaustive]
+    SaveFailed {
+        /// Why.
+        error: Error,
+    },
+    /// What could not be saved earlier is saved now.
+    Saved,
+    /// Somebody set tokens.
+    TokensSet,
+    /// The session was cleared, here or by another process.
+    Cleared,
+    /// The reader was slow, and this many events before the next one are gone.
+    #[non_exhaustive]
+    Missed {
+        /// How many.
+        events: u64,
+    },
+}
+
+impl Event {
+    /// Whether somebody has to log in again.
+    pub fn is_login_required(&self) -> bool {
+        matches!(self, Event::RefreshFailed { error } if error.kind() == ErrorKind::LoginRequired)
+    }
+}
+
+/// The events of a session from now on; see [`Session::events`](crate::Session::events).
+pub struct Events(BoxStream<'static, Event>);
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+/// The sending end. A reader that falls behind loses the oldest events; it never holds up the
+/// session.
+#[derive(Debug)]
+pub(crate) struct EventSender(broadcast::Sender<Event>);
+
+/// How many events a slow reader may be behind.
+const KEPT: usize = 128;
+
+impl EventSender {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(KEPT))
+    }
+
+    pub(crate) fn send(&self, event: Event) {
+        // No reader is no fault.
+        let _ = self.0.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> Events {
+        let events = stream::unfold(self.0.subscribe(), |mut receiver| async move {
+            let event = match receiver.recv().await {
+                Ok(event) => event,
+                Err(broadcast::error::RecvError::Lagged(events)) => Event::Missed { events },
+                Err(broadcast::error::RecvError::Closed) => return None,
+            };
+            Some((event, receiver))
+        });
+        Events(events.boxed())
+    }
+}

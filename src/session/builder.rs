@@ -1,0 +1,226 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+use tower::{ServiceExt, util::BoxService};
+use tower_service::Service;
+
+use super::{
+    Session,
+    config::Config,
+    shared::{Endpoint, Shared},
+    state::State,
+};
+use crate::{
+    endpoint::{RefreshRequest, TokenResponse},
+    error::{BoxError, Error},
+    store::{MemoryStore, TokenStore},
+    token::Tokens,
+};
+
+/// Builds a [`Session`].
+pub struct SessionBuilder {
+    endpoint: Endpoint,
+    tokens: Tokens,
+    store: Option<Arc<dyn TokenStore>>,
+    runtime: Option<Handle>,
+    config: Config,
+}
+
+impl SessionBuilder {
+    pub(super) fn new<E>(endpoint: E) -> Self
+    where
+        E: Service<RefreshRequest, Response = TokenResponse> + Send + 'static,
+        E::Error: Into<BoxError>,
+        E::Future: Send + 'static,
+    {
+        Self {
+            endpoint: BoxService::new(endpoint.map_err(Into::into)),
+            tokens: Tokens::default(),
+            store: None,
+            runtime: None,
+            config: Config::default(),
+        }
+    }
+
+    /// The session. This cannot fail, starts nothing and needs no runtime.
+    pub fn build(self) -> Session {
+        // A store of our own is empty for certain: nothing has to be asked before the first
+        // request.
+        let ask_store = self.store.is_some();
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let state = State::new(self.tokens, ask_store, &self.config);
+        let shared = Shared::new(self.endpoint, store, state, self.config, self.runtime);
+        Session { shared: Arc::new(shared) }
+    }
+
+    /// The tokens to start with. If there is a [`store`](Self::store) and it holds any, those win.
+    ///
+    /// Defaults to none, which is right for a grant that needs none (`client_credentials`).
+    pub fn tokens(mut self, tokens: Tokens) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
+    /// Where tokens outlive the process.
+    ///
+    /// Defaults to memory.
+    pub fn store(self, store: impl TokenStore) -> Self {
+        self.shared_store(Arc::new(store))
+    }
+
+    /// A store that other sessions of this process use as well.
+    pub fn shared_store(mut self, store: Arc<dyn TokenStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The runtime that refreshes run on.
+    ///
+    /// Defaults to that of the caller who needs one.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// What stands before the token in the header. An empty scheme sends the bare token.
+    ///
+    /// Defaults to `Bearer` (RFC 6750 §2.1).
+    ///
+    /// # Errors
+    ///
+    /// If it has other characters than those of an HTTP token (RFC 9110 §5.6.2).
+    pub fn scheme(mut self, scheme: impl Into<String>) -> Result<Self, Error> {
+        let scheme = scheme.into();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if let Some(wrong) = scheme.chars().find(|&c| !allowed(c)) {
+            return Err(Error::invalid(format!(
+                "the scheme {scheme:?} has a {wrong:?}: pass the scheme's name alone, as in \"Bearer\""
+            )));
+        }
+        self.config.scheme = scheme;
+        Ok(self)
+    }
+
+    /// How long one call to the endpoint may take, from waiting for its readiness to its answer.
+    ///
+    /// Defaults to 10 s.
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.config.attempt_timeout = timeout;
+        self
+    }
+
+    /// How many calls one refresh makes at most while they fail transiently; at least one.
+    ///
+    /// Defaults to 3.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.config.attempts = attempts.max(1);
+        self
+    }
+
+    /// The delay before the second attempt and the longest before any: it doubles from one to the
+    /// other, and of each a random part is taken (full jitter).
+    ///
+    /// Defaults to 200 ms and 5 s.
+    pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
+        self.config.backoff = (first, most);
+        self
+    }
+
+    /// The pause after the first failed refresh and the longest after any: it doubles from one to
+    /// the other with each failure in a row, and of each a random part is taken. While it lasts
+    /// nobody calls the endpoint, and who needs a token gets the last error.
+    ///
+    /// Defaults to 1 s and 30 s.
+    pub fn pause(mut self, first: Duration, most: Duration) -> Self {
+        self.config.pause = (first, most);
+        self
+    }
+
+    /// The pause after the endpoint refused a call for good, which waiting alone will not mend.
+    ///
+    /// Defaults to 5 min.
+    pub fn rejected_pause(mut self, pause: Duration) -> Self {
+        self.config.rejected_pause = pause;
+        self
+    }
+
+    /// How much of a server's `Retry-After` is respected at most.
+    ///
+    /// Defaults to 5 min.
+    pub fn retry_after_limit(mut self, limit: Duration) -> Self {
+        self.config.retry_after_limit = limit;
+        self
+    }
+
+    /// How long a caller waits for a token at most. The refresh goes on without it.
+    ///
+    /// Defaults to 30 s.
+    pub fn wait_limit(mut self, limit: Duration) -> Self {
+        self.config.wait_limit = limit;
+        self
+    }
+
+    /// How long one call to the store may take.
+    ///
+    /// Defaults to 2 s.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.config.store_timeout = timeout;
+        self
+    }
+
+    /// How many refreshes refusals may cause within how long: it bounds what an API costs that
+    /// refuses every token. Past it a refusal goes to the caller.
+    ///
+    /// Defaults to 3 in 30 s.
+    pub fn refusal_limit(mut self, refreshes: u32, window: Duration) -> Self {
+        self.config.refusals = (refreshes, window);
+        self
+    }
+
+    /// How long before a token expires the next one is fetched, while requests go on with the old
+    /// one; at most a fifth of its life. A random part of up to one half is taken off, once per
+    /// token.
+    ///
+    /// Defaults to 60 s.
+    pub fn refresh_ahead(mut self, ahead: Duration) -> Self {
+        self.config.refresh_ahead = ahead;
+        self
+    }
+
+    /// How long before it expires a token is no longer sent; at most a twentieth of its life.
+    ///
+    /// Defaults to 10 s.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.config.leeway = leeway;
+        self
+    }
+
+    /// How much time lies at least between two refreshes, so that a server which hands out expired
+    /// tokens causes no loop.
+    ///
+    /// Defaults to 1 s.
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.config.spacing = interval;
+        self
+    }
+
+    /// Whether an expired token is refreshed although the store cannot be reached. With a store
+    /// that processes share, two of them may then spend one refresh token, which logs the user
+    /// out at a server that rotates them.
+    ///
+    /// Defaults to `false`.
+    pub fn refresh_without_store(mut self, alone: bool) -> Self {
+        self.config.refresh_without_store = alone;
+        self
+    }
+}
+
+impl fmt::Debug for SessionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionBuilder")
+            .field("tokens", &self.tokens)
+            .field("store", &self.store)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

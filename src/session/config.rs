@@ -1,0 +1,44 @@
+use std::time::Duration;
+
+/// The numbers of a session; their meaning and defaults stand at the builder's setters.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) scheme: String,
+    pub(super) attempt_timeout: Duration,
+    pub(super) attempts: u32,
+    pub(super) backoff: (Duration, Duration),
+    pub(super) pause: (Duration, Duration),
+    pub(super) rejected_pause: Duration,
+    pub(super) retry_after_limit: Duration,
+    pub(super) wait_limit: Duration,
+    pub(super) store_timeout: Duration,
+    pub(super) refusals: (u32, Duration),
+    pub(super) refresh_ahead: Duration,
+    pub(super) leeway: Duration,
+    pub(super) spacing: Duration,
+    pub(super) lease: Duration,
+    pub(super) refresh_without_store: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        Self {
+            scheme: "Bearer".to_owned(),
+            attempt_timeout: secs(10),
+            attempts: 3,
+            backoff: (Duration::from_millis(200), secs(5)),
+            pause: (secs(1), secs(30)),
+            rejected_pause: secs(5 * 60),
+            retry_after_limit: secs(5 * 60),
+            wait_limit: secs(30),
+            store_timeout: secs(2),
+            refusals: (3, secs(30)),
+            refresh_ahead: secs(60),
+            leeway: secs(10),
+            spacing: secs(1),
+            lease: secs(5),
+            refresh_without_store: false,
+        }
+    }
+}

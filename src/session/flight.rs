@@ -1,0 +1,212 @@
+//! The way of a refresh.
+//!
+//! A refresh runs in a task of its own, so no caller can cancel it, and holds the async mutex
+//! that owns the token endpoint, so there is one call at a time. In order:
+//!
+//! 1. take the store's lease, and adopt what the store holds if that is newer;
+//! 2. call the endpoint;
+//! 3. **save first, publish second**: who sees the new token can find it in the store;
+//! 4. tell everybody who waited the one outcome, success or failure.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
+
+use futures_util::FutureExt;
+use tokio::time::{sleep, sleep_until, timeout};
+use tower::ServiceExt;
+use tower_service::Service;
+
+use super::{
+    backoff,
+    failure::Failure,
+    lease::Lease,
+    reconcile::{Base, Reconciled, reconcile},
+    save,
+    shared::{Endpoint, Shared},
+    state::State,
+    waiting::Flight,
+};
+use crate::{
+    endpoint::{FailureClass, RefreshRequest, TokenResponse},
+    event::Event,
+    store::{Record, Saved},
+};
+
+tokio::task_local! {
+    /// The session whose refresh this task runs. An endpoint whose own HTTP waits for that very
+    /// session would wait for ever.
+    static FLYING: usize;
+}
+
+/// Whether the caller is, somewhere up its stack, the refresh that it is about to wait for.
+pub(super) fn is_own_refresh(shared: &Shared) -> bool {
+    FLYING.try_with(|&flying| flying == shared.id()).unwrap_or(false)
+}
+
+/// Runs one refresh to its end, whoever still waits for it.
+pub(super) async fn fly(takeoff: Takeoff) {
+    let Takeoff { shared, flight } = &takeoff;
+    let round = Round { shared, flight };
+    let run = AssertUnwindSafe(round.run()).catch_unwind();
+    match FLYING.scope(shared.id(), run).await {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => shared.fail(flight, failure),
+        Err(_panic) => shared.fail(flight, Failure::panicked()),
+    }
+}
+
+/// A flight that is about to start or under way. If it is dropped before it has an outcome (its
+/// runtime is gone), who waits for it starts another.
+pub(super) struct Takeoff {
+    pub(super) shared: Arc<Shared>,
+    pub(super) flight: Arc<Flight>,
+}
+
+impl Drop for Takeoff {
+    fn drop(&mut self) {
+        self.shared.change(|state| {
+            if state.is_flying(&self.flight) {
+                state.crash(&self.flight);
+            }
+        });
+        self.shared.task_ended();
+    }
+}
+
+struct Round<'a> {
+    shared: &'a Arc<Shared>,
+    flight: &'a Arc<Flight>,
+}
+
+impl Round<'_> {
+    async fn run(&self) -> Result<(), Failure> {
+        let mut endpoint = self.shared.endpoint.lock().await;
+        if let Some(at) = self.shared.read(State::not_before) {
+            sleep_until(at).await;
+        }
+        let lease = Lease::take(self.shared, self.flight).await?;
+        let result = lease.renewed_during(self.attempts(&mut endpoint, &lease)).await;
+        // Tokens that are not saved yet are nobody else's to refresh: whoever saves them gives
+        // the lease back.
+        if self.shared.read(State::unsaved).is_none() {
+            lease.release().await;
+        }
+        result
+    }
+
+    async fn attempts(&self, endpoint: &mut Endpoint, lease: &Lease<'_>) -> Result<(), Failure> {
+        let config = &self.shared.config;
+        let mut delays = backoff::delays(config.backoff);
+        let mut reread = false;
+        for attempt in 1.. {
+            let base = match reconcile(self.shared, self.flight).await? {
+                Reconciled::Landed | Reconciled::Superseded => return Ok(()),
+                Reconciled::Base(base) => base,
+            };
+            let last = attempt >= config.attempts || lease.is_lost();
+            let failure = match self.call(endpoint, &base).await {
+                Ok(response) => match self.land(&base, response).await {
+                    Landing::Down => return Ok(()),
+                    // Somebody else has saved: theirs counts, ours is dropped.
+                    Landing::Conflict if !last => continue,
+                    Landing::Conflict => return Err(Failure::conflict()),
+                },
+                Err(failure) => failure,
+            };
+            match failure.class {
+                FailureClass::Rejected => return Err(failure),
+                FailureClass::Grant if reread => return Err(failure),
+                FailureClass::Grant => {
+                    // Perhaps another process was faster: then its tokens are in the store.
+                    reread = true;
+                    match reconcile(self.shared, self.flight).await? {
+                        Reconciled::Base(newer) if newer.version == base.version => {
+                            return Err(failure);
+                        }
+                        _ => continue,
+                    }
+                }
+                FailureClass::Transient if last || failure.final_in_doubt => return Err(failure),
+                // The token may be spent and the answer lost. Some servers give the same answer
+                // again for a moment, so ask at once, and only once.
+                FailureClass::Transient if failure.may_have_spent => continue,
+                FailureClass::Transient => {}
+            }
+            match failure.retry_after {
+                // Too long to keep everybody waiting: the pause will see to it.
+                Some(asked) if asked > config.backoff.1 => return Err(failure),
+                Some(asked) => sleep(asked).await,
+                None => sleep(delays.next().unwrap_or(config.backoff.1)).await,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// One call, with one time-out over readiness and answer.
+    async fn call(&self, endpoint: &mut Endpoint, base: &Base) -> Result<TokenResponse, Failure> {
+        let refresh_token = base.tokens.refresh_token().cloned();
+        let spends = refresh_token.is_some();
+        let was_in_doubt = self.shared.read(State::in_doubt);
+        if spends {
+            // Until the answer is here. If this task dies with its runtime, the next one knows.
+            self.shared.change(|state| state.set_in_doubt(true));
+        }
+        let call = async {
+            let endpoint = endpoint.ready().await?;
+            endpoint.call(RefreshRequest::new(refresh_token)).await
+        };
+        let mut failure = match timeout(self.shared.config.attempt_timeout, call).await {
+            Ok(Ok(response)) => {
+                self.shared.change(|state| state.set_in_doubt(false));
+                return Ok(response);
+            }
+            Ok(Err(error)) => Failure::of(error),
+            Err(_elapsed) => Failure::timed_out(self.shared.config.attempt_timeout),
+        };
+        failure.may_have_spent &= spends;
+        failure.final_in_doubt = failure.may_have_spent && was_in_doubt;
+        failure.rotation_lost = failure.class == FailureClass::Grant && was_in_doubt;
+        let in_doubt = failure.may_have_spent || was_in_doubt;
+        self.shared.change(|state| state.set_in_doubt(spends && in_doubt));
+        Err(failure)
+    }
+
+    /// Saves the new tokens, then publishes them. A save that fails does not hold them back: the
+    /// old refresh token is worth nothing any more, so these are the only good ones.
+    async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
+        let tokens = response.into_tokens(&base.tokens, SystemTime::now());
+        let version = base.version.unwrap_or(0) + 1;
+        if !self.shared.read(|state| state.is_flying(self.flight)) {
+            return Landing::Down;
+        }
+        let record = Record::new(version, Some(tokens.clone()));
+        let saved = self.shared.in_time(self.shared.store.save(record, base.version)).await;
+        if matches!(saved, Ok(Saved::Conflict)) {
+            return Landing::Conflict;
+        }
+        let generation = self.shared.change(|state| {
+            state.is_flying(self.flight).then(|| {
+                state.install(tokens, version, &self.shared.config);
+                if saved.is_err() {
+                    state.set_unsaved();
+                }
+                state.land(self.flight, &self.shared.config);
+                state.stamp().generation
+            })
+        });
+        if let Some(generation) = generation {
+            self.shared.events.send(Event::Refreshed { generation, adopted: false });
+            if let Err(error) = saved {
+                self.shared.events.send(Event::SaveFailed { error });
+                save::spawn(self.shared);
+            }
+        }
+        Landing::Down
+    }
+}
+
+enum Landing {
+    /// Published, or of an earlier epoch and dropped.
+    Down,
+    /// The store holds something else than it did before the call.
+    Conflict,
+}

@@ -1,0 +1,344 @@
+//! The session: the live tokens of one identity.
+//!
+//! Read `flight` for the way of a refresh, `state` for what a session knows and each step that
+//! changes it, and `snapshot` for what a request reads.
+
+mod backoff;
+mod builder;
+mod config;
+mod failure;
+mod flight;
+mod lease;
+mod reconcile;
+mod save;
+mod shared;
+mod snapshot;
+mod state;
+mod waiting;
+mod window;
+
+use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until},
+};
+
+use self::{
+    shared::Shared,
+    state::{Join, Need, State},
+    waiting::Outcome,
+};
+use crate::{
+    endpoint::{RefreshRequest, TokenResponse},
+    error::{BoxError, Error, ErrorKind},
+    event::{Event, Events},
+    token::Tokens,
+};
+
+pub use self::{builder::SessionBuilder, snapshot::Token};
+pub(crate) use self::snapshot::{Readiness, Snapshot};
+
+/// The live tokens of one identity: the access token in use, how to get the next one, and where
+/// to keep it.
+///
+/// It is built once and shared: every clone is the same session. Give it to as many
+/// [`RefreshLayer`](crate::RefreshLayer)s as you like, or use it directly where there is no Tower
+/// service, such as for a WebSocket's handshake:
+///
+/// ```
+/// # use tower_refresh::{BoxError, Session, Tokens};
+/// # use tower_refresh::endpoint::{RefreshRequest, TokenResponse};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let endpoint = tower::service_fn(|_: RefreshRequest| async { Ok::<_, BoxError>(TokenResponse::new("next")?) });
+/// let session = Session::builder(endpoint)
+///     .tokens(Tokens::from_refresh_token("tGzv3JOkF0")?)
+///     .build();
+///
+/// let token = session.token().await?;
+/// assert_eq!(token.header_value(), "Bearer next");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Ending a program
+///
+/// A refresh runs in a task of its own, and a task ends with its runtime. A program that returns
+/// from `main` while one is under way loses a refresh token that has been spent and not saved yet.
+/// [`close`](Self::close) waits for it.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+/// How often a waiting caller looks again when a refresh ended without a word for it, before it
+/// gives up. A runtime that is shutting down drops each task that it is given.
+const RESTARTS: usize = 8;
+
+impl Session {
+    /// Starts to build a session that gets its tokens from `endpoint`.
+    ///
+    /// Any Tower service will do: [`JsonEndpoint`](crate::endpoint::JsonEndpoint),
+    /// [`OAuth2Endpoint`](crate::endpoint::OAuth2Endpoint), either inside layers of your choice,
+    /// or a `tower::service_fn` of your own.
+    pub fn builder<E>(endpoint: E) -> SessionBuilder
+    where
+        E: tower_service::Service<RefreshRequest, Response = TokenResponse> + Send + 'static,
+        E::Error: Into<BoxError>,
+        E::Future: Send + 'static,
+    {
+        SessionBuilder::new(endpoint)
+    }
+
+    /// A live access token, after a refresh if that is needed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the refresh; all who wait for one refresh get the same.
+    pub async fn token(&self) -> Result<Token, Error> {
+        match self.snapshot().at(Instant::now()) {
+            Readiness::Fresh(token) => return Ok(token.clone()),
+            Readiness::Stale(token) => {
+                self.refresh_ahead();
+                return Ok(token.clone());
+            }
+            Readiness::LoginRequired(error) => return Err(error.clone()),
+            Readiness::Wait => {}
+        }
+        self.wait(Need::Live).await
+    }
+
+    /// Says that the API refused `token`, and waits for one to try instead.
+    ///
+    /// If there is a newer one already it is returned at once. Otherwise this joins the running
+    /// refresh or starts one, and until that is done nobody is given the refused token.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to try again with: hand the refusal to your caller then. Besides the
+    /// errors of the refresh, that is so if `token` belongs to an earlier login, if the endpoint
+    /// answered with the same token, in the pause after a failed refresh, and when refusals have
+    /// caused too many refreshes lately ([`ErrorKind::Refused`]).
+    pub async fn refused(&self, token: &Token) -> Result<Token, Error> {
+        let successor = self.wait(Need::Refused(token.stamp())).await?;
+        let (old, new) = (token.stamp(), successor.stamp());
+        if new.epoch == old.epoch && new.generation > old.generation {
+            return Ok(successor);
+        }
+        Err(Error::new(ErrorKind::Refused, "the token was refused, and there is no other to try"))
+    }
+
+    /// Replaces the access token in use now, although it may still be live. If somebody else is
+    /// replacing it, theirs will do.
+    ///
+    /// It is not held up by the pause after a failure, unless the server asked for that, but no
+    /// two refreshes follow each other by less than
+    /// [`min_interval`](SessionBuilder::min_interval).
+    ///
+    /// # Errors
+    ///
+    /// Those of the refresh.
+    pub async fn refresh(&self) -> Result<Token, Error> {
+        let seen = self.shared.read(State::stamp);
+        self.wait(Need::Renewed(seen)).await
+    }
+
+    /// Loads the store, and refreshes if what it holds has expired: for a start that fails early.
+    /// Without it the first request does so.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store and of the refresh.
+    pub async fn load(&self) -> Result<(), Error> {
+        self.token().await.map(drop)
+    }
+
+    /// Puts new tokens of the *same* identity into use, after a login. Another user is another
+    /// session.
+    ///
+    /// They count from the first poll on, whatever refresh is under way; requests that wait for a
+    /// token get the new one.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not take them in time. They are in use all the same, and saving goes on.
+    pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
+        self.shared.change(|state| state.set(tokens, &self.shared.config));
+        self.shared.events.send(Event::TokensSet);
+        self.saved().await
+    }
+
+    /// Forgets the tokens, here and in the store, where a *tombstone* tells everybody who shares
+    /// it. Requests fail until somebody sets new ones.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not take the tombstone in time. Here the tokens are gone all the same,
+    /// and saving goes on.
+    pub async fn clear(&self) -> Result<(), Error> {
+        self.shared.change(State::clear);
+        self.shared.events.send(Event::Cleared);
+        self.saved().await
+    }
+
+    /// Starts no more refreshes, and waits until the one under way is done and its tokens are
+    /// saved. Call it before a program ends.
+    ///
+    /// A token that is live is still given out afterwards.
+    ///
+    /// # Errors
+    ///
+    /// If that takes longer than [`wait_limit`](SessionBuilder::wait_limit): then tokens may be
+    /// unsaved.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.shared.change(State::close);
+        save::spawn(&self.shared);
+        let idle = self.shared.wait_until(|shared| {
+            shared.is_idle() && shared.read(|state| state.unsaved().is_none())
+        });
+        let message = "the session is closed, but its last tokens are not saved";
+        self.within(self.shared.config.wait_limit, idle)
+            .await
+            .ok_or_else(|| Error::new(ErrorKind::Store, message))
+    }
+
+    /// The tokens in use, with what the endpoint sent beside them. `None` if there are none, or if
+    /// the store has not been loaded yet.
+    pub fn tokens(&self) -> Option<Tokens> {
+        self.shared.read(|state| state.tokens().cloned())
+    }
+
+    /// What happens to the session from now on. A reader that is slow misses events, and is told
+    /// so; it never holds up the session.
+    pub fn events(&self) -> Events {
+        self.shared.events.subscribe()
+    }
+
+    pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.shared.snapshot()
+    }
+
+    /// Starts a refresh that nobody waits for, if one is due. Without a runtime the old token has
+    /// to do for as long as it is live.
+    pub(crate) fn refresh_ahead(&self) {
+        if let Some(runtime) = self.shared.runtime() {
+            if let Some(flight) = self.shared.change(State::refresh_ahead) {
+                self.shared.launch(flight, &runtime);
+            }
+        }
+    }
+
+    /// Sees to a successor of a refused token, without waiting for it.
+    pub(crate) fn refused_in_background(&self, token: &Token) {
+        if let Some(runtime) = self.shared.runtime() {
+            let _ = self.join(Need::Refused(token.stamp()), &runtime);
+        }
+    }
+
+    async fn wait(&self, need: Need) -> Result<Token, Error> {
+        if flight::is_own_refresh(&self.shared) {
+            return Err(Error::new(
+                ErrorKind::Recursion,
+                "the token endpoint sends its requests through the session that waits for it: \
+                 give it a client without this session's layer",
+            ));
+        }
+        let look = async {
+            for _ in 0..RESTARTS {
+                let Some(runtime) = self.shared.runtime() else {
+                    return self.without_runtime(need);
+                };
+                let flight = match self.join(need, &runtime)? {
+                    Join::Ready(token) => return Ok(token),
+                    Join::Wait { flight, .. } => flight,
+                };
+                match flight.outcome().await {
+                    Outcome::Granted(token) => return Ok(token),
+                    Outcome::Failed(error) => return self.in_spite_of(error, need),
+                    Outcome::Again => {}
+                }
+            }
+            let message = "the refresh was cut off again and again: is the runtime shutting down?";
+            Err(Error::new(ErrorKind::Unavailable, message))
+        };
+        let limit = self.shared.config.wait_limit;
+        self.within(limit, look).await.unwrap_or_else(|| {
+            let message = format!("no access token after {limit:?}; the refresh goes on");
+            Err(Error::new(ErrorKind::TimedOut, message))
+        })
+    }
+
+    /// Decides what to do, and starts the flight if there has to be a new one.
+    fn join(&self, need: Need, runtime: &Handle) -> Result<Join, Error> {
+        let (join, refused) = self.shared.change(|state| {
+            let stamp = state.stamp();
+            let join = state.join(need, &self.shared.config);
+            let current = matches!(need, Need::Refused(seen) if seen == stamp);
+            let refused = (current && join.is_ok()).then_some(stamp.generation);
+            (join, refused)
+        });
+        if let Some(generation) = refused {
+            self.shared.events.send(Event::Refused { generation });
+        }
+        if let Ok(Join::Wait { flight, start: true }) = &join {
+            self.shared.launch(flight.clone(), runtime);
+        }
+        join
+    }
+
+    /// A failed refresh leaves a live token in use, also for those who waited because it had been
+    /// refused: whoever comes a moment later gets it too.
+    fn in_spite_of(&self, error: Error, need: Need) -> Result<Token, Error> {
+        match need {
+            Need::Live => self.shared.read(|state| state.live_token(Instant::now())).ok_or(error),
+            Need::Refused(_) | Need::Renewed(_) => Err(error),
+        }
+    }
+
+    fn without_runtime(&self, need: Need) -> Result<Token, Error> {
+        let error = Error::new(
+            ErrorKind::NoRuntime,
+            "a refresh is needed and there is no Tokio runtime to run it on: call from within \
+             one, or give the session a handle with `SessionBuilder::runtime`",
+        );
+        self.in_spite_of(error, need)
+    }
+
+    /// Waits until memory is saved, for as long as one save may take.
+    async fn saved(&self) -> Result<(), Error> {
+        if self.shared.runtime().is_none() {
+            while self.shared.read(|state| state.unsaved().is_some()) {
+                save::once(&self.shared).await?;
+            }
+            return Ok(());
+        }
+        save::spawn(&self.shared);
+        let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
+        let message = "the token store did not take the change in time; saving goes on";
+        self.within(self.shared.config.store_timeout, saved)
+            .await
+            .ok_or_else(|| Error::new(ErrorKind::Store, message))
+    }
+
+    /// `tokio::time::timeout`, but with the session's runtime if the caller is on none.
+    async fn within<F: Future>(&self, limit: Duration, work: F) -> Option<F::Output> {
+        let timer = {
+            let runtime = self.shared.runtime();
+            let _entered = runtime.as_ref().map(|runtime| runtime.enter());
+            runtime.as_ref().map(|_| sleep_until(Instant::now() + limit))
+        };
+        let Some(timer) = timer else { return Some(work.await) };
+        match select(pin!(work), pin!(timer)).await {
+            Either::Left((output, _)) => Some(output),
+            Either::Right(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shared.fmt(f)
+    }
+}

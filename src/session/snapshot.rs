@@ -1,0 +1,123 @@
+//! What the hot path reads: one immutable picture of the session, swapped as a whole.
+
+use std::fmt;
+
+use http::HeaderValue;
+use tokio::time::Instant;
+
+use crate::error::Error;
+
+/// Which token this is: of which identity's reign, and which in the row of its successors.
+///
+/// The epoch advances when somebody sets tokens or logs out: a request sent in one epoch never
+/// carries a token of another. The generation advances with every new token and never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) epoch: u64,
+    pub(crate) generation: u64,
+}
+
+/// A live access token, as [`Session::token`](super::Session::token) hands it out.
+#[derive(Clone)]
+pub struct Token {
+    header_value: HeaderValue,
+    stamp: Stamp,
+}
+
+impl Token {
+    pub(crate) fn new(header_value: HeaderValue, stamp: Stamp) -> Self {
+        Self { header_value, stamp }
+    }
+
+    /// What goes into the `Authorization` header: the scheme, a space and the token. It is marked
+    /// sensitive.
+    pub fn header_value(&self) -> &HeaderValue {
+        &self.header_value
+    }
+
+    /// Grows with each new token of the session.
+    pub fn generation(&self) -> u64 {
+        self.stamp.generation
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("generation", &self.stamp.generation).finish_non_exhaustive()
+    }
+}
+
+/// One picture of the session. `None` deadlines never come.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// `None` while no token may be sent: there is none, or the one there is was refused.
+    pub(super) token: Option<Token>,
+    /// From here on a refresh should be started; never set while one is running or may not start.
+    pub(super) stale_at: Option<Instant>,
+    /// From here on the token counts as expired (the leeway is already taken off).
+    pub(super) expires_at: Option<Instant>,
+    /// Set when no refresh will bring a token: log in first.
+    pub(super) ended: Option<Error>,
+}
+
+/// What a request that comes now has to do.
+#[derive(Debug)]
+pub(crate) enum Readiness<'a> {
+    /// Send it.
+    Fresh(&'a Token),
+    /// Send it, and see that a refresh is under way.
+    Stale(&'a Token),
+    /// Wait for a token.
+    Wait,
+    /// Fail.
+    LoginRequired(&'a Error),
+}
+
+impl Snapshot {
+    pub(crate) fn at(&self, now: Instant) -> Readiness<'_> {
+        match (&self.token, &self.ended) {
+            (Some(token), _) if self.expires_at.is_none_or(|at| now < at) => {
+                match self.stale_at {
+                    Some(at) if now >= at => Readiness::Stale(token),
+                    _ => Readiness::Fresh(token),
+                }
+            }
+            (_, Some(error)) => Readiness::LoginRequired(error),
+            (_, None) => Readiness::Wait,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    // S4
+    #[tokio::test(start_paused = true)]
+    async fn the_boundaries_are_exact_to_the_nanosecond() {
+        let token = Token::new(
+            HeaderValue::from_static("Bearer x"),
+            Stamp { epoch: 0, generation: 1 },
+        );
+        let (stale_at, expires_at) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        let snapshot = Snapshot {
+            token: Some(token),
+            stale_at: Some(stale_at),
+            expires_at: Some(expires_at),
+            ended: None,
+        };
+        let ns = Duration::from_nanos(1);
+        assert!(matches!(snapshot.at(stale_at - ns), Readiness::Fresh(_)));
+        assert!(matches!(snapshot.at(stale_at), Readiness::Stale(_)));
+        assert!(matches!(snapshot.at(stale_at + ns), Readiness::Stale(_)));
+        assert!(matches!(snapshot.at(expires_at - ns), Readiness::Stale(_)));
+        assert!(matches!(snapshot.at(expires_at), Readiness::Wait));
+        assert!(matches!(snapshot.at(expires_at + ns), Readiness::Wait));
+    }
+}

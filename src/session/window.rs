@@ -1,0 +1,116 @@
+//! When: the deadlines of a token, and how many refreshes refusals may cause.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::config::Config;
+use crate::token::Tokens;
+
+/// The deadlines of one token on the monotonic clock; `None` if nothing says when it expires.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deadlines {
+    pub(super) stale_at: Instant,
+    pub(super) expires_at: Instant,
+}
+
+impl Deadlines {
+    /// Fixes the deadlines, once per token, by what is left of its life now.
+    ///
+    /// Both margins shrink with the life, or a token that lives 20 s would be refreshed on each
+    /// request. The window for refreshing ahead is cut by a random part, so that a fleet whose
+    /// tokens were made together does not come back together.
+    pub(super) fn of(tokens: &Tokens, config: &Config) -> Option<Self> {
+        let (life, left) = (tokens.life?, tokens.left(SystemTime::now())?);
+        let now = Instant::now();
+        let leeway = config.leeway.min(life.mul_f64(0.05));
+        let ahead = config.refresh_ahead.min(life.mul_f64(0.20));
+        let ahead = ahead.mul_f64(1.0 - fastrand::f64() / 2.0).max(leeway);
+        Some(Self {
+            stale_at: now + left.saturating_sub(ahead),
+            expires_at: now + left.saturating_sub(leeway),
+        })
+    }
+}
+
+/// How many refreshes refusals have caused lately. It bounds what an API costs that refuses
+/// every token it is shown.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    caused: VecDeque<Instant>,
+}
+
+impl Refusals {
+    /// Whether a refusal may cause one more refresh; if so, it is counted.
+    pub(super) fn admit(&mut self, now: Instant, (most, window): (u32, Duration)) -> bool {
+        while self.caused.front().is_some_and(|&at| now.duration_since(at) >= window) {
+            self.caused.pop_front();
+        }
+        let admitted = self.caused.len() < most as usize;
+        if admitted {
+            self.caused.push_back(now);
+        }
+        admitted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn living(life: Duration, age: Duration) -> Tokens {
+        Tokens {
+            life: Some(life),
+            obtained_at: SystemTime::now() - age,
+            ..Tokens::new("token").unwrap()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_life_has_the_full_margins() {
+        let (now, config) = (Instant::now(), Config::default());
+        let hour = Duration::from_secs(3600);
+        let deadlines = Deadlines::of(&living(hour, Duration::ZERO), &config).unwrap();
+        let left = deadlines.expires_at - now;
+        assert!(left <= hour - config.leeway && left > hour - config.leeway * 2);
+        let ahead = now + hour - deadlines.stale_at;
+        assert!(ahead >= config.refresh_ahead / 2);
+        assert!(ahead <= config.refresh_ahead + Duration::from_secs(1));
+    }
+
+    // S12
+    #[tokio::test(start_paused = true)]
+    async fn a_life_shorter_than_the_leeway_shrinks_the_margins() {
+        let (now, config) = (Instant::now(), Config::default());
+        let life = Duration::from_secs(5);
+        let deadlines = Deadlines::of(&living(life, Duration::ZERO), &config).unwrap();
+        assert!(deadlines.expires_at - now > life.mul_f64(0.9));
+        assert!(deadlines.stale_at - now > life.mul_f64(0.7));
+        assert!(deadlines.stale_at < deadlines.expires_at);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_life_that_is_over_is_over_now() {
+        let (now, config) = (Instant::now(), Config::default());
+        for life in [Duration::ZERO, Duration::from_secs(60), crate::token::LONGEST_LIFE] {
+            let deadlines = Deadlines::of(&living(life, life), &config).unwrap();
+            assert_eq!((deadlines.stale_at, deadlines.expires_at), (now, now), "{life:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_window_of_refusals_slides() {
+        let (mut refusals, limit) = (Refusals::default(), (2, Duration::from_secs(30)));
+        let start = Instant::now();
+        let at = |secs| start + Duration::from_secs(secs);
+        assert!(refusals.admit(at(0), limit));
+        assert!(refusals.admit(at(20), limit));
+        assert!(!refusals.admit(at(29), limit));
+        assert!(refusals.admit(at(30), limit));
+        assert!(!refusals.admit(at(49), limit));
+        assert!(refusals.admit(at(50), limit));
+    }
+}

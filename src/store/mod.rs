@@ -1,0 +1,90 @@
+//! Where tokens outlive the process, and who may refresh now.
+//!
+//! A store holds one [`Record`] for one identity. All writes are compare-and-swap on the record's
+//! version, so that whoever is late notices instead of overwriting a newer refresh token; and a
+//! *lease* lets one process at a time call the token endpoint. A session's default is a
+//! [`MemoryStore`] of its own.
+//!
+//! To save rotated tokens somewhere of your own, [`from_fn`] is enough for one process:
+//!
+//! ```
+//! use tower_refresh::{BoxError, Session, store};
+//! # use tower_refresh::endpoint::{RefreshRequest, TokenResponse};
+//! # let endpoint = tower::service_fn(|_: RefreshRequest| async { Ok::<_, BoxError>(TokenResponse::new("t")?) });
+//! # async fn read() -> Result<Option<Vec<u8>>, BoxError> { Ok(None) }
+//! # async fn write(_: Vec<u8>) -> Result<(), BoxError> { Ok(()) }
+//!
+//! let store = store::from_fn(
+//!     || async {
+//!         let Some(bytes) = read().await? else { return Ok(None) };
+//!         Ok(Some(serde_json::from_slice(&bytes)?))
+//!     },
+//!     |record| async move { write(serde_json::to_vec(&record)?).await },
+//! );
+//! let session = Session::builder(endpoint).store(store).build();
+//! ```
+
+mod from_fn;
+mod memory;
+mod record;
+
+use std::{fmt, time::Duration};
+
+use futures_util::future::{BoxFuture, FutureExt, ready};
+
+use crate::error::BoxError;
+
+pub use self::{
+    from_fn::{FromFn, from_fn},
+    memory::MemoryStore,
+    record::Record,
+};
+
+/// Keeps the tokens of one identity, for one process or for many.
+///
+/// Every method may be called at any time, from several tasks at once, and may be dropped before
+/// it is done (a session gives each call a time-out).
+pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
+    /// Reads the record; `None` if there has never been one.
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>>;
+
+    /// Writes `record` if what is stored still has the version `expected` (`None`: if nothing is
+    /// stored), in one atomic step. Once this returns [`Saved::Yes`] the record is durable.
+    fn save(
+        &self,
+        record: Record,
+        expected: Option<u64>,
+    ) -> BoxFuture<'_, Result<Saved, BoxError>>;
+
+    /// Takes the lease for `owner`, or renews it: `true` if `owner` now holds it for `life`.
+    /// Answers at once; who does not get it tries again.
+    ///
+    /// The default always says yes, which is right for a store that only one process uses.
+    fn lease<'a>(&'a self, owner: &'a str, life: Duration) -> BoxFuture<'a, Result<bool, BoxError>> {
+        let _ = (owner, life);
+        ready(Ok(true)).boxed()
+    }
+
+    /// Gives the lease back early, if `owner` holds it.
+    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
+        let _ = owner;
+        ready(Ok(())).boxed()
+    }
+
+    /// Whether other processes may refresh the same record. If they may, a session does not
+    /// refresh while the store cannot be reached; if not, it goes on alone and saves later.
+    ///
+    /// Defaults to `true`, the safe answer.
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+/// What became of a [`TokenStore::save`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// The record is stored.
+    Yes,
+    /// Another version is stored than was expected: nothing was written.
+    Conflict,
+}

@@ -1,0 +1,152 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
+
+use crate::token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens};
+
+/// What a [`TokenStore`](super::TokenStore) keeps: the tokens of one identity, or the word that
+/// there are none any more, under a version that only grows.
+///
+/// It serializes to a self-describing JSON object **with the secrets in it**: where it goes must
+/// be as safe as a password file.
+#[derive(Clone, Debug)]
+pub struct Record {
+    version: u64,
+    tokens: Option<Tokens>,
+}
+
+impl Record {
+    pub(crate) fn new(version: u64, tokens: Option<Tokens>) -> Self {
+        Self { version, tokens }
+    }
+
+    /// Grows by at least one with each save, whoever saves.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The tokens; `None` for a *tombstone*: somebody logged out.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
+    }
+
+    /// Whether these are the tokens in it.
+    pub(crate) fn holds(&self, tokens: Option<&Tokens>) -> bool {
+        let secrets = |tokens: &Tokens| (tokens.access.clone(), tokens.refresh.clone());
+        self.tokens().map(secrets) == tokens.map(secrets)
+    }
+
+    pub(crate) fn into_tokens(self) -> Option<Tokens> {
+        self.tokens
+    }
+}
+
+/// Tokens that were kept by other means (a refresh token in a database column) become a record
+/// that everything a session has saved since is newer than.
+impl From<Tokens> for Record {
+    fn from(tokens: Tokens) -> Self {
+        Self::new(1, Some(tokens))
+    }
+}
+
+const FORMAT: &str = "tower-refresh/1";
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: String,
+    version: u64,
+    tokens: Option<StoredTokens>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredTokens {
+    access_token: Option<String>,
+    refresh_token: Option<String>,
+    /// Milliseconds since the Unix epoch.
+    obtained_at: u64,
+    /// Milliseconds.
+    life: Option<u64>,
+    #[serde(default)]
+    extra: Map<String, Value>,
+}
+
+impl Serialize for Record {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let tokens = self.tokens.as_ref().map(|tokens| StoredTokens {
+            access_token: tokens.access.as_ref().map(|token| token.expose().to_owned()),
+            refresh_token: tokens.refresh.as_ref().map(|token| token.expose().to_owned()),
+            obtained_at: millis(tokens.obtained_at.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            life: tokens.life.map(millis),
+            extra: tokens.extra.clone(),
+        });
+        Stored { format: FORMAT.to_owned(), version: self.version, tokens }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Record {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = Stored::deserialize(deserializer)?;
+        if stored.format != FORMAT {
+            return Err(de::Error::custom(format_args!(
+                "the token record is not in the format {FORMAT}: was it written by another program \
+                 or by a newer version of this one?"
+            )));
+        }
+        let tokens = stored.tokens.map(Tokens::try_from).transpose().map_err(de::Error::custom)?;
+        Ok(Self::new(stored.version, tokens))
+    }
+}
+
+impl TryFrom<StoredTokens> for Tokens {
+    type Error = crate::Error;
+
+    fn try_from(stored: StoredTokens) -> Result<Self, Self::Error> {
+        let obtained_at = UNIX_EPOCH.checked_add(Duration::from_millis(stored.obtained_at));
+        Ok(Self {
+            access: stored.access_token.map(AccessToken::new).transpose()?,
+            refresh: stored.refresh_token.map(RefreshToken::new).transpose()?,
+            obtained_at: obtained_at.unwrap_or(SystemTime::UNIX_EPOCH),
+            life: stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),
+            extra: stored.extra,
+        })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_survives_its_own_format() {
+        let mut tokens = Tokens::new("access").unwrap().with_refresh_token("refresh").unwrap();
+        tokens.life = Some(Duration::from_millis(1500));
+        tokens.extra.insert("device_id".into(), "device-123".into());
+        let json = serde_json::to_string(&Record::new(7, Some(tokens.clone()))).unwrap();
+        let record: Record = serde_json::from_str(&json).unwrap();
+        assert_eq!(record.version(), 7);
+        let read = record.tokens().unwrap();
+        assert_eq!(read.access, tokens.access);
+        assert_eq!(read.refresh, tokens.refresh);
+        assert_eq!(read.life, tokens.life);
+        assert_eq!(read.extra, tokens.extra);
+        let lost = tokens.obtained_at.duration_since(read.obtained_at).unwrap();
+        assert!(lost < Duration::from_millis(1), "milliseconds are kept");
+
+        let json = serde_json::to_string(&Record::new(8, None)).unwrap();
+        assert!(serde_json::from_str::<Record>(&json).unwrap().tokens().is_none());
+    }
+
+    #[test]
+    fn another_programs_format_is_named() {
+        let foreign = r#"{"format":"keyring/9","version":1,"tokens":null}"#;
+        let error = serde_json::from_str::<Record>(foreign).unwrap_err().to_string();
+        assert!(error.contains("tower-refresh/1"), "{error}");
+        assert!(serde_json::from_str::<Record>("{}").is_err());
+        assert!(serde_json::from_str::<Record>("").is_err());
+    }
+}
