@@ -6,8 +6,13 @@
 pub mod endpoint;
 mod error;
 mod event;
+mod future;
 mod jwt;
+mod layer;
+mod origin;
+mod refusal;
 pub mod replay;
+mod service;
 mod session;
 pub mod store;
 mod token;
@@ -15,6 +20,9 @@ mod token;
 pub use self::{
     error::{BoxError, Error, ErrorKind},
     event::{Event, Events},
+    future::ResponseFuture,
+    layer::{NoToken, RefreshLayer},
+    service::Refresh,
     session::{Session, SessionBuilder, Token},
     store::TokenStore,
     token::{AccessToken, RefreshToken, Tokens},

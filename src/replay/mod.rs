@@ -36,3 +36,13 @@ impl<B> Spare<B> {
         self.body
     }
 }
+
+/// Bodies that know how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByBody;
+
+impl<B: Clone> Split<B> for ByBody {
+    fn split(&self, body: B) -> (B, Spare<B>) {
+        (body.clone(), Spare::ready(body))
+    }
+}

@@ -50,7 +50,9 @@ impl SessionBuilder {
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let state = State::new(self.tokens, ask_store, &self.config);
         let shared = Shared::new(self.endpoint, store, state, self.config, self.runtime);
-        Session { shared: Arc::new(shared) }
+        Session {
+            shared: Arc::new(shared),
+        }
     }
 
     /// The tokens to start with. If there is a [`store`](Self::store) and it holds any, those win.

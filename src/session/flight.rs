@@ -39,7 +39,9 @@ tokio::task_local! {
 
 /// Whether the caller is, somewhere up its stack, the refresh that it is about to wait for.
 pub(super) fn is_own_refresh(shared: &Shared) -> bool {
-    FLYING.try_with(|&flying| flying == shared.id()).unwrap_or(false)
+    FLYING
+        .try_with(|&flying| flying == shared.id())
+        .unwrap_or(false)
 }
 
 /// Runs one refresh to its end, whoever still waits for it.
@@ -84,7 +86,9 @@ impl Round<'_> {
             sleep_until(at).await;
         }
         let lease = Lease::take(self.shared, self.flight).await?;
-        let result = lease.renewed_during(self.attempts(&mut endpoint, &lease)).await;
+        let result = lease
+            .renewed_during(self.attempts(&mut endpoint, &lease))
+            .await;
         // Tokens that are not saved yet are nobody else's to refresh: whoever saves them gives
         // the lease back.
         if self.shared.read(State::unsaved).is_none() {
@@ -166,7 +170,8 @@ impl Round<'_> {
         failure.final_in_doubt = failure.may_have_spent && was_in_doubt;
         failure.rotation_lost = failure.class == FailureClass::Grant && was_in_doubt;
         let in_doubt = failure.may_have_spent || was_in_doubt;
-        self.shared.change(|state| state.set_in_doubt(spends && in_doubt));
+        self.shared
+            .change(|state| state.set_in_doubt(spends && in_doubt));
         Err(failure)
     }
 
@@ -179,7 +184,10 @@ impl Round<'_> {
             return Landing::Down;
         }
         let record = Record::new(version, Some(tokens.clone()));
-        let saved = self.shared.in_time(self.shared.store.save(record, base.version)).await;
+        let saved = self
+            .shared
+            .in_time(self.shared.store.save(record, base.version))
+            .await;
         if matches!(saved, Ok(Saved::Conflict)) {
             return Landing::Conflict;
         }
@@ -194,7 +202,10 @@ impl Round<'_> {
             })
         });
         if let Some(generation) = generation {
-            self.shared.events.send(Event::Refreshed { generation, adopted: false });
+            self.shared.events.send(Event::Refreshed {
+                generation,
+                adopted: false,
+            });
             if let Err(error) = saved {
                 self.shared.events.send(Event::SaveFailed { error });
                 save::spawn(self.shared);

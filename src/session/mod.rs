@@ -37,8 +37,8 @@ use crate::{
     token::Tokens,
 };
 
+pub(crate) use self::snapshot::{Readiness, Snapshot, Stamp};
 pub use self::{builder::SessionBuilder, snapshot::Token};
-pub(crate) use self::snapshot::{Readiness, Snapshot};
 
 /// The live tokens of one identity: the access token in use, how to get the next one, and where
 /// to keep it.
@@ -122,12 +122,7 @@ impl Session {
     /// answered with the same token, in the pause after a failed refresh, and when refusals have
     /// caused too many refreshes lately ([`ErrorKind::Refused`]).
     pub async fn refused(&self, token: &Token) -> Result<Token, Error> {
-        let successor = self.wait(Need::Refused(token.stamp())).await?;
-        let (old, new) = (token.stamp(), successor.stamp());
-        if new.epoch == old.epoch && new.generation > old.generation {
-            return Ok(successor);
-        }
-        Err(Error::new(ErrorKind::Refused, "the token was refused, and there is no other to try"))
+        self.successor_of(token.stamp()).await
     }
 
     /// Replaces the access token in use now, although it may still be live. If somebody else is
@@ -165,7 +160,8 @@ impl Session {
     ///
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
-        self.shared.change(|state| state.set(tokens, &self.shared.config));
+        self.shared
+            .change(|state| state.set(tokens, &self.shared.config));
         self.shared.events.send(Event::TokensSet);
         self.saved().await
     }
@@ -230,10 +226,22 @@ impl Session {
         }
     }
 
+    pub(crate) async fn successor_of(&self, old: Stamp) -> Result<Token, Error> {
+        let successor = self.wait(Need::Refused(old)).await?;
+        let new = successor.stamp();
+        if new.epoch == old.epoch && new.generation > old.generation {
+            return Ok(successor);
+        }
+        Err(Error::new(
+            ErrorKind::Refused,
+            "the token was refused, and there is no other to try",
+        ))
+    }
+
     /// Sees to a successor of a refused token, without waiting for it.
-    pub(crate) fn refused_in_background(&self, token: &Token) {
+    pub(crate) fn refused_in_background(&self, token: Stamp) {
         if let Some(runtime) = self.shared.runtime() {
-            let _ = self.join(Need::Refused(token.stamp()), &runtime);
+            let _ = self.join(Need::Refused(token), &runtime);
         }
     }
 
@@ -282,7 +290,11 @@ impl Session {
         if let Some(generation) = refused {
             self.shared.events.send(Event::Refused { generation });
         }
-        if let Ok(Join::Wait { flight, start: true }) = &join {
+        if let Ok(Join::Wait {
+            flight,
+            start: true,
+        }) = &join
+        {
             self.shared.launch(flight.clone(), runtime);
         }
         join
@@ -292,7 +304,10 @@ impl Session {
     /// refused: whoever comes a moment later gets it too.
     fn in_spite_of(&self, error: Error, need: Need) -> Result<Token, Error> {
         match need {
-            Need::Live => self.shared.read(|state| state.live_token(Instant::now())).ok_or(error),
+            Need::Live => self
+                .shared
+                .read(|state| state.live_token(Instant::now()))
+                .ok_or(error),
             Need::Refused(_) | Need::Renewed(_) => Err(error),
         }
     }
@@ -315,7 +330,9 @@ impl Session {
             return Ok(());
         }
         save::spawn(&self.shared);
-        let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
+        let saved = self
+            .shared
+            .wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
         let message = "the token store did not take the change in time; saving goes on";
         self.within(self.shared.config.store_timeout, saved)
             .await
@@ -327,9 +344,13 @@ impl Session {
         let timer = {
             let runtime = self.shared.runtime();
             let _entered = runtime.as_ref().map(|runtime| runtime.enter());
-            runtime.as_ref().map(|_| sleep_until(Instant::now() + limit))
+            runtime
+                .as_ref()
+                .map(|_| sleep_until(Instant::now() + limit))
         };
-        let Some(timer) = timer else { return Some(work.await) };
+        let Some(timer) = timer else {
+            return Some(work.await);
+        };
         match select(pin!(work), pin!(timer)).await {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,

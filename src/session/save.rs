@@ -19,10 +19,15 @@ use crate::{
 
 /// Starts the task that saves, unless one is running. Without a runtime the next refresh does it.
 pub(super) fn spawn(shared: &Arc<Shared>) {
-    let Some(runtime) = shared.runtime() else { return };
+    let Some(runtime) = shared.runtime() else {
+        return;
+    };
     if shared.change(State::claim_saving) {
         shared.task_started();
-        let saver = Saver { shared: shared.clone(), claimed: true };
+        let saver = Saver {
+            shared: shared.clone(),
+            claimed: true,
+        };
         runtime.spawn(saver.run());
     }
 }
@@ -55,12 +60,17 @@ pub(super) async fn once(shared: &Arc<Shared>) -> Result<(), Error> {
     match followed {
         Some(true) => {
             let generation = shared.read(State::stamp).generation;
-            shared.events.send(Event::Refreshed { generation, adopted: true });
+            shared.events.send(Event::Refreshed {
+                generation,
+                adopted: true,
+            });
         }
         Some(false) => shared.events.send(Event::Cleared),
         None => {}
     }
-    let Some((record, expected)) = write else { return Ok(()) };
+    let Some((record, expected)) = write else {
+        return Ok(());
+    };
     let version = record.version();
     let saved = shared.in_time(shared.store.save(record, expected)).await?;
     if saved == Saved::Yes && shared.change(|state| state.saved(version)) {
@@ -81,22 +91,35 @@ impl Saver {
         let mut delays = backoff::delays(config.backoff);
         let mut told = false;
         while self.shared.change(State::keep_saving) {
-            let Err(error) = once(&self.shared).await else { continue };
+            let Err(error) = once(&self.shared).await else {
+                continue;
+            };
             if !std::mem::replace(&mut told, true) {
                 self.shared.events.send(Event::SaveFailed { error });
             }
             // The store still holds the old refresh token, and nobody may try it meanwhile.
             let _ = self.shared.in_time(self.lease()).await;
-            sleep(delays.next().unwrap_or(config.backoff.1).min(config.lease / 3)).await;
+            sleep(
+                delays
+                    .next()
+                    .unwrap_or(config.backoff.1)
+                    .min(config.lease / 3),
+            )
+            .await;
         }
         self.claimed = false;
         if !self.shared.read(State::is_refreshing) {
-            let _ = self.shared.in_time(self.shared.store.release(&self.shared.owner)).await;
+            let _ = self
+                .shared
+                .in_time(self.shared.store.release(&self.shared.owner))
+                .await;
         }
     }
 
     fn lease(&self) -> BoxFuture<'_, Result<bool, BoxError>> {
-        self.shared.store.lease(&self.shared.owner, self.shared.config.lease)
+        self.shared
+            .store
+            .lease(&self.shared.owner, self.shared.config.lease)
     }
 }
 

@@ -108,13 +108,22 @@ impl Shared {
     /// Starts the task of a flight that is in the slot by now.
     pub(super) fn launch(self: &Arc<Self>, flight: Arc<Flight>, runtime: &Handle) {
         self.task_started();
-        let takeoff = Takeoff { shared: self.clone(), flight };
+        let takeoff = Takeoff {
+            shared: self.clone(),
+            flight,
+        };
         runtime.spawn(flight::fly(takeoff));
     }
 
     /// Ends a flight that brought no token.
     pub(super) fn fail(&self, flight: &Arc<Flight>, failure: Failure) {
-        let Failure { class, error, retry_after, rotation_lost, .. } = failure;
+        let Failure {
+            class,
+            error,
+            retry_after,
+            rotation_lost,
+            ..
+        } = failure;
         let after = match class {
             FailureClass::Grant => After::LoginRequired,
             FailureClass::Rejected => After::Rejected,

@@ -26,7 +26,10 @@ pub struct Token {
 
 impl Token {
     pub(crate) fn new(header_value: HeaderValue, stamp: Stamp) -> Self {
-        Self { header_value, stamp }
+        Self {
+            header_value,
+            stamp,
+        }
     }
 
     /// What goes into the `Authorization` header: the scheme, a space and the token. It is marked
@@ -47,7 +50,9 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("generation", &self.stamp.generation).finish_non_exhaustive()
+        f.debug_struct("Token")
+            .field("generation", &self.stamp.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,12 +85,10 @@ pub(crate) enum Readiness<'a> {
 impl Snapshot {
     pub(crate) fn at(&self, now: Instant) -> Readiness<'_> {
         match (&self.token, &self.ended) {
-            (Some(token), _) if self.expires_at.is_none_or(|at| now < at) => {
-                match self.stale_at {
-                    Some(at) if now >= at => Readiness::Stale(token),
-                    _ => Readiness::Fresh(token),
-                }
-            }
+            (Some(token), _) if self.expires_at.is_none_or(|at| now < at) => match self.stale_at {
+                Some(at) if now >= at => Readiness::Stale(token),
+                _ => Readiness::Fresh(token),
+            },
             (_, Some(error)) => Readiness::LoginRequired(error),
             (_, None) => Readiness::Wait,
         }
@@ -103,7 +106,10 @@ mod tests {
     async fn the_boundaries_are_exact_to_the_nanosecond() {
         let token = Token::new(
             HeaderValue::from_static("Bearer x"),
-            Stamp { epoch: 0, generation: 1 },
+            Stamp {
+                epoch: 0,
+                generation: 1,
+            },
         );
         let (stale_at, expires_at) = (Instant::now(), Instant::now() + Duration::from_secs(60));
         let snapshot = Snapshot {

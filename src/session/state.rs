@@ -86,7 +86,10 @@ pub(super) enum Need {
 pub(super) enum Join {
     Ready(Token),
     /// Wait for this flight; `start` if it has only just been put into the slot.
-    Wait { flight: Arc<Flight>, start: bool },
+    Wait {
+        flight: Arc<Flight>,
+        start: bool,
+    },
 }
 
 /// How a round that brought no token leaves the session.
@@ -96,7 +99,9 @@ pub(super) enum After {
     /// The pause after a fault of configuration.
     Rejected,
     /// A pause that grows with each failed round, and lasts at least as long as the server asked.
-    Transient { retry_after: Option<std::time::Duration> },
+    Transient {
+        retry_after: Option<std::time::Duration>,
+    },
 }
 
 impl State {
@@ -134,7 +139,11 @@ impl State {
         let may_refresh = self.flight.is_none() && self.ended.is_none() && !self.closed;
         let stale_at = deadlines.filter(|_| may_refresh).map(|deadlines| {
             let pause = self.pause.as_ref().map(|pause| pause.until);
-            [Some(deadlines.stale_at), pause, self.not_before].into_iter().flatten().max().unwrap()
+            [Some(deadlines.stale_at), pause, self.not_before]
+                .into_iter()
+                .flatten()
+                .max()
+                .unwrap()
         });
         Snapshot {
             token,
@@ -151,7 +160,10 @@ impl State {
     }
 
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp { epoch: self.epoch, generation: self.generation }
+        Stamp {
+            epoch: self.epoch,
+            generation: self.generation,
+        }
     }
 
     pub(super) fn tokens(&self) -> Option<&Tokens> {
@@ -180,13 +192,19 @@ impl State {
     }
 
     pub(super) fn is_flying(&self, flight: &Arc<Flight>) -> bool {
-        self.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight))
+        self.flight
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, flight))
     }
 
     pub(super) fn live_token(&self, now: Instant) -> Option<Token> {
         let deadlines = self.current.as_ref()?.deadlines;
         let live = deadlines.is_none_or(|deadlines| now < deadlines.expires_at);
-        if live && !self.condemned { self.token() } else { None }
+        if live && !self.condemned {
+            self.token()
+        } else {
+            None
+        }
     }
 
     /// Decides what somebody with this need has to do.
@@ -210,7 +228,10 @@ impl State {
         }
         self.may_refresh()?;
         if let Some(flight) = &self.flight {
-            return Ok(Join::Wait { flight: flight.clone(), start: false });
+            return Ok(Join::Wait {
+                flight: flight.clone(),
+                start: false,
+            });
         }
         let by_hand = matches!(need, Need::Renewed(_));
         match &self.pause {
@@ -231,7 +252,10 @@ impl State {
         self.may_refresh()?;
         if let Some(flight) = self.flight.clone() {
             self.condemned = true;
-            return Ok(Join::Wait { flight, start: false });
+            return Ok(Join::Wait {
+                flight,
+                start: false,
+            });
         }
         if let Some(pause) = self.pause.as_ref().filter(|pause| now < pause.until) {
             return Err(pause.error.clone());
@@ -255,7 +279,10 @@ impl State {
 
     /// Starts a refresh ahead of expiry, if nothing speaks against it.
     pub(super) fn refresh_ahead(&mut self) -> Option<Arc<Flight>> {
-        let stale = self.snapshot().stale_at.is_some_and(|at| at <= Instant::now());
+        let stale = self
+            .snapshot()
+            .stale_at
+            .is_some_and(|at| at <= Instant::now());
         match stale.then(|| self.start())? {
             Join::Wait { flight, .. } => Some(flight),
             Join::Ready(_) => None,
@@ -275,7 +302,10 @@ impl State {
     fn start(&mut self) -> Join {
         let flight = Arc::new(Flight::new());
         self.flight = Some(flight.clone());
-        Join::Wait { flight, start: true }
+        Join::Wait {
+            flight,
+            start: true,
+        }
     }
 
     /// Puts tokens into use. An access token that we have already is no new generation.
@@ -288,7 +318,10 @@ impl State {
         self.seed = None;
         self.ended = None;
         self.current = Some(Current {
-            header_value: tokens.access.as_ref().map(|access| access.header_value(&config.scheme)),
+            header_value: tokens
+                .access
+                .as_ref()
+                .map(|access| access.header_value(&config.scheme)),
             deadlines: Deadlines::of(&tokens, config),
             tokens,
         });
@@ -338,7 +371,11 @@ impl State {
             }
             After::Rejected => {
                 let until = now + c.rejected_pause;
-                self.pause = Some(Pause { until, error: error.clone(), demanded: false });
+                self.pause = Some(Pause {
+                    until,
+                    error: error.clone(),
+                    demanded: false,
+                });
             }
             After::Transient { retry_after } => {
                 self.failures = self.failures.saturating_add(1);

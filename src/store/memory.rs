@@ -56,7 +56,11 @@ impl TokenStore for MemoryStore {
         ready(Ok(saved)).boxed()
     }
 
-    fn lease<'a>(&'a self, owner: &'a str, life: Duration) -> BoxFuture<'a, Result<bool, BoxError>> {
+    fn lease<'a>(
+        &'a self,
+        owner: &'a str,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
         let now = Instant::now();
         let held = self.with(|inner| {
             let free = match &inner.lease {
@@ -73,7 +77,11 @@ impl TokenStore for MemoryStore {
 
     fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
         self.with(|inner| {
-            if inner.lease.as_ref().is_some_and(|(holder, _)| holder == owner) {
+            if inner
+                .lease
+                .as_ref()
+                .is_some_and(|(holder, _)| holder == owner)
+            {
                 inner.lease = None;
             }
         });

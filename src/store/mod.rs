@@ -50,17 +50,18 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
 
     /// Writes `record` if what is stored still has the version `expected` (`None`: if nothing is
     /// stored), in one atomic step. Once this returns [`Saved::Yes`] the record is durable.
-    fn save(
-        &self,
-        record: Record,
-        expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>>;
+    fn save(&self, record: Record, expected: Option<u64>)
+    -> BoxFuture<'_, Result<Saved, BoxError>>;
 
     /// Takes the lease for `owner`, or renews it: `true` if `owner` now holds it for `life`.
     /// Answers at once; who does not get it tries again.
     ///
     /// The default always says yes, which is right for a store that only one process uses.
-    fn lease<'a>(&'a self, owner: &'a str, life: Duration) -> BoxFuture<'a, Result<bool, BoxError>> {
+    fn lease<'a>(
+        &'a self,
+        owner: &'a str,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
         let _ = (owner, life);
         ready(Ok(true)).boxed()
     }

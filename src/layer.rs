@@ -1,0 +1,229 @@
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri, header::AUTHORIZATION};
+use tower_layer::Layer;
+
+use crate::{
+    error::{Error, ErrorKind},
+    origin::{Origin, check_encrypted},
+    refusal::Refusal,
+    replay::ByBody,
+    service::Refresh,
+    session::Session,
+};
+
+/// Puts a [`Session`] in front of an HTTP service: each request carries its access token, and one
+/// that is refused is sent once more with the next.
+///
+/// It leaves alone requests that have an `Authorization` header already, those that
+/// [opted out](NoToken), and those to other origins than it was [bound to](Self::only_for).
+///
+/// `P` is the [policy](crate::replay) by which a body is kept for the retry.
+#[derive(Clone, Debug)]
+pub struct RefreshLayer<P = ByBody> {
+    session: Session,
+    rules: Rules,
+    split: P,
+}
+
+/// Put into the extensions of a request, it opts out: the request gets no token, and a refusal of
+/// it is handed through.
+///
+/// ```
+/// let mut request = http::Request::get("https://api.example.com/health").body(()).unwrap();
+/// request.extensions_mut().insert(tower_refresh::NoToken);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoToken;
+
+impl RefreshLayer {
+    /// Signs requests with the tokens of `session`.
+    pub fn new(session: Session) -> Self {
+        Self {
+            session,
+            rules: Rules::default(),
+            split: ByBody,
+        }
+    }
+}
+
+impl<P> RefreshLayer<P> {
+    /// Binds the layer to these origins (RFC 6454): a request to any other scheme, host or port
+    /// goes out without a token.
+    ///
+    /// Defaults to all origins.
+    ///
+    /// # Errors
+    ///
+    /// If one has no scheme or no host.
+    pub fn only_for<I, U>(mut self, origins: I) -> Result<Self, Error>
+    where
+        I: IntoIterator<Item = U>,
+        U: TryInto<Uri, Error: Into<http::Error>>,
+    {
+        self.rules.only_for = Some(
+            origins
+                .into_iter()
+                .map(Origin::parse)
+                .collect::<Result<_, _>>()?,
+        );
+        Ok(self)
+    }
+
+    /// Where requests go whose URI does not say so, as those of a gRPC channel.
+    ///
+    /// Defaults to unknown: such a request is an error before it is sent. The `Host` header is
+    /// never trusted.
+    ///
+    /// # Errors
+    ///
+    /// If it has no scheme or no host.
+    pub fn origin<U>(mut self, origin: U) -> Result<Self, Error>
+    where
+        U: TryInto<Uri, Error: Into<http::Error>>,
+    {
+        self.rules.origin = Some(Origin::parse(origin)?);
+        Ok(self)
+    }
+
+    /// Lets tokens travel unencrypted. Whoever can read the network can then use them
+    /// (RFC 6750 §5.3).
+    ///
+    /// Defaults to https only, and http to a loopback host (`localhost`, `127.0.0.0/8`, `[::1]`).
+    pub fn allow_plaintext(mut self) -> Self {
+        self.rules.allow_plaintext = true;
+        self
+    }
+
+    /// The header that the token goes into.
+    ///
+    /// Redirecting clients take `Authorization` off when they are sent to another host. They know
+    /// nothing of a header of your own: bind the layer with [`only_for`](Self::only_for) and put
+    /// it outside whatever follows redirects.
+    ///
+    /// Defaults to `Authorization`.
+    pub fn header(mut self, name: HeaderName) -> Self {
+        self.rules.header = name;
+        self
+    }
+
+    /// Which responses mean that the token was refused, for an API that has its own way of saying
+    /// so.
+    ///
+    /// Defaults to a 401, unless its challenge says that the token is valid but not enough, and to
+    /// gRPC's `UNAUTHENTICATED` in the headers of a 200.
+    pub fn refused_when<F>(mut self, refused: F) -> Self
+    where
+        F: Fn(StatusCode, &HeaderMap) -> bool + Send + Sync + 'static,
+    {
+        self.rules.refusal = Refusal::Custom(Arc::new(refused));
+        self
+    }
+
+    /// How a body is kept for a retry: see [`replay`](crate::replay) for the choice.
+    ///
+    /// Defaults to [`ByBody`]: bodies that know how.
+    pub fn replay_with<Q>(self, split: Q) -> RefreshLayer<Q> {
+        RefreshLayer {
+            session: self.session,
+            rules: self.rules,
+            split,
+        }
+    }
+}
+
+impl<S, P: Clone> Layer<S> for RefreshLayer<P> {
+    type Service = Refresh<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let policy = Policy {
+            session: self.session.clone(),
+            rules: self.rules.clone(),
+            split: self.split.clone(),
+        };
+        Refresh::new(inner, policy)
+    }
+}
+
+/// All that a service has to know, behind one reference count.
+#[derive(Debug)]
+pub(crate) struct Policy<P> {
+    pub(crate) session: Session,
+    pub(crate) rules: Rules,
+    pub(crate) split: P,
+}
+
+/// What applies to requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) header: HeaderName,
+    only_for: Option<Vec<Origin>>,
+    origin: Option<Origin>,
+    allow_plaintext: bool,
+    refusal: Refusal,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            header: AUTHORIZATION,
+            only_for: None,
+            origin: None,
+            allow_plaintext: false,
+            refusal: Refusal::Standard,
+        }
+    }
+}
+
+impl Rules {
+    /// Whether a request gets a token. The order counts: one that goes out unsigned for an earlier
+    /// reason is no error for a later one.
+    pub(crate) fn sign(
+        &self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<bool, Error> {
+        if extensions.get::<NoToken>().is_some() || headers.contains_key(&self.header) {
+            return Ok(false);
+        }
+        if !self.reaches(uri)? {
+            return Ok(false);
+        }
+        self.check_encrypted(uri)?;
+        Ok(true)
+    }
+
+    pub(crate) fn refuses(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        self.refusal.is_met_by(status, headers)
+    }
+
+    fn reaches(&self, uri: &Uri) -> Result<bool, Error> {
+        let Some(bound) = &self.only_for else {
+            return Ok(true);
+        };
+        if uri.authority().is_some() {
+            return Ok(bound.iter().any(|origin| origin.is_of(uri)));
+        }
+        Ok(bound.contains(self.assumed_origin()?))
+    }
+
+    fn check_encrypted(&self, uri: &Uri) -> Result<(), Error> {
+        if let (Some(scheme), Some(host)) = (uri.scheme(), uri.host()) {
+            return check_encrypted(scheme, host, self.allow_plaintext);
+        }
+        match &self.origin {
+            None if self.allow_plaintext => Ok(()),
+            _ => self.assumed_origin()?.check_encrypted(self.allow_plaintext),
+        }
+    }
+
+    fn assumed_origin(&self) -> Result<&Origin, Error> {
+        self.origin.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::UnknownOrigin,
+                "the request's URI does not say where it goes: say so with `RefreshLayer::origin`",
+            )
+        })
+    }
+}

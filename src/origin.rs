@@ -1,0 +1,178 @@
+//! Where a token may travel.
+
+use http::{
+    Uri,
+    uri::{Authority, Scheme},
+};
+
+use crate::error::{Error, ErrorKind};
+
+/// Scheme, host and port, compared as RFC 6454 §5 does: the host in lower case, the scheme's own
+/// port for none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    scheme: Scheme,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Origin {
+    /// The origin of an absolute URI.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        let (scheme, authority) = (uri.scheme()?, uri.authority()?);
+        Some(Self {
+            scheme: scheme.clone(),
+            host: authority.host().to_ascii_lowercase(),
+            port: port(scheme, authority),
+        })
+    }
+
+    pub(crate) fn parse<U>(uri: U) -> Result<Self, Error>
+    where
+        U: TryInto<Uri, Error: Into<http::Error>>,
+    {
+        let uri = uri.try_into().map_err(|error| {
+            let message = "an origin is not a URI: write it as in \"https://api.example.com\"";
+            Error::with_source(ErrorKind::InvalidInput, message, error.into())
+        })?;
+        Self::of(&uri).ok_or_else(|| {
+            Error::invalid(format!(
+                "the origin {uri} has no scheme or no host: write it as in \
+                 \"https://api.example.com\""
+            ))
+        })
+    }
+
+    /// The same question as `Origin::of(uri) == Some(self)`, without building one.
+    pub(crate) fn is_of(&self, uri: &Uri) -> bool {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return false;
+        };
+        *scheme == self.scheme
+            && authority.host().eq_ignore_ascii_case(&self.host)
+            && port(scheme, authority) == self.port
+    }
+
+    /// Fails if a bearer token would travel unencrypted (RFC 6750 §5.3).
+    pub(crate) fn check_encrypted(&self, allow_plaintext: bool) -> Result<(), Error> {
+        check_encrypted(&self.scheme, &self.host, allow_plaintext)
+    }
+}
+
+pub(crate) fn check_encrypted(
+    scheme: &Scheme,
+    host: &str,
+    allow_plaintext: bool,
+) -> Result<(), Error> {
+    if *scheme == Scheme::HTTPS {
+        return Ok(());
+    }
+    if *scheme == Scheme::HTTP && (allow_plaintext || is_loopback(host)) {
+        return Ok(());
+    }
+    if *scheme == Scheme::HTTP {
+        return Err(Error::new(
+            ErrorKind::Plaintext,
+            format!(
+                "the token would travel to {host} unencrypted: use https, or permit it with \
+                 `RefreshLayer::allow_plaintext`"
+            ),
+        ));
+    }
+    Err(Error::new(
+        ErrorKind::Plaintext,
+        format!("a token does not travel over the scheme {scheme:?}: use https"),
+    ))
+}
+
+fn port(scheme: &Scheme, authority: &Authority) -> Option<u16> {
+    authority.port_u16().or(match scheme.as_str() {
+        "https" => Some(443),
+        "http" => Some(80),
+        _ => None,
+    })
+}
+
+/// Whether a host names this machine by itself; no name is resolved to find out.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    if host.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    literal
+        .parse::<std::net::IpAddr>()
+        .is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(uri: &str) -> Origin {
+        Origin::parse(uri).unwrap()
+    }
+
+    // S8
+    #[test]
+    fn default_ports_and_case_do_not_matter_but_scheme_host_and_port_do() {
+        let bound = origin("https://api.example.com");
+        let same = |uri: &'static str| {
+            let uri = Uri::from_static(uri);
+            assert_eq!(
+                bound.is_of(&uri),
+                Origin::of(&uri).as_ref() == Some(&bound),
+                "{uri}"
+            );
+            bound.is_of(&uri)
+        };
+        assert!(same("https://api.example.com:443/v1?x=y"));
+        assert!(same("https://API.Example.COM/"));
+        assert!(same("HTTPS://api.example.com/"));
+        assert!(!same("http://api.example.com/"));
+        assert!(!same("https://api.example.com:8443/"));
+        assert!(!same("https://example.com/"));
+        assert!(!same("https://api.example.com.evil.test/"));
+        assert!(!same("https://api.example.com@evil.test/"));
+        assert!(!same("/v1"));
+        assert_eq!(origin("http://[::1]:80"), origin("http://[::1]"));
+    }
+
+    #[test]
+    fn what_is_no_origin_is_named() {
+        for bad in ["api.example.com", "/v1", "https://", "", "http://a b"] {
+            let error = Origin::parse(bad).unwrap_err();
+            assert!(
+                error.to_string().contains("https://api.example.com"),
+                "{bad}: {error}"
+            );
+        }
+    }
+
+    // S7
+    #[test]
+    fn only_encrypted_or_loopback() {
+        let fine = |uri| origin(uri).check_encrypted(false);
+        for uri in [
+            "https://a.test",
+            "http://localhost:1",
+            "http://127.8.9.1",
+            "http://[::1]:1",
+        ] {
+            assert!(fine(uri).is_ok(), "{uri}");
+        }
+        for uri in [
+            "http://a.test",
+            "http://localhost.a.test",
+            "http://127.0.0.1.a.test",
+            "http://[::2]",
+        ] {
+            let error = fine(uri).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Plaintext);
+            assert!(error.to_string().contains("allow_plaintext"), "{error}");
+        }
+        assert!(fine("ftp://localhost").is_err());
+    }
+}
