@@ -7,6 +7,9 @@ pub mod endpoint;
 mod error;
 mod jwt;
 pub mod replay;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod testing;
 mod token;
 
 pub use self::{
