@@ -15,6 +15,9 @@ pub mod replay;
 mod service;
 mod session;
 pub mod store;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod testing;
 mod token;
 
 pub use self::{
