@@ -1,0 +1,5 @@
+//! What the crate promises, shown in memory and in paused time. The list of promises is in
+//! `tests/README.md`.
+
+mod flight;
+mod support;
