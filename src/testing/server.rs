@@ -8,10 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Collected, Limited};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto,
-};
+use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
@@ -187,9 +184,9 @@ pub(super) fn run(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Re
                     let shared = shared.clone();
                     async move { shared.serve(request).await.map_err(io::Error::other) }
                 });
-                let mut builder = auto::Builder::new(executor);
-                builder.http1().timer(TokioTimer::new());
-                builder.http2().timer(TokioTimer::new());
+                // No timer: a pooled connection that hyper closed for its idleness would be a
+                // fault that nobody asked for.
+                let builder = auto::Builder::new(executor);
                 let connection = builder.serve_connection(TokioIo::new(stream), service);
                 // A connection that breaks is the client's affair, or a fault that was asked for.
                 let _: Result<(), BoxError> = connection.await;

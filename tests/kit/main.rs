@@ -1,0 +1,10 @@
+//! The test kit itself, seen by a plain HTTP client over real sockets.
+
+mod api;
+mod client;
+mod faults;
+mod freddy;
+mod gated;
+mod issuer;
+mod lifecycle;
+mod oauth2;
