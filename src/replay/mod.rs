@@ -60,6 +60,7 @@
 
 mod body;
 mod buffer;
+mod foreign;
 mod policy;
 mod recording;
 mod spare;
