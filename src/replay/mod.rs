@@ -64,6 +64,8 @@ mod foreign;
 mod policy;
 mod recording;
 mod spare;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     body::{ReplayBody, Superseded},
