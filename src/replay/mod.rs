@@ -1,40 +1,106 @@
 //! How a request's body is kept for a second sending.
+//!
+//! A request that is refused is sent again with a new token, and for that its body is needed a
+//! second time. The type of the body stays what it is: before the first sending the layer *splits*
+//! it into the body to send and a [`Spare`] of the same type. How, is a policy of the layer:
+//!
+//! | policy | bodies | what is kept |
+//! |---|---|---|
+//! | [`ByBody`], the default | those that implement [`Replay`] | a clone, or a recording |
+//! | [`Rewrap`] | any type that can be built from another body | a recording |
+//! | [`SendOnce`] | every type | nothing: a refused request is not sent again |
+//!
+//! [`Replay`] is there for `Full`, `Empty`, `String` and `Either`, for `BoxBody<Bytes, E>` and
+//! `UnsyncBoxBody<Bytes, E>` whose error can carry a [`Superseded`] (`BoxError` can), and for
+//! [`ReplayBody`]. A client that streams a body of any other type, `hyper::body::Incoming` for
+//! instance, sends it once unless the client is typed `Client<_, ReplayBody<Incoming>>`.
+//!
+//! # Example
+//!
+//! A policy of one's own, for a boxed body that is kept up to 1 MiB:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http_body_util::combinators::UnsyncBoxBody;
+//! use tower_refresh::BoxError;
+//! use tower_refresh::replay::{Replay, ReplayBody, Spare, Split};
+//!
+//! type Body = UnsyncBoxBody<Bytes, BoxError>;
+//!
+//! #[derive(Clone)]
+//! struct UpTo(usize);
+//!
+//! impl Split<Body> for UpTo {
+//!     fn split(&self, body: Body) -> (Body, Spare<Body>) {
+//!         let (body, spare) = ReplayBody::with_limit(body, self.0).replay();
+//!         (Body::new(body), spare.map(Body::new))
+//!     }
+//! }
+//! ```
+//!
+//! # Recordings
+//!
+//! A recording does not read a body ahead: it keeps the frames as the connection pulls them, so
+//! that a stream stays a stream. A server may refuse a request whose body is still on its way. Then
+//! the spare *takes over*: it begins with the frames that were kept and goes on with the rest of the
+//! original, and the copy on the first connection ends in a [`Superseded`] error, never in what
+//! could pass for the end of the body.
+//!
+//! # Limits
+//!
+//! - A recording keeps at most 64 KiB of payload; [`ReplayBody::with_limit`] sets another cap.
+//!   Payload is not copied: its `Bytes` are shared, and with them the allocations that they are
+//!   part of. Trailers are kept as well and not counted.
+//! - A body that turns out to be larger is streamed on and what was kept is dropped. One that
+//!   announces a larger size is not recorded at all. Either way the request is sent once, and the
+//!   caller sees the refusal.
+//! - A body that fails while it is read hands its error to whoever reads it, and is not replayed.
+//! - Bodies that are cloned have no cap. The clone of a `Full<Bytes>` is free; that of a `String`,
+//!   or a `Full` of something else that owns its data, copies it.
+
+mod body;
+mod buffer;
+mod foreign;
+mod policy;
+mod recording;
+mod spare;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    body::{ReplayBody, Superseded},
+    policy::{ByBody, Rewrap, SendOnce},
+    spare::Spare,
+};
 
 /// How the layer splits a body into the one to send and the spare for a retry.
 ///
 /// It is a policy of the layer and not a property of the body alone, so that a body of a foreign
-/// crate can be given one.
+/// crate can be given one. See the [module's documentation](self) for those there are.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot keep a request body `{B}` for a retry",
+    label = "does not split `{B}`",
+    note = "for a body that can be built from any other, name the constructor: `.replay_with(Rewrap(axum::body::Body::new))`",
+    note = "for a boxed body, use an error that can carry `Superseded`: `BoxBody<Bytes, BoxError>`, or implement `From<Superseded>` for your own",
+    note = "for a client whose body type is yours to choose, use `ReplayBody<{B}>` in place of `{B}`",
+    note = "for requests that are never to be sent a second time, use `.replay_with(SendOnce)`"
+)]
 pub trait Split<B>: Clone {
     /// Splits `body` into the one that is sent and what is kept for a retry.
     fn split(&self, body: B) -> (B, Spare<B>);
 }
 
-/// What is kept of a body for a second sending.
-#[derive(Debug)]
-pub struct Spare<B> {
-    body: Option<B>,
-}
-
-impl<B> Spare<B> {
-    /// Nothing is kept: the request is sent once.
-    pub fn none() -> Self {
-        Self { body: None }
-    }
-
-    /// A copy that is ready to be sent.
-    pub fn ready(body: B) -> Self {
-        Self { body: Some(body) }
-    }
-
-    /// Whether nothing was kept from the start, so that keeping the rest of the request is useless.
-    pub(crate) fn is_none(&self) -> bool {
-        self.body.is_none()
-    }
-
-    /// The body to send again, unless it is lost by now.
-    pub(crate) fn take(self) -> Option<B> {
-        self.body
-    }
+/// A body that knows how to be sent twice; what [`ByBody`] goes by.
+#[diagnostic::on_unimplemented(
+    message = "a body `{Self}` does not know how to be sent twice",
+    label = "does not implement `Replay`",
+    note = "wrap it: `ReplayBody::new(body)` records any body while it is sent",
+    note = "a boxed body needs an error that can carry `Superseded`: `BoxBody<Bytes, BoxError>`, or implement `From<Superseded>` for your own",
+    note = "or give the layer another policy: `.replay_with(Rewrap(..))` or `.replay_with(SendOnce)`"
+)]
+pub trait Replay: Sized {
+    /// Splits the body into the one that is sent and what is kept for a retry.
+    fn replay(self) -> (Self, Spare<Self>);
 }
 
 /// Bodies that know how.

@@ -1,0 +1,76 @@
+use std::{fmt, sync::Arc};
+
+use super::recording::{CopyId, Takeover};
+
+/// What is kept of a body for a second sending.
+///
+/// Dropping it frees what is kept and stops the recording, if there is one.
+pub struct Spare<B> {
+    kept: Kept<B>,
+}
+
+enum Kept<B> {
+    Nothing,
+    Copy(B),
+    /// The body reads from the recording, once that copy has taken it over.
+    Recorded(B, Arc<dyn Takeover>, CopyId),
+}
+
+impl<B> Spare<B> {
+    /// Nothing is kept: the request is sent once.
+    pub fn none() -> Self {
+        Kept::Nothing.into()
+    }
+
+    /// A copy that is ready to be sent.
+    pub fn ready(body: B) -> Self {
+        Kept::Copy(body).into()
+    }
+
+    /// Wraps the body that is kept, as the body that is sent was wrapped.
+    pub fn map<C>(self, wrap: impl FnOnce(B) -> C) -> Spare<C> {
+        match self.kept {
+            Kept::Nothing => Kept::Nothing,
+            Kept::Copy(body) => Kept::Copy(wrap(body)),
+            Kept::Recorded(body, recording, id) => Kept::Recorded(wrap(body), recording, id),
+        }
+        .into()
+    }
+
+    pub(super) fn recorded(body: B, recording: Arc<dyn Takeover>, id: CopyId) -> Self {
+        Kept::Recorded(body, recording, id).into()
+    }
+
+    /// Whether nothing was kept from the start, so that keeping the rest of the request is useless.
+    pub(crate) fn is_none(&self) -> bool {
+        matches!(self.kept, Kept::Nothing)
+    }
+
+    /// The body to send again, unless it is lost by now.
+    ///
+    /// Whatever still reads the first copy fails from here on, and with it a response on the same
+    /// connection may: first finish with, or drop, the response.
+    pub(crate) fn take(self) -> Option<B> {
+        match self.kept {
+            Kept::Nothing => None,
+            Kept::Copy(body) => Some(body),
+            Kept::Recorded(body, recording, id) => recording.take_over(id).then_some(body),
+        }
+    }
+}
+
+impl<B> From<Kept<B>> for Spare<B> {
+    fn from(kept: Kept<B>) -> Self {
+        Self { kept }
+    }
+}
+
+impl<B> fmt::Debug for Spare<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kept {
+            Kept::Nothing => "Spare::None",
+            Kept::Copy(_) => "Spare::Ready",
+            Kept::Recorded(..) => "Spare::Recorded",
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Every kind of body is the same body the second time.
+
+use http_body_util::{
+    BodyExt as _, Either, Empty, Full,
+    combinators::{BoxBody, UnsyncBoxBody},
+};
+
+use super::*;
+
+/// Reads the body that is sent, then the spare.
+#[track_caller]
+fn assert_sent_twice<B>(policy: impl Split<B>, body: B, expected: &[Seen])
+where
+    B: Body<Error: ToString> + Unpin,
+{
+    let (body, spare) = policy.split(body);
+    assert!(!spare.is_none());
+    assert_eq!(read(body), expected, "the first copy");
+    let spare = spare.take().expect("a replay");
+    assert_eq!(read(spare), expected, "the spare");
+}
+
+fn hello() -> Vec<Seen> {
+    vec![data("hello"), Seen::End]
+}
+
+fn mixed() -> Vec<Seen> {
+    vec![data("one"), data("two"), Seen::Trailers(trailers())]
+}
+
+// S51
+#[test]
+fn cheap_bodies_are_cloned() {
+    assert_sent_twice(ByBody, Full::<Bytes>::from("hello"), &hello());
+    assert_sent_twice(ByBody, String::from("hello"), &hello());
+    assert_sent_twice(ByBody, Empty::<Bytes>::new(), &[Seen::End]);
+}
+
+// S51
+#[test]
+fn either_is_what_it_holds() {
+    type Either_ = Either<Full<Bytes>, Empty<Bytes>>;
+    assert_sent_twice(ByBody, Either_::Left(Full::from("hello")), &hello());
+    assert_sent_twice(ByBody, Either_::Right(Empty::new()), &[Seen::End]);
+}
+
+// S51
+#[test]
+fn boxed_bodies_are_recorded_and_boxed_again() {
+    let boxed = Full::<Bytes>::from("hello").map_err(BoxError::from).boxed();
+    assert_sent_twice(ByBody, boxed, &hello());
+
+    let mut expected = mixed();
+    let unsync = streamed(mixed()).boxed_unsync();
+    expected.push(Seen::End);
+    assert_sent_twice(ByBody, unsync, &expected);
+}
+
+// S51
+#[test]
+fn empty_boxes_are_not_recorded() {
+    let empty = BoxBody::<Bytes, BoxError>::default();
+    let (body, spare) = ByBody.split(empty);
+    assert_eq!(format!("{spare:?}"), "Spare::Ready");
+    assert!(body.is_end_stream());
+    assert!(spare.take().unwrap().is_end_stream());
+}
+
+// S51
+#[test]
+fn a_box_may_have_an_error_of_its_own() {
+    #[derive(Debug)]
+    enum Error {
+        Superseded,
+        Mine,
+    }
+
+    impl From<Superseded> for Error {
+        fn from(_: Superseded) -> Self {
+            Self::Superseded
+        }
+    }
+
+    impl std::fmt::Display for Error {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{self:?}")
+        }
+    }
+
+    let failing = || streamed([data("hello"), Seen::Error("broken".into())]);
+    let boxed = BoxBody::new(failing().map_err(|_| Error::Mine));
+    let (body, _spare) = ByBody.split(boxed);
+    assert_eq!(read(body), [data("hello"), Seen::Error("Mine".into())]);
+
+    let boxed = BoxBody::new(failing().map_err(|_| Error::Mine));
+    let (body, spare) = ByBody.split(boxed);
+    let _spare = spare.take().unwrap();
+    assert_eq!(read(body), [Seen::Error("Superseded".into())]);
+}
+
+// S51
+#[test]
+fn streams_are_recorded_with_their_trailers() {
+    let mut expected = mixed();
+    expected.push(Seen::End);
+    assert_sent_twice(ByBody, ReplayBody::new(streamed(mixed())), &expected);
+    let only_trailers = [Seen::Trailers(trailers()), Seen::End];
+    let body = ReplayBody::new(streamed([Seen::Trailers(trailers())]));
+    assert_sent_twice(ByBody, body, &only_trailers);
+}
+
+// S51
+#[test]
+fn a_body_need_not_be_made_of_bytes() {
+    let body = streamed([data("one")]).map_frame(|frame| {
+        // Two pieces, as an encoder's header and payload.
+        frame.map_data(|data| Bytes::from_static(b"<").chain(data))
+    });
+    assert_sent_twice(ByBody, ReplayBody::new(body), &[data("<one"), Seen::End]);
+}
+
+// S51
+#[test]
+fn a_foreign_body_is_wrapped_by_its_constructor() {
+    type Foreign = UnsyncBoxBody<Bytes, BoxError>;
+
+    let mut expected = mixed();
+    expected.push(Seen::End);
+    let rewrap = Rewrap(UnsyncBoxBody::new);
+    assert_sent_twice(rewrap, Foreign::new(streamed(mixed())), &expected);
+    assert_sent_twice(Rewrap(Foreign::new), Foreign::default(), &[Seen::End]);
+}
+
+#[test]
+fn a_foreign_body_is_left_alone_if_there_is_nothing_to_record() {
+    let wrapped = std::cell::Cell::new(0);
+    let rewrap = Rewrap(|body| {
+        wrapped.set(wrapped.get() + 1);
+        UnsyncBoxBody::<Bytes, BoxError>::new(body)
+    });
+    let (_, spare) = rewrap.split(UnsyncBoxBody::default());
+    assert_eq!((wrapped.get(), spare.is_none()), (1, false), "the spare");
+    let large = Full::new(Bytes::from_static(&[0; 64 * 1024 + 1]));
+    let large = large.map_err(BoxError::from).boxed_unsync();
+    let (_, spare) = rewrap.split(large);
+    assert_eq!((wrapped.get(), spare.is_none()), (1, true), "neither");
+}
+
+#[test]
+fn send_once_keeps_nothing() {
+    let (body, spare) = SendOnce.split(Full::<Bytes>::from("hello"));
+    assert!(spare.is_none());
+    assert_eq!(read(body), hello());
+    assert!(spare.take().is_none());
+}
+
+#[test]
+fn recordings_can_be_shared_between_threads() {
+    fn assert_send_sync<T: Send + Sync>(_: &T) {}
+    let (_sender, body) = live();
+    // A stream's body is rarely `Sync`; its recording is.
+    let unsync = UnsyncBoxBody::<Bytes, Infallible>::new(body);
+    let (body, spare) = ReplayBody::new(unsync).replay();
+    assert_send_sync(&body);
+    assert_send_sync(&spare);
+}
