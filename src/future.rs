@@ -39,13 +39,12 @@ pin_project! {
     {
         /// The request is under way. A refusal of it is the caller's if it is not `refusable`.
         Calling { #[pin] call: S::Future, refusable: Option<Sent<S, B>> },
-        /// Waiting for a token: the first, or after `refusal` another. It is boxed, as its type
-        /// cannot be named; a request that need not wait never gets here.
-        Refreshing {
-            token: BoxFuture<'static, Result<Token, Error>>,
-            next: Option<Next<S, B>>,
-            refusal: Option<S::Response>,
-        },
+        /// There is no live token yet. The wait is boxed, as its type cannot be named; a request
+        /// that need not wait never gets here.
+        Waiting { token: Wait, next: Option<Next<S, B>> },
+        /// The token was refused. The refusal is kept: it is the answer if there is nothing to
+        /// retry with.
+        Refreshing { token: Wait, sent: Option<Sent<S, B>>, refusal: Option<S::Response> },
         /// There is a token, and the service has to be ready for the call.
         Readying { token: Token, next: Option<Next<S, B>> },
         /// Nothing was sent.
@@ -55,12 +54,24 @@ pin_project! {
     }
 }
 
+type Wait = BoxFuture<'static, Result<Token, Error>>;
+
 /// What remains of a request that was sent.
 struct Sent<S, B> {
     service: S,
     token: Stamp,
     /// `None` if the body cannot be sent twice: then the rest need not be kept either.
-    copy: Option<(Parts, Spare<B>)>,
+    head: Option<Parts>,
+    body: Spare<B>,
+}
+
+impl<S, B> Sent<S, B> {
+    /// The request to send again. From here on the first sending is given up: what it has not
+    /// read of the body yet, the second takes over.
+    fn again(self) -> Option<Next<S, B>> {
+        let request = Request::from_parts(self.head?, self.body.take()?);
+        Some(Next { service: self.service, request, is_retry: true })
+    }
 }
 
 /// A request that is to be sent once there is a token.
@@ -117,11 +128,7 @@ where
             request,
             is_retry: false,
         };
-        let state = State::Refreshing {
-            token,
-            next: Some(next),
-            refusal: None,
-        };
+        let state = State::Waiting { token, next: Some(next) };
         Self {
             state,
             policy: Some(policy.clone()),
@@ -143,18 +150,11 @@ where
         let (body, spare) = policy.split.split(body);
         // The copy is made before the header is put in, so a retry starts from what the caller
         // sent.
-        let copy = (!spare.is_none()).then(|| (head.clone(), spare));
-        head.headers
-            .insert(&policy.rules.header, token.header_value().clone());
+        let copy = (!spare.is_none()).then(|| head.clone());
+        head.headers.insert(&policy.rules.header, token.header_value().clone());
         let call = service.call(Request::from_parts(head, body));
-        State::Calling {
-            call,
-            refusable: Some(Sent {
-                service,
-                token: token.stamp(),
-                copy,
-            }),
-        }
+        let sent = Sent { service, token: token.stamp(), head: copy, body: spare };
+        State::Calling { call, refusable: Some(sent) }
     }
 
     /// The second sending, whose answer is the caller's whatever it is.
@@ -196,61 +196,39 @@ where
                     }
                     // A permit may live in the call's future, and the refresh may need it.
                     this.state.set(State::Answered);
-                    let Sent {
-                        service,
-                        token,
-                        copy,
-                    } = sent;
-                    let copy = copy.and_then(|(head, spare)| Some((head, spare.take()?)));
-                    let Some((head, body)) = copy else {
-                        policy.session.refused_in_background(token);
+                    let (session, refused) = (policy.session.clone(), sent.token);
+                    if sent.head.is_none() || sent.body.is_lost() {
+                        // For the next request.
+                        session.refused_in_background(refused);
                         return Poll::Ready(Ok(response));
-                    };
-                    let session = policy.session.clone();
-                    let successor = async move { session.successor_of(token).await }.boxed();
-                    let request = Request::from_parts(head, body);
-                    State::Refreshing {
-                        token: successor,
-                        next: Some(Next {
-                            service,
-                            request,
-                            is_retry: true,
-                        }),
-                        refusal: Some(response),
                     }
+                    let token = async move { session.successor_of(refused).await }.boxed();
+                    State::Refreshing { token, sent: Some(sent), refusal: Some(response) }
                 }
-                StateProj::Refreshing {
-                    token,
-                    next,
-                    refusal,
-                } => {
-                    match (ready!(token.poll_unpin(cx)), refusal.take()) {
-                        // The refusal is dropped here: its connection may be the one that the
-                        // retry waits for.
-                        (Ok(token), _) => State::Readying {
-                            token,
-                            next: next.take(),
-                        },
-                        (Err(_), Some(refusal)) => return Poll::Ready(Ok(refusal)),
-                        (Err(error), None) => return Poll::Ready(Err(error.into())),
-                    }
+                StateProj::Waiting { token, next } => {
+                    let token = ready!(token.poll_unpin(cx))?;
+                    State::Readying { token, next: next.take() }
+                }
+                StateProj::Refreshing { token, sent, refusal } => {
+                    let successor = ready!(token.poll_unpin(cx));
+                    let refusal = refusal.take().expect("polled after completion");
+                    let Some((token, next)) = successor.ok().zip(sent.take().and_then(Sent::again))
+                    else {
+                        return Poll::Ready(Ok(refusal));
+                    };
+                    // Its connection may be the one that the retry needs.
+                    drop(refusal);
+                    State::Readying { token, next: Some(next) }
                 }
                 StateProj::Readying { token, next } => {
                     let pending = next.as_mut().expect("polled after completion");
                     ready!(pending.service.poll_ready(cx)).map_err(Into::into)?;
                     let policy = this.policy.as_ref().expect("set with the state");
-                    match next.take() {
-                        Some(Next {
-                            service,
-                            request,
-                            is_retry: true,
-                        }) => State::resend(service, request, token, policy),
-                        Some(Next {
-                            service,
-                            request,
-                            is_retry: false,
-                        }) => State::send(service, request, token, policy),
-                        None => unreachable!("it was there to be readied"),
+                    let Next { service, request, is_retry } = next.take().expect("just readied");
+                    if is_retry {
+                        State::resend(service, request, token, policy)
+                    } else {
+                        State::send(service, request, token, policy)
                     }
                 }
                 StateProj::Failed { error } => {
@@ -271,6 +249,7 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",
+            State::Waiting { .. } => "Waiting",
             State::Refreshing { .. } => "Refreshing",
             State::Readying { .. } => "Readying",
             State::Failed { .. } => "Failed",

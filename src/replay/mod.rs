@@ -102,13 +102,3 @@ pub trait Replay: Sized {
     /// Splits the body into the one that is sent and what is kept for a retry.
     fn replay(self) -> (Self, Spare<Self>);
 }
-
-/// Bodies that know how.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ByBody;
-
-impl<B: Clone> Split<B> for ByBody {
-    fn split(&self, body: B) -> (B, Spare<B>) {
-        (body.clone(), Spare::ready(body))
-    }
-}

@@ -27,6 +27,9 @@ pub(super) trait Takeover: Send + Sync {
     /// Makes a waiting copy the one that reads, from where it was split off, and fails the one
     /// that has read so far. Returns `false` if what was kept is lost.
     fn take_over(&self, id: CopyId) -> bool;
+
+    /// Whether `take_over` would return `false`.
+    fn is_lost(&self, id: CopyId) -> bool;
 }
 
 struct State<B> {
@@ -169,6 +172,13 @@ impl<B: Send> Takeover for Recording<B> {
             superseded.wake();
         }
         true
+    }
+
+    fn is_lost(&self, id: CopyId) -> bool {
+        let Ok(state) = self.state.lock() else {
+            return true;
+        };
+        !state.waiting.iter().any(|copy| copy.id == id)
     }
 }
 

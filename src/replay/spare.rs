@@ -46,6 +46,15 @@ impl<B> Spare<B> {
         matches!(self.kept, Kept::Nothing)
     }
 
+    /// Whether there is nothing to send again, from the start or by now.
+    pub(crate) fn is_lost(&self) -> bool {
+        match &self.kept {
+            Kept::Nothing => true,
+            Kept::Copy(_) => false,
+            Kept::Recorded(_, recording, id) => recording.is_lost(*id),
+        }
+    }
+
     /// The body to send again, unless it is lost by now.
     ///
     /// Whatever still reads the first copy fails from here on, and with it a response on the same

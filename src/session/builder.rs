@@ -206,6 +206,15 @@ impl SessionBuilder {
         self
     }
 
+    /// Whether the token is refreshed although no request comes, so that none ever waits for one.
+    /// It begins with the first use of the session, and ends when the last clone is dropped.
+    ///
+    /// Defaults to `false`.
+    pub fn keep_fresh(mut self, eager: bool) -> Self {
+        self.config.keep_fresh = eager;
+        self
+    }
+
     /// Whether an expired token is refreshed although the store cannot be reached. With a store
     /// that processes share, two of them may then spend one refresh token, which logs the user
     /// out at a server that rotates them.

@@ -18,6 +18,7 @@ pub(super) struct Config {
     pub(super) spacing: Duration,
     pub(super) lease: Duration,
     pub(super) refresh_without_store: bool,
+    pub(super) keep_fresh: bool,
 }
 
 impl Default for Config {
@@ -39,6 +40,7 @@ impl Default for Config {
             spacing: secs(1),
             lease: secs(5),
             refresh_without_store: false,
+            keep_fresh: false,
         }
     }
 }

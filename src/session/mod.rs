@@ -14,6 +14,7 @@ mod save;
 mod shared;
 mod snapshot;
 mod state;
+mod timer;
 mod waiting;
 mod window;
 
@@ -220,9 +221,8 @@ impl Session {
     /// to do for as long as it is live.
     pub(crate) fn refresh_ahead(&self) {
         if let Some(runtime) = self.shared.runtime() {
-            if let Some(flight) = self.shared.change(State::refresh_ahead) {
-                self.shared.launch(flight, &runtime);
-            }
+            self.shared.start_timer(&runtime);
+            self.shared.refresh_ahead(&runtime);
         }
     }
 

@@ -19,6 +19,7 @@ use super::{
     flight::{self, Takeoff},
     snapshot::Snapshot,
     state::{After, State},
+    timer::Timer,
     waiting::Flight,
 };
 use crate::{
@@ -44,7 +45,7 @@ pub(crate) struct Shared {
     pub(super) events: EventSender,
     runtime: Option<Handle>,
     /// Told of every change of `state` and of every task that ends.
-    changed: Notify,
+    changed: Arc<Notify>,
     tasks: AtomicUsize,
 }
 
@@ -65,7 +66,7 @@ impl Shared {
             config,
             events: EventSender::new(),
             runtime,
-            changed: Notify::new(),
+            changed: Arc::default(),
             tasks: AtomicUsize::new(0),
         }
     }
@@ -113,6 +114,21 @@ impl Shared {
             flight,
         };
         runtime.spawn(flight::fly(takeoff));
+    }
+
+    /// Starts the eager mode's task, if it is due.
+    pub(super) fn start_timer(self: &Arc<Self>, runtime: &Handle) {
+        if self.config.keep_fresh && self.change(State::claim_timer) {
+            let timer = Timer { shared: Arc::downgrade(self), changed: self.changed.clone() };
+            runtime.spawn(timer.run());
+        }
+    }
+
+    /// Starts a refresh that nobody waits for, if one is due.
+    pub(super) fn refresh_ahead(self: &Arc<Self>, runtime: &Handle) {
+        if let Some(flight) = self.change(State::refresh_ahead) {
+            self.launch(flight, runtime);
+        }
     }
 
     /// Ends a flight that brought no token.
@@ -184,6 +200,13 @@ impl Shared {
 
     pub(super) fn is_idle(&self) -> bool {
         self.tasks.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The timer holds no reference: it looks whether we are gone.
+        self.changed.notify_waiters();
     }
 }
 

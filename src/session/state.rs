@@ -1,7 +1,7 @@
 //! What a session knows, and every step that changes it. All of it happens under one short lock;
 //! nothing here waits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::HeaderValue;
 use tokio::time::Instant;
@@ -45,6 +45,8 @@ pub(super) struct State {
     unsaved: Option<Unsaved>,
     /// A task is at work on what is unsaved.
     saving: bool,
+    /// The task of the eager mode, which starts at the first use.
+    timer: Timer,
     closed: bool,
 }
 
@@ -61,6 +63,15 @@ struct Pause {
     error: Error,
     /// The server asked for it, so that not even somebody's hand can cut it short.
     demanded: bool,
+}
+
+/// The task that refreshes although no request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    Off,
+    /// To be started by whoever comes by with a runtime.
+    Due,
+    Running,
 }
 
 /// Why memory is ahead of the store.
@@ -123,6 +134,7 @@ impl State {
             in_doubt: false,
             unsaved: None,
             saving: false,
+            timer: if config.keep_fresh { Timer::Due } else { Timer::Off },
             closed: false,
         };
         if ask_store {
@@ -136,21 +148,32 @@ impl State {
     pub(super) fn snapshot(&self) -> Snapshot {
         let token = if self.condemned { None } else { self.token() };
         let deadlines = self.current.as_ref().and_then(|current| current.deadlines);
-        let may_refresh = self.flight.is_none() && self.ended.is_none() && !self.closed;
-        let stale_at = deadlines.filter(|_| may_refresh).map(|deadlines| {
-            let pause = self.pause.as_ref().map(|pause| pause.until);
-            [Some(deadlines.stale_at), pause, self.not_before]
-                .into_iter()
-                .flatten()
-                .max()
-                .unwrap()
-        });
+        // A timer that is to be started needs somebody to come by the slow way, once.
+        let stale_at = match self.timer {
+            Timer::Due => Some(Instant::now()),
+            Timer::Off | Timer::Running => self.due(),
+        };
         Snapshot {
             token,
             stale_at,
             expires_at: deadlines.map(|deadlines| deadlines.expires_at),
             ended: self.ended.clone(),
         }
+    }
+
+    /// When the next refresh should start if nobody needs it earlier; `None` while one is running
+    /// or none may start, and for a token of which nothing says when it expires.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if self.flight.is_some() || self.may_refresh().is_err() {
+            return None;
+        }
+        let stale_at = match &self.current {
+            Some(Current { header_value: Some(_), deadlines, .. }) => Some(deadlines.as_ref()?.stale_at),
+            _ => None,
+        };
+        let pause = self.pause.as_ref().map(|pause| pause.until);
+        let earliest = [stale_at, pause, self.not_before].into_iter().flatten().max();
+        Some(earliest.unwrap_or_else(Instant::now))
     }
 
     /// The token in use, whether or not it is live.
@@ -210,6 +233,7 @@ impl State {
     /// Decides what somebody with this need has to do.
     pub(super) fn join(&mut self, need: Need, config: &Config) -> Result<Join, Error> {
         let now = Instant::now();
+        self.notice_drift();
         match need {
             Need::Refused(seen) if seen.epoch != self.epoch => {
                 return Err(Error::new(
@@ -277,16 +301,39 @@ impl State {
         }
     }
 
-    /// Starts a refresh ahead of expiry, if nothing speaks against it.
+    /// Starts a refresh that nobody waits for, if one is due.
     pub(super) fn refresh_ahead(&mut self) -> Option<Arc<Flight>> {
-        let stale = self
-            .snapshot()
-            .stale_at
-            .is_some_and(|at| at <= Instant::now());
-        match stale.then(|| self.start())? {
+        self.due().filter(|&at| at <= Instant::now())?;
+        match self.start() {
             Join::Wait { flight, .. } => Some(flight),
             Join::Ready(_) => None,
         }
+    }
+
+    /// Makes a token stale if the wall clock has gone on without the monotonic one: the machine
+    /// was suspended, and for the server time has passed.
+    pub(super) fn notice_drift(&mut self) {
+        if let Some(Current { deadlines: Some(deadlines), .. }) = &mut self.current {
+            deadlines.follow_wall_clock(Instant::now(), SystemTime::now());
+        }
+    }
+
+    /// Whether the caller is to start the timer.
+    pub(super) fn claim_timer(&mut self) -> bool {
+        let due = self.timer == Timer::Due;
+        if due {
+            self.timer = Timer::Running;
+        }
+        due
+    }
+
+    /// The timer's runtime is gone: another may start one.
+    pub(super) fn timer_died(&mut self) {
+        self.timer = if self.closed { Timer::Off } else { Timer::Due };
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     fn may_refresh(&self) -> Result<(), Error> {

@@ -15,7 +15,12 @@ use crate::token::Tokens;
 pub(super) struct Deadlines {
     pub(super) stale_at: Instant,
     pub(super) expires_at: Instant,
+    /// Both clocks when they last agreed.
+    agreed: (Instant, SystemTime),
 }
+
+/// More than this between the clocks is a suspended machine or a clock that was set.
+const DRIFT: Duration = Duration::from_secs(30);
 
 impl Deadlines {
     /// Fixes the deadlines, once per token, by what is left of its life now.
@@ -24,15 +29,28 @@ impl Deadlines {
     /// request. The window for refreshing ahead is cut by a random part, so that a fleet whose
     /// tokens were made together does not come back together.
     pub(super) fn of(tokens: &Tokens, config: &Config) -> Option<Self> {
-        let (life, left) = (tokens.life?, tokens.left(SystemTime::now())?);
-        let now = Instant::now();
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let (life, left) = (tokens.life?, tokens.left(wall)?);
         let leeway = config.leeway.min(life.mul_f64(0.05));
         let ahead = config.refresh_ahead.min(life.mul_f64(0.20));
         let ahead = ahead.mul_f64(1.0 - fastrand::f64() / 2.0).max(leeway);
         Some(Self {
             stale_at: now + left.saturating_sub(ahead),
             expires_at: now + left.saturating_sub(leeway),
+            agreed: (now, wall),
         })
+    }
+
+    /// The monotonic clock stands still while a machine is suspended. If the wall clock has run
+    /// ahead of it, the token is stale: it may well be expired by now, but that clock is no better
+    /// a witness, so it is not thrown away.
+    pub(super) fn follow_wall_clock(&mut self, now: Instant, wall: SystemTime) {
+        let ran = now.duration_since(self.agreed.0);
+        let passed = wall.duration_since(self.agreed.1).unwrap_or_default();
+        if passed.saturating_sub(ran) > DRIFT {
+            self.stale_at = self.stale_at.min(now);
+            self.agreed = (now, wall);
+        }
     }
 }
 
@@ -111,6 +129,25 @@ mod tests {
                 "{life:?}"
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_slept_finds_its_token_stale() {
+        let config = Config::default();
+        let mut deadlines =
+            Deadlines::of(&living(Duration::from_secs(3600), Duration::ZERO), &config).unwrap();
+        let (now, wall) = deadlines.agreed;
+        let (stale_at, expires_at) = (deadlines.stale_at, deadlines.expires_at);
+
+        deadlines.follow_wall_clock(now, wall + DRIFT);
+        deadlines.follow_wall_clock(now + DRIFT, wall + DRIFT * 2);
+        deadlines.follow_wall_clock(now, wall - Duration::from_secs(3600));
+        deadlines.follow_wall_clock(now + Duration::from_secs(3000), wall);
+        assert_eq!(deadlines.stale_at, stale_at, "within what clocks do");
+
+        let woke = now + Duration::from_secs(60);
+        deadlines.follow_wall_clock(woke, wall + Duration::from_secs(60 + 31));
+        assert_eq!((deadlines.stale_at, deadlines.expires_at), (woke, expires_at));
     }
 
     #[tokio::test(start_paused = true)]
