@@ -88,22 +88,13 @@ where
 {
     /// Nothing is sent.
     pub(crate) fn failed(error: Error) -> Self {
-        Self {
-            state: State::Failed { error: Some(error) },
-            policy: None,
-        }
+        Self { state: State::Failed { error: Some(error) }, policy: None }
     }
 
     /// The request is none of our business.
     pub(crate) fn unsigned(mut service: S, request: Request<B>) -> Self {
         let call = service.call(request);
-        Self {
-            state: State::Calling {
-                call,
-                refusable: None,
-            },
-            policy: None,
-        }
+        Self { state: State::Calling { call, refusable: None }, policy: None }
     }
 
     /// The usual way: the token is live and the service ready.
@@ -113,26 +104,16 @@ where
         token: &Token,
         policy: &Arc<Policy<P>>,
     ) -> Self {
-        Self {
-            state: State::send(service, request, token, policy),
-            policy: Some(policy.clone()),
-        }
+        Self { state: State::send(service, request, token, policy), policy: Some(policy.clone()) }
     }
 
     /// There is no live token yet.
     pub(crate) fn wait(service: S, request: Request<B>, policy: &Arc<Policy<P>>) -> Self {
         let session = policy.session.clone();
         let token = async move { session.token().await }.boxed();
-        let next = Next {
-            service,
-            request,
-            is_retry: false,
-        };
+        let next = Next { service, request, is_retry: false };
         let state = State::Waiting { token, next: Some(next) };
-        Self {
-            state,
-            policy: Some(policy.clone()),
-        }
+        Self { state, policy: Some(policy.clone()) }
     }
 }
 
@@ -165,13 +146,8 @@ where
         policy: &Policy<P>,
     ) -> Self {
         let header = policy.rules.header.clone();
-        request
-            .headers_mut()
-            .insert(header, token.header_value().clone());
-        State::Calling {
-            call: service.call(request),
-            refusable: None,
-        }
+        request.headers_mut().insert(header, token.header_value().clone());
+        State::Calling { call: service.call(request), refusable: None }
     }
 }
 
@@ -255,8 +231,6 @@ where
             State::Failed { .. } => "Failed",
             State::Answered => "Answered",
         };
-        f.debug_struct("ResponseFuture")
-            .field("state", &state)
-            .finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }
 }

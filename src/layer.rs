@@ -39,11 +39,7 @@ pub struct NoToken;
 impl RefreshLayer {
     /// Signs requests with the tokens of `session`.
     pub fn new(session: Session) -> Self {
-        Self {
-            session,
-            rules: Rules::default(),
-            split: ByBody,
-        }
+        Self { session, rules: Rules::default(), split: ByBody }
     }
 }
 
@@ -61,12 +57,8 @@ impl<P> RefreshLayer<P> {
         I: IntoIterator<Item = U>,
         U: TryInto<Uri, Error: Into<http::Error>>,
     {
-        self.rules.only_for = Some(
-            origins
-                .into_iter()
-                .map(Origin::parse)
-                .collect::<Result<_, _>>()?,
-        );
+        self.rules.only_for =
+            Some(origins.into_iter().map(Origin::parse).collect::<Result<_, _>>()?);
         Ok(self)
     }
 
@@ -124,11 +116,7 @@ impl<P> RefreshLayer<P> {
     ///
     /// Defaults to [`ByBody`]: bodies that know how.
     pub fn replay_with<Q>(self, split: Q) -> RefreshLayer<Q> {
-        RefreshLayer {
-            session: self.session,
-            rules: self.rules,
-            split,
-        }
+        RefreshLayer { session: self.session, rules: self.rules, split }
     }
 }
 

@@ -9,6 +9,7 @@ mod event;
 mod future;
 mod jwt;
 mod layer;
+mod observe;
 mod origin;
 mod refusal;
 pub mod replay;
@@ -22,7 +23,7 @@ mod token;
 
 pub use self::{
     error::{BoxError, Error, ErrorKind},
-    event::{Event, Events},
+    event::{Event, Events, Status},
     future::ResponseFuture,
     layer::{NoToken, RefreshLayer},
     service::Refresh,

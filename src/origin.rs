@@ -98,13 +98,8 @@ pub(crate) fn is_loopback(host: &str) -> bool {
     if host.eq_ignore_ascii_case("localhost") {
         return true;
     }
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    literal
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|ip| ip.is_loopback())
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    literal.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
@@ -121,11 +116,7 @@ mod tests {
         let bound = origin("https://api.example.com");
         let same = |uri: &'static str| {
             let uri = Uri::from_static(uri);
-            assert_eq!(
-                bound.is_of(&uri),
-                Origin::of(&uri).as_ref() == Some(&bound),
-                "{uri}"
-            );
+            assert_eq!(bound.is_of(&uri), Origin::of(&uri).as_ref() == Some(&bound), "{uri}");
             bound.is_of(&uri)
         };
         assert!(same("https://api.example.com:443/v1?x=y"));
@@ -144,10 +135,7 @@ mod tests {
     fn what_is_no_origin_is_named() {
         for bad in ["api.example.com", "/v1", "https://", "", "http://a b"] {
             let error = Origin::parse(bad).unwrap_err();
-            assert!(
-                error.to_string().contains("https://api.example.com"),
-                "{bad}: {error}"
-            );
+            assert!(error.to_string().contains("https://api.example.com"), "{bad}: {error}");
         }
     }
 
@@ -155,20 +143,12 @@ mod tests {
     #[test]
     fn only_encrypted_or_loopback() {
         let fine = |uri| origin(uri).check_encrypted(false);
-        for uri in [
-            "https://a.test",
-            "http://localhost:1",
-            "http://127.8.9.1",
-            "http://[::1]:1",
-        ] {
+        for uri in ["https://a.test", "http://localhost:1", "http://127.8.9.1", "http://[::1]:1"] {
             assert!(fine(uri).is_ok(), "{uri}");
         }
-        for uri in [
-            "http://a.test",
-            "http://localhost.a.test",
-            "http://127.0.0.1.a.test",
-            "http://[::2]",
-        ] {
+        for uri in
+            ["http://a.test", "http://localhost.a.test", "http://127.0.0.1.a.test", "http://[::2]"]
+        {
             let error = fine(uri).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Plaintext);
             assert!(error.to_string().contains("allow_plaintext"), "{error}");

@@ -26,9 +26,7 @@ fn is_standard(status: StatusCode, headers: &HeaderMap) -> bool {
     match status {
         StatusCode::UNAUTHORIZED => !asks_for_more(headers),
         // A gRPC status comes with HTTP 200; if it is in the headers, nothing was streamed.
-        StatusCode::OK => headers
-            .get("grpc-status")
-            .is_some_and(|status| status == "16"),
+        StatusCode::OK => headers.get("grpc-status").is_some_and(|status| status == "16"),
         _ => false,
     }
 }
@@ -36,24 +34,18 @@ fn is_standard(status: StatusCode, headers: &HeaderMap) -> bool {
 /// Whether a challenge says that the token is fine and not enough (RFC 6750 §3.1, RFC 9470 §3):
 /// another of the same kind would be refused as well. What cannot be parsed says nothing.
 fn asks_for_more(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(WWW_AUTHENTICATE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| {
-            http_auth::parser::ChallengeParser::new(value)
-                .map_while(Result::ok)
-                .any(|challenge| {
-                    challenge.scheme.eq_ignore_ascii_case("bearer")
-                        && challenge.params.iter().any(|(name, value)| {
-                            name.eq_ignore_ascii_case("error")
-                                && matches!(
-                                    value.to_unescaped().as_str(),
-                                    "insufficient_scope" | "insufficient_user_authentication"
-                                )
-                        })
+    headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        http_auth::parser::ChallengeParser::new(value).map_while(Result::ok).any(|challenge| {
+            challenge.scheme.eq_ignore_ascii_case("bearer")
+                && challenge.params.iter().any(|(name, value)| {
+                    name.eq_ignore_ascii_case("error")
+                        && matches!(
+                            value.to_unescaped().as_str(),
+                            "insufficient_scope" | "insufficient_user_authentication"
+                        )
                 })
         })
+    })
 }
 
 impl fmt::Debug for Refusal {
@@ -86,14 +78,8 @@ mod tests {
         assert!(refused(401, &["Bearer"]));
         assert!(refused(401, &["Basic realm=\"x\""]));
         assert!(refused(401, &["Bearer error=\"invalid_token\""]));
-        assert!(!refused(
-            401,
-            &["Bearer error=\"insufficient_scope\", scope=\"admin\""]
-        ));
-        assert!(!refused(
-            401,
-            &["Bearer error=insufficient_user_authentication, max_age=5"]
-        ));
+        assert!(!refused(401, &["Bearer error=\"insufficient_scope\", scope=\"admin\""]));
+        assert!(!refused(401, &["Bearer error=insufficient_user_authentication, max_age=5"]));
         for status in (200..600).filter(|&status| status != 401) {
             assert!(!refused(status, &[]), "{status}");
         }
@@ -103,34 +89,17 @@ mod tests {
     #[test]
     fn challenges_are_found_wherever_they_stand() {
         let scope = "error=\"insufficient_scope\"";
-        assert!(!refused(
-            401,
-            &[&format!(
-                "Basic realm=\"a, b\", bearer  realm=\"x\" ,{scope}"
-            )]
-        ));
+        assert!(!refused(401, &[&format!("Basic realm=\"a, b\", bearer  realm=\"x\" ,{scope}")]));
         assert!(!refused(401, &["Basic", &format!("Bearer {scope}")]));
-        assert!(!refused(
-            401,
-            &[&format!(
-                "Bearer realm=\"a \\\" b\" , , {scope}, Digest qop=x"
-            )]
-        ));
+        assert!(!refused(401, &[&format!("Bearer realm=\"a \\\" b\" , , {scope}, Digest qop=x")]));
         // In another scheme's challenge, inside a quoted string, or beyond what can be parsed, it
         // is not ours.
         assert!(refused(401, &[&format!("Digest {scope}")]));
         assert!(refused(401, &["Bearer realm=\"error=insufficient_scope\""]));
         assert!(refused(401, &[&format!("\" Bearer {scope}")]));
-        for odd in [
-            "",
-            ",",
-            "=",
-            "Bearer =",
-            "Bearer error=",
-            "Bearer error=\"",
-            "\"",
-            "Bearer error",
-        ] {
+        for odd in
+            ["", ",", "=", "Bearer =", "Bearer error=", "Bearer error=\"", "\"", "Bearer error"]
+        {
             assert!(refused(401, &[odd]), "{odd}");
         }
     }

@@ -72,9 +72,7 @@ impl RefreshToken {
     /// appendix A.17).
     pub fn new(token: impl Into<String>) -> Result<Self, Error> {
         let token = Secret::new(token.into());
-        check("refresh token", token.expose(), |c| {
-            c.is_ascii_graphic() || c == ' '
-        })?;
+        check("refresh token", token.expose(), |c| c.is_ascii_graphic() || c == ' ')?;
         Ok(Self(token))
     }
 
@@ -121,12 +119,7 @@ impl Tokens {
         let access = AccessToken::new(access_token)?;
         let now = SystemTime::now();
         let (obtained_at, life) = seeded(Claims::read(access.expose()), now);
-        Ok(Self {
-            access: Some(access),
-            obtained_at,
-            life,
-            ..Self::default()
-        })
+        Ok(Self { access: Some(access), obtained_at, life, ..Self::default() })
     }
 
     /// A refresh token alone: the first request buys the access token.
@@ -233,15 +226,8 @@ pub(crate) fn received_life(
     let exp = claims.exp?;
     let until_exp =
         |from: SystemTime| exp.saturating_sub(from.duration_since(UNIX_EPOCH).unwrap_or_default());
-    let by_server = [claims.life(), date.map(until_exp)]
-        .into_iter()
-        .flatten()
-        .min();
-    Some(
-        by_server
-            .unwrap_or_else(|| until_exp(now))
-            .min(LONGEST_LIFE),
-    )
+    let by_server = [claims.life(), date.map(until_exp)].into_iter().flatten().min();
+    Some(by_server.unwrap_or_else(|| until_exp(now)).min(LONGEST_LIFE))
 }
 
 /// Names the first character that a token may not have, and where, but never the token.
@@ -260,9 +246,7 @@ fn check(what: &str, token: &str, allowed: impl Fn(char) -> bool) -> Result<(), 
         c if c.is_control() => ("a control character", "pass it as the server sent it"),
         _ => ("a non-ASCII character", "pass it as the server sent it"),
     };
-    Err(Error::invalid(format!(
-        "the {what} has {kind} at byte {at}: {mend}"
-    )))
+    Err(Error::invalid(format!("the {what} has {kind} at byte {at}: {mend}")))
 }
 
 /// A string that is wiped when its last clone is dropped and that `Debug` does not print.

@@ -23,6 +23,7 @@ pub struct SessionBuilder {
     tokens: Tokens,
     store: Option<Arc<dyn TokenStore>>,
     runtime: Option<Handle>,
+    name: Option<String>,
     config: Config,
 }
 
@@ -38,6 +39,7 @@ impl SessionBuilder {
             tokens: Tokens::default(),
             store: None,
             runtime: None,
+            name: None,
             config: Config::default(),
         }
     }
@@ -49,10 +51,8 @@ impl SessionBuilder {
         let ask_store = self.store.is_some();
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let state = State::new(self.tokens, ask_store, &self.config);
-        let shared = Shared::new(self.endpoint, store, state, self.config, self.runtime);
-        Session {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared::new(self.endpoint, store, state, self.config, self.runtime, self.name);
+        Session { shared: Arc::new(shared) }
     }
 
     /// The tokens to start with. If there is a [`store`](Self::store) and it holds any, those win.
@@ -81,6 +81,14 @@ impl SessionBuilder {
     /// Defaults to that of the caller who needs one.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// What operators know the session by, in logs and metrics. It is no secret.
+    ///
+    /// Defaults to `default`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 

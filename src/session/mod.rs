@@ -34,7 +34,7 @@ use self::{
 use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
-    event::{Event, Events},
+    event::{Event, Events, Status},
     token::Tokens,
 };
 
@@ -161,8 +161,7 @@ impl Session {
     ///
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
-        self.shared
-            .change(|state| state.set(tokens, &self.shared.config));
+        self.shared.change(|state| state.set(tokens, &self.shared.config));
         self.shared.events.send(Event::TokensSet);
         self.saved().await
     }
@@ -207,6 +206,11 @@ impl Session {
         self.shared.read(|state| state.tokens().cloned())
     }
 
+    /// How things stand, for a health check: it takes one short lock.
+    pub fn status(&self) -> Status {
+        self.shared.read(State::status)
+    }
+
     /// What happens to the session from now on. A reader that is slow misses events, and is told
     /// so; it never holds up the session.
     pub fn events(&self) -> Events {
@@ -232,10 +236,7 @@ impl Session {
         if new.epoch == old.epoch && new.generation > old.generation {
             return Ok(successor);
         }
-        Err(Error::new(
-            ErrorKind::Refused,
-            "the token was refused, and there is no other to try",
-        ))
+        Err(Error::new(ErrorKind::Refused, "the token was refused, and there is no other to try"))
     }
 
     /// Sees to a successor of a refused token, without waiting for it.
@@ -290,11 +291,7 @@ impl Session {
         if let Some(generation) = refused {
             self.shared.events.send(Event::Refused { generation });
         }
-        if let Ok(Join::Wait {
-            flight,
-            start: true,
-        }) = &join
-        {
+        if let Ok(Join::Wait { flight, start: true }) = &join {
             self.shared.launch(flight.clone(), runtime);
         }
         join
@@ -304,10 +301,7 @@ impl Session {
     /// refused: whoever comes a moment later gets it too.
     fn in_spite_of(&self, error: Error, need: Need) -> Result<Token, Error> {
         match need {
-            Need::Live => self
-                .shared
-                .read(|state| state.live_token(Instant::now()))
-                .ok_or(error),
+            Need::Live => self.shared.read(|state| state.live_token(Instant::now())).ok_or(error),
             Need::Refused(_) | Need::Renewed(_) => Err(error),
         }
     }
@@ -330,9 +324,7 @@ impl Session {
             return Ok(());
         }
         save::spawn(&self.shared);
-        let saved = self
-            .shared
-            .wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
+        let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
         let message = "the token store did not take the change in time; saving goes on";
         self.within(self.shared.config.store_timeout, saved)
             .await
@@ -344,9 +336,7 @@ impl Session {
         let timer = {
             let runtime = self.shared.runtime();
             let _entered = runtime.as_ref().map(|runtime| runtime.enter());
-            runtime
-                .as_ref()
-                .map(|_| sleep_until(Instant::now() + limit))
+            runtime.as_ref().map(|_| sleep_until(Instant::now() + limit))
         };
         let Some(timer) = timer else {
             return Some(work.await);

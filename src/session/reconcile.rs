@@ -105,10 +105,7 @@ fn compare(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<Record>) -
     });
     match adopted {
         Some((stamp, true)) => {
-            shared.events.send(Event::Refreshed {
-                generation: stamp.generation,
-                adopted: true,
-            });
+            shared.events.send(Event::Refreshed { generation: stamp.generation, adopted: true });
         }
         Some((_, false)) => shared.events.send(Event::Cleared),
         None => {}

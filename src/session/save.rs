@@ -24,10 +24,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
     };
     if shared.change(State::claim_saving) {
         shared.task_started();
-        let saver = Saver {
-            shared: shared.clone(),
-            claimed: true,
-        };
+        let saver = Saver { shared: shared.clone(), claimed: true };
         runtime.spawn(saver.run());
     }
 }
@@ -60,10 +57,7 @@ pub(super) async fn once(shared: &Arc<Shared>) -> Result<(), Error> {
     match followed {
         Some(true) => {
             let generation = shared.read(State::stamp).generation;
-            shared.events.send(Event::Refreshed {
-                generation,
-                adopted: true,
-            });
+            shared.events.send(Event::Refreshed { generation, adopted: true });
         }
         Some(false) => shared.events.send(Event::Cleared),
         None => {}
@@ -99,27 +93,16 @@ impl Saver {
             }
             // The store still holds the old refresh token, and nobody may try it meanwhile.
             let _ = self.shared.in_time(self.lease()).await;
-            sleep(
-                delays
-                    .next()
-                    .unwrap_or(config.backoff.1)
-                    .min(config.lease / 3),
-            )
-            .await;
+            sleep(delays.next().unwrap_or(config.backoff.1).min(config.lease / 3)).await;
         }
         self.claimed = false;
         if !self.shared.read(State::is_refreshing) {
-            let _ = self
-                .shared
-                .in_time(self.shared.store.release(&self.shared.owner))
-                .await;
+            let _ = self.shared.in_time(self.shared.store.release(&self.shared.owner)).await;
         }
     }
 
     fn lease(&self) -> BoxFuture<'_, Result<bool, BoxError>> {
-        self.shared
-            .store
-            .lease(&self.shared.owner, self.shared.config.lease)
+        self.shared.store.lease(&self.shared.owner, self.shared.config.lease)
     }
 }
 

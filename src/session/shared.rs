@@ -56,6 +56,7 @@ impl Shared {
         state: State,
         config: Config,
         runtime: Option<Handle>,
+        name: Option<String>,
     ) -> Self {
         Self {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
@@ -64,7 +65,7 @@ impl Shared {
             store,
             owner: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
             config,
-            events: EventSender::new(),
+            events: EventSender::new(name),
             runtime,
             changed: Arc::default(),
             tasks: AtomicUsize::new(0),
@@ -109,11 +110,14 @@ impl Shared {
     /// Starts the task of a flight that is in the slot by now.
     pub(super) fn launch(self: &Arc<Self>, flight: Arc<Flight>, runtime: &Handle) {
         self.task_started();
-        let takeoff = Takeoff {
-            shared: self.clone(),
-            flight,
+        let takeoff = Takeoff { shared: self.clone(), flight };
+        let flight = flight::fly(takeoff);
+        #[cfg(feature = "tracing")]
+        let flight = {
+            let replaces = self.read(State::stamp).generation;
+            tracing::Instrument::instrument(flight, self.events.observer().span(replaces))
         };
-        runtime.spawn(flight::fly(takeoff));
+        runtime.spawn(flight);
     }
 
     /// Starts the eager mode's task, if it is due.
@@ -133,13 +137,7 @@ impl Shared {
 
     /// Ends a flight that brought no token.
     pub(super) fn fail(&self, flight: &Arc<Flight>, failure: Failure) {
-        let Failure {
-            class,
-            error,
-            retry_after,
-            rotation_lost,
-            ..
-        } = failure;
+        let Failure { class, error, retry_after, rotation_lost, .. } = failure;
         let after = match class {
             FailureClass::Grant => After::LoginRequired,
             FailureClass::Rejected => After::Rejected,

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
+    event::Status,
     store::Record,
     token::Tokens,
 };
@@ -110,9 +111,7 @@ pub(super) enum After {
     /// The pause after a fault of configuration.
     Rejected,
     /// A pause that grows with each failed round, and lasts at least as long as the server asked.
-    Transient {
-        retry_after: Option<std::time::Duration>,
-    },
+    Transient { retry_after: Option<std::time::Duration> },
 }
 
 impl State {
@@ -168,12 +167,25 @@ impl State {
             return None;
         }
         let stale_at = match &self.current {
-            Some(Current { header_value: Some(_), deadlines, .. }) => Some(deadlines.as_ref()?.stale_at),
+            Some(Current { header_value: Some(_), deadlines, .. }) => {
+                Some(deadlines.as_ref()?.stale_at)
+            }
             _ => None,
         };
         let pause = self.pause.as_ref().map(|pause| pause.until);
         let earliest = [stale_at, pause, self.not_before].into_iter().flatten().max();
         Some(earliest.unwrap_or_else(Instant::now))
+    }
+
+    pub(super) fn status(&self) -> Status {
+        Status {
+            generation: self.generation,
+            live: self.live_token(Instant::now()).is_some(),
+            expires_at: self.tokens().and_then(Tokens::expires_at),
+            refreshing: self.flight.is_some(),
+            login_required: self.ended.is_some(),
+            unsaved: self.unsaved.is_some(),
+        }
     }
 
     /// The token in use, whether or not it is live.
@@ -183,10 +195,7 @@ impl State {
     }
 
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp {
-            epoch: self.epoch,
-            generation: self.generation,
-        }
+        Stamp { epoch: self.epoch, generation: self.generation }
     }
 
     pub(super) fn tokens(&self) -> Option<&Tokens> {
@@ -215,19 +224,13 @@ impl State {
     }
 
     pub(super) fn is_flying(&self, flight: &Arc<Flight>) -> bool {
-        self.flight
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, flight))
+        self.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight))
     }
 
     pub(super) fn live_token(&self, now: Instant) -> Option<Token> {
         let deadlines = self.current.as_ref()?.deadlines;
         let live = deadlines.is_none_or(|deadlines| now < deadlines.expires_at);
-        if live && !self.condemned {
-            self.token()
-        } else {
-            None
-        }
+        if live && !self.condemned { self.token() } else { None }
     }
 
     /// Decides what somebody with this need has to do.
@@ -252,10 +255,7 @@ impl State {
         }
         self.may_refresh()?;
         if let Some(flight) = &self.flight {
-            return Ok(Join::Wait {
-                flight: flight.clone(),
-                start: false,
-            });
+            return Ok(Join::Wait { flight: flight.clone(), start: false });
         }
         let by_hand = matches!(need, Need::Renewed(_));
         match &self.pause {
@@ -276,10 +276,7 @@ impl State {
         self.may_refresh()?;
         if let Some(flight) = self.flight.clone() {
             self.condemned = true;
-            return Ok(Join::Wait {
-                flight,
-                start: false,
-            });
+            return Ok(Join::Wait { flight, start: false });
         }
         if let Some(pause) = self.pause.as_ref().filter(|pause| now < pause.until) {
             return Err(pause.error.clone());
@@ -349,10 +346,7 @@ impl State {
     fn start(&mut self) -> Join {
         let flight = Arc::new(Flight::new());
         self.flight = Some(flight.clone());
-        Join::Wait {
-            flight,
-            start: true,
-        }
+        Join::Wait { flight, start: true }
     }
 
     /// Puts tokens into use. An access token that we have already is no new generation.
@@ -365,10 +359,7 @@ impl State {
         self.seed = None;
         self.ended = None;
         self.current = Some(Current {
-            header_value: tokens
-                .access
-                .as_ref()
-                .map(|access| access.header_value(&config.scheme)),
+            header_value: tokens.access.as_ref().map(|access| access.header_value(&config.scheme)),
             deadlines: Deadlines::of(&tokens, config),
             tokens,
         });
@@ -418,11 +409,7 @@ impl State {
             }
             After::Rejected => {
                 let until = now + c.rejected_pause;
-                self.pause = Some(Pause {
-                    until,
-                    error: error.clone(),
-                    demanded: false,
-                });
+                self.pause = Some(Pause { until, error: error.clone(), demanded: false });
             }
             After::Transient { retry_after } => {
                 self.failures = self.failures.saturating_add(1);

@@ -24,9 +24,7 @@ pub(super) struct Flight {
 
 impl Flight {
     pub(super) fn new() -> Self {
-        Self {
-            outcome: watch::Sender::new(None),
-        }
+        Self { outcome: watch::Sender::new(None) }
     }
 
     /// Tells everybody; the first word counts.

@@ -64,11 +64,7 @@ pub(super) struct Refusals {
 impl Refusals {
     /// Whether a refusal may cause one more refresh; if so, it is counted.
     pub(super) fn admit(&mut self, now: Instant, (most, window): (u32, Duration)) -> bool {
-        while self
-            .caused
-            .front()
-            .is_some_and(|&at| now.duration_since(at) >= window)
-        {
+        while self.caused.front().is_some_and(|&at| now.duration_since(at) >= window) {
             self.caused.pop_front();
         }
         let admitted = self.caused.len() < most as usize;
@@ -117,17 +113,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_life_that_is_over_is_over_now() {
         let (now, config) = (Instant::now(), Config::default());
-        for life in [
-            Duration::ZERO,
-            Duration::from_secs(60),
-            crate::token::LONGEST_LIFE,
-        ] {
+        for life in [Duration::ZERO, Duration::from_secs(60), crate::token::LONGEST_LIFE] {
             let deadlines = Deadlines::of(&living(life, life), &config).unwrap();
-            assert_eq!(
-                (deadlines.stale_at, deadlines.expires_at),
-                (now, now),
-                "{life:?}"
-            );
+            assert_eq!((deadlines.stale_at, deadlines.expires_at), (now, now), "{life:?}");
         }
     }
 

@@ -74,29 +74,13 @@ struct StoredTokens {
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let tokens = self.tokens.as_ref().map(|tokens| StoredTokens {
-            access_token: tokens
-                .access
-                .as_ref()
-                .map(|token| token.expose().to_owned()),
-            refresh_token: tokens
-                .refresh
-                .as_ref()
-                .map(|token| token.expose().to_owned()),
-            obtained_at: millis(
-                tokens
-                    .obtained_at
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default(),
-            ),
+            access_token: tokens.access.as_ref().map(|token| token.expose().to_owned()),
+            refresh_token: tokens.refresh.as_ref().map(|token| token.expose().to_owned()),
+            obtained_at: millis(tokens.obtained_at.duration_since(UNIX_EPOCH).unwrap_or_default()),
             life: tokens.life.map(millis),
             extra: tokens.extra.clone(),
         });
-        Stored {
-            format: FORMAT.to_owned(),
-            version: self.version,
-            tokens,
-        }
-        .serialize(serializer)
+        Stored { format: FORMAT.to_owned(), version: self.version, tokens }.serialize(serializer)
     }
 }
 
@@ -109,11 +93,7 @@ impl<'de> Deserialize<'de> for Record {
                  or by a newer version of this one?"
             )));
         }
-        let tokens = stored
-            .tokens
-            .map(Tokens::try_from)
-            .transpose()
-            .map_err(de::Error::custom)?;
+        let tokens = stored.tokens.map(Tokens::try_from).transpose().map_err(de::Error::custom)?;
         Ok(Self::new(stored.version, tokens))
     }
 }
@@ -127,9 +107,7 @@ impl TryFrom<StoredTokens> for Tokens {
             access: stored.access_token.map(AccessToken::new).transpose()?,
             refresh: stored.refresh_token.map(RefreshToken::new).transpose()?,
             obtained_at: obtained_at.unwrap_or(SystemTime::UNIX_EPOCH),
-            life: stored
-                .life
-                .map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),
+            life: stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),
             extra: stored.extra,
         })
     }
@@ -145,10 +123,7 @@ mod tests {
 
     #[test]
     fn a_record_survives_its_own_format() {
-        let mut tokens = Tokens::new("access")
-            .unwrap()
-            .with_refresh_token("refresh")
-            .unwrap();
+        let mut tokens = Tokens::new("access").unwrap().with_refresh_token("refresh").unwrap();
         tokens.life = Some(Duration::from_millis(1500));
         tokens.extra.insert("device_id".into(), "device-123".into());
         let json = serde_json::to_string(&Record::new(7, Some(tokens.clone()))).unwrap();
@@ -163,20 +138,13 @@ mod tests {
         assert!(lost < Duration::from_millis(1), "milliseconds are kept");
 
         let json = serde_json::to_string(&Record::new(8, None)).unwrap();
-        assert!(
-            serde_json::from_str::<Record>(&json)
-                .unwrap()
-                .tokens()
-                .is_none()
-        );
+        assert!(serde_json::from_str::<Record>(&json).unwrap().tokens().is_none());
     }
 
     #[test]
     fn another_programs_format_is_named() {
         let foreign = r#"{"format":"keyring/9","version":1,"tokens":null}"#;
-        let error = serde_json::from_str::<Record>(foreign)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<Record>(foreign).unwrap_err().to_string();
         assert!(error.contains("tower-refresh/1"), "{error}");
         assert!(serde_json::from_str::<Record>("{}").is_err());
         assert!(serde_json::from_str::<Record>("").is_err());

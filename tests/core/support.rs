@@ -59,9 +59,7 @@ impl Api {
             held: watch::Sender::new(false),
             arrived: watch::Sender::new(0),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Answers this token with a 401 from now on.
@@ -91,10 +89,7 @@ impl Api {
 
     pub(crate) async fn arrived(&self, requests: usize) {
         let mut arrived = self.shared.arrived.subscribe();
-        arrived
-            .wait_for(|&arrived| arrived >= requests)
-            .await
-            .unwrap();
+        arrived.wait_for(|&arrived| arrived >= requests).await.unwrap();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -109,10 +104,7 @@ impl Api {
             true => (StatusCode::UNAUTHORIZED, "refused"),
             false => (StatusCode::OK, "fine"),
         };
-        Response::builder()
-            .status(status)
-            .body(Full::from(body))
-            .unwrap()
+        Response::builder().status(status).body(Full::from(body)).unwrap()
     }
 }
 
@@ -128,20 +120,12 @@ impl Service<Request<Full<Bytes>>> for Api {
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let api = self.clone();
         async move {
-            let authorization = request
-                .headers()
-                .get_all(AUTHORIZATION)
-                .iter()
-                .cloned()
-                .collect();
+            let authorization = request.headers().get_all(AUTHORIZATION).iter().cloned().collect();
             let body = request.into_body().collect().await?.to_bytes();
             api.shared.arrived.send_modify(|arrived| *arrived += 1);
             let mut held = api.shared.held.subscribe();
             held.wait_for(|&held| !held).await.unwrap();
-            Ok(api.answer(Seen {
-                authorization,
-                body,
-            }))
+            Ok(api.answer(Seen { authorization, body }))
         }
         .boxed()
     }
@@ -166,12 +150,7 @@ impl World {
     pub(crate) fn of(endpoint: GatedEndpoint, session: Session) -> Self {
         let api = Api::new();
         let client = RefreshLayer::new(session.clone()).layer(api.clone());
-        Self {
-            api,
-            endpoint,
-            session,
-            client,
-        }
+        Self { api, endpoint, session, client }
     }
 
     /// Sends a GET and returns the status.
@@ -188,17 +167,12 @@ where
 }
 
 pub(crate) fn request(body: &'static str) -> Request<Full<Bytes>> {
-    Request::post("https://api.example.com/v1")
-        .body(Full::from(body))
-        .unwrap()
+    Request::post("https://api.example.com/v1").body(Full::from(body)).unwrap()
 }
 
 /// `seed` and the refresh token `refresh-0`, live for so long.
 pub(crate) fn live_for(life: Duration) -> Tokens {
-    let tokens = Tokens::new("seed")
-        .unwrap()
-        .with_refresh_token("refresh-0")
-        .unwrap();
+    let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
     tokens.with_expires_at(std::time::SystemTime::now() + life)
 }
 
