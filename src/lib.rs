@@ -6,6 +6,7 @@
 pub mod endpoint;
 mod error;
 mod jwt;
+mod origin;
 pub mod replay;
 mod token;
 

@@ -20,10 +20,12 @@
 
 mod error;
 mod response;
+mod url;
 
 pub use self::{
     error::{EndpointError, FailureClass},
     response::TokenResponse,
+    url::EndpointUrl,
 };
 
 use crate::token::RefreshToken;
