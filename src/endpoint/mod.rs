@@ -18,8 +18,14 @@
 //! Because it is a Tower service, a time-out, a rate limit or a concurrency limit around it is an
 //! ordinary Tower layer.
 
+mod answer;
 mod error;
+mod exchange;
+mod fields;
 mod response;
+mod secrets;
+#[cfg(feature = "transport")]
+mod transport;
 mod url;
 
 pub use self::{
