@@ -22,6 +22,7 @@ mod answer;
 mod error;
 mod exchange;
 mod fields;
+mod json;
 mod response;
 mod secrets;
 #[cfg(feature = "transport")]
@@ -30,6 +31,7 @@ mod url;
 
 pub use self::{
     error::{EndpointError, FailureClass},
+    json::JsonEndpoint,
     response::TokenResponse,
     url::EndpointUrl,
 };
