@@ -23,6 +23,7 @@ mod error;
 mod exchange;
 mod fields;
 mod json;
+mod oauth2;
 mod response;
 mod secrets;
 #[cfg(feature = "transport")]
@@ -32,6 +33,7 @@ mod url;
 pub use self::{
     error::{EndpointError, FailureClass},
     json::JsonEndpoint,
+    oauth2::{Client, OAuth2Endpoint},
     response::TokenResponse,
     url::EndpointUrl,
 };
