@@ -10,8 +10,10 @@ pub(crate) enum Refusal {
     /// A 401 that a new token can cure, or gRPC's `UNAUTHENTICATED` in the headers.
     #[default]
     Standard,
-    Custom(Arc<dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync>),
+    Custom(Arc<Predicate>),
 }
+
+type Predicate = dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync;
 
 impl Refusal {
     pub(crate) fn is_met_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {

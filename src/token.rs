@@ -278,7 +278,7 @@ impl fmt::Debug for Secret {
 }
 
 /// `Bytes::from_owner` asks for `AsRef<[u8]>`, which `Zeroizing` has for its inner type only.
-struct Wiped(Zeroizing<Vec<u8>>);
+pub(crate) struct Wiped(pub(crate) Zeroizing<Vec<u8>>);
 
 impl AsRef<[u8]> for Wiped {
     fn as_ref(&self) -> &[u8] {

@@ -18,12 +18,24 @@
 //! Because it is a Tower service, a time-out, a rate limit or a concurrency limit around it is an
 //! ordinary Tower layer.
 
+mod answer;
 mod error;
+mod exchange;
+mod fields;
+mod json;
+mod oauth2;
 mod response;
+mod secrets;
+#[cfg(feature = "transport")]
+mod transport;
+mod url;
 
 pub use self::{
     error::{EndpointError, FailureClass},
+    json::JsonEndpoint,
+    oauth2::{Client, OAuth2Endpoint},
     response::TokenResponse,
+    url::EndpointUrl,
 };
 
 use crate::token::RefreshToken;
