@@ -33,7 +33,7 @@ mod url;
 pub use self::{
     error::{EndpointError, FailureClass},
     json::JsonEndpoint,
-    oauth2::{Client, OAuth2Endpoint},
+    oauth2::{Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
     url::EndpointUrl,
 };
@@ -52,6 +52,21 @@ pub struct RefreshRequest {
 impl RefreshRequest {
     /// Asks for a new access token, with the refresh token if there is one.
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
+        Self { refresh_token }
+    }
+}
+
+/// What a session asks of its revocation endpoint when somebody logs out (RFC 7009).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RevokeRequest {
+    /// The newest refresh token there is; with it the server ends the whole grant.
+    pub refresh_token: RefreshToken,
+}
+
+impl RevokeRequest {
+    /// Asks to end what this refresh token stands for.
+    pub fn new(refresh_token: RefreshToken) -> Self {
         Self { refresh_token }
     }
 }

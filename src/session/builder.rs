@@ -7,11 +7,12 @@ use tower_service::Service;
 use super::{
     Session,
     config::Config,
+    log_out::Revocation,
     shared::{Endpoint, Shared},
     state::State,
 };
 use crate::{
-    endpoint::{RefreshRequest, TokenResponse},
+    endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error},
     store::{MemoryStore, TokenStore},
     token::Tokens,
@@ -20,6 +21,7 @@ use crate::{
 /// Builds a [`Session`].
 pub struct SessionBuilder {
     endpoint: Endpoint,
+    revocation: Option<Revocation>,
     tokens: Tokens,
     store: Option<Arc<dyn TokenStore>>,
     runtime: Option<Handle>,
@@ -36,6 +38,7 @@ impl SessionBuilder {
     {
         Self {
             endpoint: BoxService::new(endpoint.map_err(Into::into)),
+            revocation: None,
             tokens: Tokens::default(),
             store: None,
             runtime: None,
@@ -51,7 +54,15 @@ impl SessionBuilder {
         let ask_store = self.store.is_some();
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let state = State::new(self.tokens, ask_store, &self.config);
-        let shared = Shared::new(self.endpoint, store, state, self.config, self.runtime, self.name);
+        let shared = Shared::new(
+            self.endpoint,
+            self.revocation,
+            store,
+            state,
+            self.config,
+            self.runtime,
+            self.name,
+        );
         Session { shared: Arc::new(shared) }
     }
 
@@ -81,6 +92,20 @@ impl SessionBuilder {
     /// Defaults to that of the caller who needs one.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Where [`log_out`](Session::log_out) has the refresh token revoked, as
+    /// [`OAuth2Revocation`](crate::endpoint::OAuth2Revocation) does.
+    ///
+    /// Defaults to nowhere.
+    pub fn revocation<E>(mut self, endpoint: E) -> Self
+    where
+        E: Service<RevokeRequest, Response = ()> + Send + 'static,
+        E::Error: Into<BoxError>,
+        E::Future: Send + 'static,
+    {
+        self.revocation = Some(BoxService::new(endpoint.map_err(Into::into)));
         self
     }
 

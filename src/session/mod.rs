@@ -9,6 +9,7 @@ mod config;
 mod failure;
 mod flight;
 mod lease;
+mod log_out;
 mod reconcile;
 mod save;
 mod shared;

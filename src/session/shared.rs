@@ -17,6 +17,7 @@ use super::{
     config::Config,
     failure::Failure,
     flight::{self, Takeoff},
+    log_out::Revocation,
     snapshot::Snapshot,
     state::{After, State},
     timer::Timer,
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Whoever holds this is the one refresh.
     pub(super) endpoint: tokio::sync::Mutex<Endpoint>,
+    pub(super) revocation: Option<tokio::sync::Mutex<Revocation>>,
     pub(super) store: Arc<dyn TokenStore>,
     /// Names this session among those that share a store.
     pub(super) owner: String,
@@ -52,6 +54,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(super) fn new(
         endpoint: Endpoint,
+        revocation: Option<Revocation>,
         store: Arc<dyn TokenStore>,
         state: State,
         config: Config,
@@ -62,6 +65,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             state: Mutex::new(state),
             endpoint: tokio::sync::Mutex::new(endpoint),
+            revocation: revocation.map(tokio::sync::Mutex::new),
             store,
             owner: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
             config,

@@ -48,6 +48,8 @@ pub(super) struct State {
     saving: bool,
     /// The task of the eager mode, which starts at the first use.
     timer: Timer,
+    /// Somebody is logging out.
+    leaving: bool,
     closed: bool,
 }
 
@@ -134,6 +136,7 @@ impl State {
             unsaved: None,
             saving: false,
             timer: if config.keep_fresh { Timer::Due } else { Timer::Off },
+            leaving: false,
             closed: false,
         };
         if ask_store {
@@ -337,6 +340,9 @@ impl State {
         if let Some(error) = &self.ended {
             return Err(error.clone());
         }
+        if self.leaving {
+            return Err(Error::new(ErrorKind::LoginRequired, "the session is being logged out"));
+        }
         if self.closed {
             return Err(Error::new(ErrorKind::Closed, "the session was closed"));
         }
@@ -470,6 +476,10 @@ impl State {
         if let Some(flight) = self.flight.take() {
             flight.finish(Outcome::Again);
         }
+    }
+
+    pub(super) fn set_leaving(&mut self, leaving: bool) {
+        self.leaving = leaving;
     }
 
     pub(super) fn close(&mut self) {

@@ -1,5 +1,6 @@
 mod client;
 mod grant;
+mod revocation;
 
 use std::{
     fmt,
@@ -16,8 +17,8 @@ use http_body_util::Full;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
-pub use self::client::Client;
 use self::grant::Grant;
+pub use self::{client::Client, revocation::OAuth2Revocation};
 use super::{
     RefreshRequest, TokenResponse,
     error::EndpointError,
