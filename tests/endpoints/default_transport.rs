@@ -86,7 +86,9 @@ async fn every_call_has_a_connection_of_its_own() {
             // Left open: an invitation to use it again.
             stream
         };
-        let (tokens, stream) = tokio::join!(refresh(&mut endpoint), serve);
+        let both = async { tokio::join!(refresh(&mut endpoint), serve) };
+        let (tokens, stream) =
+            timeout(Duration::from_secs(20), both).await.expect("a second connection");
         tokens.expect("a token");
         open.push(stream);
     }

@@ -69,7 +69,8 @@ fn chunks(left: usize) -> Chunks {
 // S38
 #[tokio::test]
 async fn a_body_that_never_ends_is_cut_at_the_cap() {
-    let mut endless = answering(|| Ok(Response::new(chunks(usize::MAX))));
+    // Twenty times the cap is as good as endless, and a broken cap fails instead of eating memory.
+    let mut endless = answering(|| Ok(Response::new(chunks(20_000))));
     let error = refresh(&mut endless).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient);
     assert!(error.may_have_spent());
