@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::{
     error::{BoxError, Error},
     layer::Policy,
+    refusal::Verdict,
     replay::{Spare, Split},
     session::{Stamp, Token},
 };
@@ -167,8 +168,13 @@ where
                     let (Some(policy), Some(sent)) = (&*this.policy, refusable.take()) else {
                         return Poll::Ready(Ok(response));
                     };
-                    if !policy.rules.refuses(response.status(), response.headers()) {
-                        return Poll::Ready(Ok(response));
+                    match policy.rules.judge(response.status(), response.headers()) {
+                        Verdict::Refused => {}
+                        Verdict::Fine => return Poll::Ready(Ok(response)),
+                        Verdict::StepUp(step_up) => {
+                            policy.session.step_up_required(step_up);
+                            return Poll::Ready(Ok(response));
+                        }
                     }
                     // A permit may live in the call's future, and the refresh may need it.
                     this.state.set(State::Answered);

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use crate::{
     error::{Error, ErrorKind},
     origin::{Origin, check_encrypted},
-    refusal::Refusal,
+    refusal::{Refusal, Verdict},
     replay::ByBody,
     service::Refresh,
     session::Session,
@@ -182,8 +182,8 @@ impl Rules {
         Ok(true)
     }
 
-    pub(crate) fn refuses(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        self.refusal.is_met_by(status, headers)
+    pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        self.refusal.judge(status, headers)
     }
 
     fn reaches(&self, uri: &Uri) -> Result<bool, Error> {

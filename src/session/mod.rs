@@ -36,6 +36,7 @@ use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     event::{Event, Events, Status},
+    refusal::StepUp,
     token::Tokens,
 };
 
@@ -229,6 +230,12 @@ impl Session {
             self.shared.start_timer(&runtime);
             self.shared.refresh_ahead(&runtime);
         }
+    }
+
+    /// The API wants what no refresh can bring.
+    pub(crate) fn step_up_required(&self, step_up: StepUp) {
+        let StepUp { acr_values, max_age } = step_up;
+        self.shared.events.send(Event::StepUpRequired { acr_values, max_age });
     }
 
     pub(crate) async fn successor_of(&self, old: Stamp) -> Result<Token, Error> {
