@@ -61,8 +61,8 @@ type Wait = BoxFuture<'static, Result<Token, Error>>;
 struct Sent<S, B> {
     service: S,
     token: Stamp,
-    /// `None` if the body cannot be sent twice: then the rest need not be kept either.
-    head: Option<Parts>,
+    /// As the caller made it.
+    head: Parts,
     body: Spare<B>,
 }
 
@@ -70,7 +70,7 @@ impl<S, B> Sent<S, B> {
     /// The request to send again. From here on the first sending is given up: what it has not
     /// read of the body yet, the second takes over.
     fn again(self) -> Option<Next<S, B>> {
-        let request = Request::from_parts(self.head?, self.body.take()?);
+        let request = Request::from_parts(self.head, self.body.take()?);
         Some(Next { service: self.service, request, is_retry: true })
     }
 }
@@ -132,7 +132,7 @@ where
         let (body, spare) = policy.split.split(body);
         // The copy is made before the header is put in, so a retry starts from what the caller
         // sent.
-        let copy = (!spare.is_none()).then(|| head.clone());
+        let copy = head.clone();
         head.headers.insert(&policy.rules.header, token.header_value().clone());
         let call = service.call(Request::from_parts(head, body));
         let sent = Sent { service, token: token.stamp(), head: copy, body: spare };
@@ -168,7 +168,7 @@ where
                     let (Some(policy), Some(sent)) = (&*this.policy, refusable.take()) else {
                         return Poll::Ready(Ok(response));
                     };
-                    match policy.rules.judge(response.status(), response.headers()) {
+                    match policy.rules.judge(&sent.head.uri, &response) {
                         Verdict::Refused => {}
                         Verdict::Fine => return Poll::Ready(Ok(response)),
                         Verdict::StepUp(step_up) => {
@@ -179,7 +179,7 @@ where
                     // A permit may live in the call's future, and the refresh may need it.
                     this.state.set(State::Answered);
                     let (session, refused) = (policy.session.clone(), sent.token);
-                    if sent.head.is_none() || sent.body.is_lost() {
+                    if sent.body.is_lost() {
                         // For the next request.
                         session.refused_in_background(refused);
                         return Poll::Ready(Ok(response));

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap, HeaderName, Response, StatusCode, Uri, header::AUTHORIZATION};
 use tower_layer::Layer;
 
 use crate::{
@@ -182,8 +182,14 @@ impl Rules {
         Ok(true)
     }
 
-    pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
-        self.refusal.judge(status, headers)
+    /// What the response to a request for `uri` says about its token. One from another origin,
+    /// where a redirect below the layer has led, says nothing: the token was not for that server.
+    pub(crate) fn judge<R>(&self, uri: &Uri, response: &Response<R>) -> Verdict {
+        let verdict = self.refusal.judge(response.status(), response.headers());
+        if verdict == Verdict::Fine || !is_elsewhere(uri, response.extensions()) {
+            return verdict;
+        }
+        Verdict::Fine
     }
 
     fn reaches(&self, uri: &Uri) -> Result<bool, Error> {
@@ -214,4 +220,22 @@ impl Rules {
             )
         })
     }
+}
+
+/// Whether a client that follows redirects says that it ended at another origin.
+fn is_elsewhere(uri: &Uri, extensions: &Extensions) -> bool {
+    let (Some(asked), Some(answered)) = (Origin::of(uri), final_uri(extensions)) else {
+        return false;
+    };
+    !asked.is_of(answered)
+}
+
+#[cfg(feature = "follow-redirect")]
+fn final_uri(extensions: &Extensions) -> Option<&Uri> {
+    extensions.get::<tower_http::follow_redirect::RequestUri>().map(|uri| &uri.0)
+}
+
+#[cfg(not(feature = "follow-redirect"))]
+fn final_uri(_: &Extensions) -> Option<&Uri> {
+    None
 }
