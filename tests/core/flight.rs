@@ -96,3 +96,22 @@ async fn a_refresh_whose_callers_are_all_gone_is_finished_and_saved() {
     let record = store.load().await.unwrap().unwrap();
     assert_eq!(record.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
 }
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_cured_by_what_another_process_has_saved() {
+    let store = Arc::new(MemoryStore::new());
+    let session = |endpoint: &GatedEndpoint| {
+        let builder = Session::builder(endpoint.clone()).tokens(live_for(Duration::from_secs(60)));
+        builder.shared_store(store.clone()).build()
+    };
+    let (ours, theirs) = (GatedEndpoint::new(), GatedEndpoint::new());
+    let world = World::of(ours.clone(), session(&ours));
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+
+    session(&theirs).refresh().await.unwrap();
+    world.api.refuse("seed");
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["seed", "seed", "access-1"]);
+    assert_eq!((ours.calls(), theirs.calls()), (0, 1));
+}
