@@ -109,7 +109,9 @@ async fn a_refusal_is_cured_by_what_another_process_has_saved() {
     let world = World::of(ours.clone(), session(&ours));
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
 
-    session(&theirs).refresh().await.unwrap();
+    let other = session(&theirs);
+    other.load().await.unwrap();
+    other.refresh().await.unwrap();
     world.api.refuse("seed");
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens(), ["seed", "seed", "access-1"]);
