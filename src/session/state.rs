@@ -360,6 +360,8 @@ impl State {
         let known = self.tokens().and_then(Tokens::access_token) == tokens.access_token();
         if !known || self.current.is_none() {
             self.generation += 1;
+            // It was the old one that was refused.
+            self.condemned = false;
         }
         self.version = version;
         self.seed = None;
