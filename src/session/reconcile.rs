@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{failure::Failure, shared::Shared, waiting::Flight};
+use super::{failure::Failure, shared::Shared, state::Unsaved, waiting::Flight};
 use crate::{
     event::Event,
     store::{Record, Saved},
@@ -36,8 +36,8 @@ enum Step {
 /// So many processes would have to write at once for us to lose each time.
 const TRIES: usize = 8;
 
-/// Loads the store and makes it agree with memory. The greater version wins; a seed goes into an
-/// empty store only.
+/// Loads the store and makes it agree with memory. The greater version wins, unless somebody set
+/// tokens here; a seed goes into an empty store only.
 pub(super) async fn reconcile(
     shared: &Arc<Shared>,
     flight: &Arc<Flight>,
@@ -74,7 +74,11 @@ fn compare(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<Record>) -
         }
         let version = stored.as_ref().map(Record::version);
         match stored {
-            Some(newer) if newer.version() > state.version() => {
+            Some(other) if state.unsaved() == Some(Unsaved::Decision) && state.is_behind(&other) => {
+                state.outrank(other.version());
+                return Step::Put(state.record(), version);
+            }
+            Some(newer) if state.is_behind(&newer) => {
                 let before = state.stamp();
                 state.follow(newer, &shared.config);
                 adopted = Some((state.stamp(), state.ended().is_none()));

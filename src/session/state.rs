@@ -536,6 +536,13 @@ impl State {
         self.saving = false;
     }
 
+    /// Whether the store has gone another way than memory, and its way counts: it is ahead, or
+    /// somebody was quicker to give the same version to something else.
+    pub(super) fn is_behind(&self, stored: &Record) -> bool {
+        let elsewhere = self.unsaved.is_some() && !stored.holds(self.tokens());
+        stored.version() > self.version || (stored.version() == self.version && elsewhere)
+    }
+
     /// Makes a decision outrank what somebody else has saved in the meantime.
     pub(super) fn outrank(&mut self, stored: u64) {
         self.version = self.version.max(stored + 1);
