@@ -16,6 +16,8 @@ pub(super) struct Base {
     pub(super) tokens: Tokens,
     /// Their version in the store; `None` if it holds nothing.
     pub(super) version: Option<u64>,
+    /// The store could not be asked, and the version is what it ought to hold.
+    pub(super) alone: bool,
 }
 
 pub(super) enum Reconciled {
@@ -105,7 +107,7 @@ fn compare(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<Record>) -
             Some(_same) => {}
         }
         let tokens = state.tokens().cloned().unwrap_or_default();
-        Step::Done(Reconciled::Base(Base { tokens, version }))
+        Step::Done(Reconciled::Base(Base { tokens, version, alone: false }))
     });
     match adopted {
         Some((stamp, true)) => {
@@ -135,6 +137,6 @@ fn alone(shared: &Arc<Shared>, flight: &Arc<Flight>) -> Reconciled {
         }
         let tokens = state.tokens().cloned().unwrap_or_default();
         let version = (state.version() > 0).then(|| state.version());
-        Reconciled::Base(Base { tokens, version })
+        Reconciled::Base(Base { tokens, version, alone: true })
     })
 }

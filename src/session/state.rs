@@ -508,8 +508,9 @@ impl State {
         self.unsaved
     }
 
+    /// A refresh could not be saved. If it goes back to an unsaved decision it counts as that.
     pub(super) fn set_unsaved(&mut self) {
-        self.unsaved = Some(Unsaved::Rotation);
+        self.unsaved.get_or_insert(Unsaved::Rotation);
     }
 
     /// The store holds `version`; if that is what memory holds, nothing is owed any more.
