@@ -131,8 +131,12 @@ impl Round<'_> {
                 }
                 FailureClass::Transient if last || failure.final_in_doubt => return Err(failure),
                 // The token may be spent and the answer lost. Some servers give the same answer
-                // again for a moment, so ask at once, and only once.
-                FailureClass::Transient if failure.may_have_spent => continue,
+                // again for a moment, so ask at once, and only once; unless they say when to.
+                FailureClass::Transient
+                    if failure.may_have_spent && failure.retry_after.is_none() =>
+                {
+                    continue;
+                }
                 FailureClass::Transient => {}
             }
             match failure.retry_after {
