@@ -4,6 +4,9 @@
 mod doubt;
 mod failure;
 mod flight;
+mod from_fn;
 mod retry_after;
+mod rotation;
+mod stores;
 mod support;
 mod vault;
