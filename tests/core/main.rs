@@ -2,9 +2,12 @@
 //! `tests/README.md`.
 
 mod doubt;
+mod events;
 mod failure;
 mod flight;
 mod from_fn;
+mod identity;
+mod lifecycle;
 mod retry_after;
 mod rotation;
 mod stores;
