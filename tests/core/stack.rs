@@ -1,6 +1,6 @@
 //! The layer among other layers.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -96,6 +96,25 @@ async fn its_errors_are_found_under_other_middlewares() {
         let error = get(client).await.unwrap_err();
         let found = Error::find(error.as_ref()).unwrap_or_else(|| panic!("{name}: {error}"));
         assert!(found.is_login_required(), "{name}");
+    }
+    let client = world.client.clone().map_err(|error| BoxError::from(Wrapped(error)));
+    let error = get(client).await.unwrap_err();
+    assert!(Error::find(error.as_ref()).unwrap().is_login_required());
+}
+
+/// An error of somebody else's, with the session's behind it.
+#[derive(Debug)]
+struct Wrapped(BoxError);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the order cannot be sent")
+    }
+}
+
+impl std::error::Error for Wrapped {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.0.as_ref())
     }
 }
 
