@@ -26,6 +26,11 @@ impl Failure {
     /// Reads what an endpoint's error means. Any but an [`EndpointError`] is somebody else's, such
     /// as a `Timeout` layer's: who knows what had been sent by then.
     pub(super) fn of(error: BoxError) -> Self {
+        // The endpoint waits for itself. Nothing was sent, and trying again will not mend it.
+        if let Some(own) = Error::find(error.as_ref()).filter(|e| e.kind() == ErrorKind::Recursion)
+        {
+            return Self { class: FailureClass::Rejected, ..Self::transient(own.clone()) };
+        }
         let Some(known) = find(error.as_ref()) else {
             let message = "the call to the token endpoint failed";
             let error = Error::with_source(ErrorKind::Unavailable, message, error);

@@ -129,8 +129,12 @@ impl Round<'_> {
                 }
                 FailureClass::Transient if last || failure.final_in_doubt => return Err(failure),
                 // The token may be spent and the answer lost. Some servers give the same answer
-                // again for a moment, so ask at once, and only once.
-                FailureClass::Transient if failure.may_have_spent => continue,
+                // again for a moment, so ask at once, and only once; unless they say when to.
+                FailureClass::Transient
+                    if failure.may_have_spent && failure.retry_after.is_none() =>
+                {
+                    continue;
+                }
                 FailureClass::Transient => {}
             }
             match failure.retry_after {
@@ -182,24 +186,33 @@ impl Round<'_> {
         }
         let record = Record::new(version, Some(tokens.clone()));
         let saved = self.shared.in_time(self.shared.store.save(record, base.version)).await;
-        if matches!(saved, Ok(Saved::Conflict)) {
+        // Who goes alone does not know what the store holds: whoever saves finds out, and
+        // meanwhile these are the only good tokens.
+        if matches!(saved, Ok(Saved::Conflict)) && !base.alone {
             return Landing::Conflict;
         }
-        let generation = self.shared.change(|state| {
+        let is_saved = matches!(saved, Ok(Saved::Yes));
+        let landed = self.shared.change(|state| {
             state.is_flying(self.flight).then(|| {
                 state.install(tokens, version, &self.shared.config);
-                if saved.is_err() {
+                let caught_up = is_saved && state.saved(version);
+                if !is_saved {
                     state.set_unsaved();
                 }
                 state.land(self.flight, &self.shared.config);
-                state.stamp().generation
+                (state.stamp().generation, caught_up)
             })
         });
-        if let Some(generation) = generation {
+        if let Some((generation, caught_up)) = landed {
             self.shared.events.observer().token_lives(life);
             self.shared.events.send(Event::Refreshed { generation, adopted: false });
+            if caught_up {
+                self.shared.events.send(Event::Saved);
+            }
             if let Err(error) = saved {
                 self.shared.events.send(Event::SaveFailed { error });
+            }
+            if !is_saved {
                 save::spawn(self.shared);
             }
         }

@@ -192,6 +192,9 @@ impl Session {
     /// unsaved.
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.change(State::close);
+        if self.shared.runtime().is_none() {
+            self.saved().await?;
+        }
         save::spawn(&self.shared);
         let idle = self.shared.wait_until(|shared| {
             shared.is_idle() && shared.read(|state| state.unsaved().is_none())

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{failure::Failure, shared::Shared, waiting::Flight};
+use super::{failure::Failure, shared::Shared, state::Unsaved, waiting::Flight};
 use crate::{
     event::Event,
     store::{Record, Saved},
@@ -16,6 +16,8 @@ pub(super) struct Base {
     pub(super) tokens: Tokens,
     /// Their version in the store; `None` if it holds nothing.
     pub(super) version: Option<u64>,
+    /// The store could not be asked, and the version is what it ought to hold.
+    pub(super) alone: bool,
 }
 
 pub(super) enum Reconciled {
@@ -36,8 +38,8 @@ enum Step {
 /// So many processes would have to write at once for us to lose each time.
 const TRIES: usize = 8;
 
-/// Loads the store and makes it agree with memory. The greater version wins; a seed goes into an
-/// empty store only.
+/// Loads the store and makes it agree with memory. The greater version wins, unless somebody set
+/// tokens here; a seed goes into an empty store only.
 pub(super) async fn reconcile(
     shared: &Arc<Shared>,
     flight: &Arc<Flight>,
@@ -74,7 +76,13 @@ fn compare(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<Record>) -
         }
         let version = stored.as_ref().map(Record::version);
         match stored {
-            Some(newer) if newer.version() > state.version() => {
+            Some(other)
+                if state.unsaved() == Some(Unsaved::Decision) && state.is_behind(&other) =>
+            {
+                state.outrank(other.version());
+                return Step::Put(state.record(), version);
+            }
+            Some(newer) if state.is_behind(&newer) => {
                 let before = state.stamp();
                 state.follow(newer, &shared.config);
                 adopted = Some((state.stamp(), state.ended().is_none()));
@@ -101,7 +109,7 @@ fn compare(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<Record>) -
             Some(_same) => {}
         }
         let tokens = state.tokens().cloned().unwrap_or_default();
-        Step::Done(Reconciled::Base(Base { tokens, version }))
+        Step::Done(Reconciled::Base(Base { tokens, version, alone: false }))
     });
     match adopted {
         Some((stamp, true)) => {
@@ -128,6 +136,6 @@ fn alone(shared: &Arc<Shared>, flight: &Arc<Flight>) -> Reconciled {
         }
         let tokens = state.tokens().cloned().unwrap_or_default();
         let version = (state.version() > 0).then(|| state.version());
-        Reconciled::Base(Base { tokens, version })
+        Reconciled::Base(Base { tokens, version, alone: true })
     })
 }

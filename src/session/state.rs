@@ -505,8 +505,9 @@ impl State {
         self.unsaved
     }
 
+    /// A refresh could not be saved. If it goes back to an unsaved decision it counts as that.
     pub(super) fn set_unsaved(&mut self) {
-        self.unsaved = Some(Unsaved::Rotation);
+        self.unsaved.get_or_insert(Unsaved::Rotation);
     }
 
     /// The store holds `version`; if that is what memory holds, nothing is owed any more.
@@ -531,6 +532,13 @@ impl State {
 
     pub(super) fn give_up_saving(&mut self) {
         self.saving = false;
+    }
+
+    /// Whether the store has gone another way than memory, and its way counts: it is ahead, or
+    /// somebody was quicker to give the same version to something else.
+    pub(super) fn is_behind(&self, stored: &Record) -> bool {
+        let elsewhere = self.unsaved.is_some() && !stored.holds(self.tokens());
+        stored.version() > self.version || (stored.version() == self.version && elsewhere)
     }
 
     /// Makes a decision outrank what somebody else has saved in the meantime.

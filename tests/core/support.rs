@@ -14,7 +14,9 @@ use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 use tower::{Layer, Service, ServiceExt};
-use tower_refresh::{BoxError, Refresh, RefreshLayer, Session, Tokens, testing::GatedEndpoint};
+use tower_refresh::{
+    BoxError, Error, Refresh, RefreshLayer, Session, Tokens, testing::GatedEndpoint,
+};
 
 /// An API in memory. It answers 200, or 401 to the tokens that it was told to refuse.
 #[derive(Clone)]
@@ -164,6 +166,11 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
 {
     Ok(client.oneshot(request("")).await?.status())
+}
+
+/// The session's error in a request's outcome.
+pub(crate) fn error_of(outcome: Result<StatusCode, BoxError>) -> Error {
+    Error::find(outcome.unwrap_err().as_ref()).expect("an error of the session").clone()
 }
 
 pub(crate) fn request(body: &'static str) -> Request<Full<Bytes>> {

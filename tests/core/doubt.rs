@@ -1,0 +1,147 @@
+//! Calls that may have spent the refresh token and whose answer was lost.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use http::StatusCode;
+use tokio::time::{Instant, sleep};
+use tower_refresh::{
+    Event, Events, Session, Tokens,
+    endpoint::EndpointError,
+    testing::{Answer, GatedEndpoint},
+};
+
+use crate::{
+    support::{World, error_of, expired},
+    vault::{Vault, record},
+};
+
+fn lost() -> Answer {
+    Answer::fail("connection reset")
+}
+
+fn over() -> EndpointError {
+    EndpointError::grant("over").with_code("invalid_grant")
+}
+
+fn presented(endpoint: &GatedEndpoint) -> Vec<String> {
+    let presented = endpoint.presented().into_iter().flatten();
+    presented.map(|token| token.expose().to_owned()).collect()
+}
+
+async fn rotations_lost(events: &mut Events) -> usize {
+    let mut lost = 0;
+    while let Some(Some(event)) = events.next().now_or_never() {
+        lost += usize::from(matches!(event, Event::RotationLost));
+    }
+    lost
+}
+
+// S67
+#[tokio::test(start_paused = true)]
+async fn a_server_with_a_grace_period_answers_the_same_token_once_more() {
+    let world = World::new(expired());
+    world.endpoint.answer(lost());
+    let (start, mut events) = (Instant::now(), world.session.events());
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(start.elapsed(), Duration::ZERO, "grace does not last");
+    assert_eq!(presented(&world.endpoint), ["refresh-0", "refresh-0"]);
+    assert_eq!(rotations_lost(&mut events).await, 0);
+}
+
+// S67
+#[tokio::test(start_paused = true)]
+async fn a_strict_server_means_that_the_rotation_is_lost_and_nobody_calls_again() {
+    let world = World::new(expired());
+    world.endpoint.answer(lost());
+    world.endpoint.answer_always(|| over().into());
+    let mut events = world.session.events();
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(presented(&world.endpoint), ["refresh-0", "refresh-0"]);
+    assert_eq!(rotations_lost(&mut events).await, 1);
+
+    sleep(Duration::from_secs(3600)).await;
+    assert!(error_of(world.get().await).is_login_required());
+    assert!(world.session.refresh().await.unwrap_err().is_login_required());
+    assert_eq!(world.endpoint.calls(), 2);
+}
+
+// S67
+#[tokio::test(start_paused = true)]
+async fn a_token_in_doubt_is_presented_once_more_and_not_again() {
+    let endpoint = GatedEndpoint::new();
+    let session = Session::builder(endpoint.clone()).tokens(expired()).attempts(9).build();
+    let world = World::of(endpoint, session);
+    world.endpoint.answer_always(lost);
+    assert!(error_of(world.get().await).is_transient());
+    assert_eq!(world.endpoint.calls(), 2);
+}
+
+// S67
+#[tokio::test(start_paused = true)]
+async fn a_call_that_times_out_is_in_doubt_as_well() {
+    let world = World::new(expired());
+    world.endpoint.answer(Answer::Never);
+    world.endpoint.answer(over());
+    let mut events = world.session.events();
+    let start = Instant::now();
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    assert_eq!(rotations_lost(&mut events).await, 1);
+}
+
+// S67, S19
+#[tokio::test(start_paused = true)]
+async fn a_call_that_panics_is_in_doubt_as_well() {
+    let world = World::new(expired());
+    world.endpoint.answer(Answer::Panic);
+    world.endpoint.answer(over());
+    let mut events = world.session.events();
+    assert!(error_of(world.get().await).is_transient());
+    sleep(Duration::from_secs(2)).await;
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(rotations_lost(&mut events).await, 1);
+}
+
+// S67
+#[tokio::test(start_paused = true)]
+async fn the_store_is_read_before_a_token_in_doubt_is_presented_again() {
+    let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
+    let session = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone()).build();
+    let world = World::of(endpoint, session);
+    world.endpoint.answer(lost());
+    let hold = world.endpoint.hold();
+    let (status, ()) = futures::join!(world.get(), async {
+        world.endpoint.calls_reached(1).await;
+        vault.put(record(2, "theirs", "refresh-theirs"));
+        hold.release();
+    });
+    assert_eq!(status.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["theirs"]);
+    assert_eq!(world.endpoint.calls(), 1);
+}
+
+// S67
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_where_nothing_was_sent() {
+    let world = World::new(expired());
+    world.endpoint.answer(EndpointError::transient("connection refused").not_spent());
+    world.endpoint.answer(over());
+    let mut events = world.session.events();
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(rotations_lost(&mut events).await, 0);
+}
+
+// S67
+#[tokio::test(start_paused = true)]
+async fn a_doubt_ends_with_the_tokens_that_it_was_about() {
+    let world = World::new(expired());
+    world.endpoint.answer_always(lost);
+    assert!(world.get().await.is_err());
+    let login = Tokens::from_refresh_token("login").unwrap();
+    world.session.set_tokens(login).await.unwrap();
+    world.endpoint.answer_always(|| over().into());
+    let mut events = world.session.events();
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(rotations_lost(&mut events).await, 0);
+}

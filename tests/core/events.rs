@@ -1,0 +1,71 @@
+//! What operators see.
+
+use futures::{FutureExt, StreamExt};
+use http::StatusCode;
+use tower_refresh::{ErrorKind, Event, Events, Tokens, endpoint::EndpointError};
+
+use crate::support::{World, live};
+
+/// The names of the events so far, as `Debug` prints them.
+fn names(events: &mut Events) -> Vec<String> {
+    std::iter::from_fn(|| events.next().now_or_never().flatten())
+        .map(|event| format!("{event:?}"))
+        .inspect(|event| assert!(!event.contains("seed") && !event.contains("access-")))
+        .map(|event| event.split([' ', '(']).next().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn they_tell_what_happened_in_order() {
+    let world = World::new(live());
+    let mut events = world.session.events();
+    world.api.refuse("seed");
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(names(&mut events), ["Refused", "Refreshed"]);
+    world.endpoint.answer(EndpointError::rejected("who are you?"));
+    world.session.refresh().await.unwrap_err();
+    assert_eq!(names(&mut events), ["RefreshFailed"]);
+    world.session.set_tokens(Tokens::new("login").unwrap()).await.unwrap();
+    assert_eq!(names(&mut events)[0], "TokensSet");
+    world.session.clear().await.unwrap();
+    assert_eq!(names(&mut events)[0], "Cleared");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_grant_is_told_once_and_with_its_error() {
+    let world = World::new(live());
+    let mut events = world.session.events();
+    world.endpoint.answer(EndpointError::grant("over"));
+    for _ in 0..3 {
+        world.session.refresh().await.unwrap_err();
+    }
+    let Some(Event::RefreshFailed { error, .. }) = events.next().await else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::LoginRequired);
+    assert!(names(&mut events).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_misses_some_is_told_so_and_holds_nobody_up() {
+    let world = World::new(live());
+    let mut events = world.session.events();
+    for _ in 0..1000 {
+        world.session.refresh().await.unwrap();
+    }
+    let Some(Event::Missed { events: missed, .. }) = events.next().await else { panic!() };
+    let newest = world.session.token().await.unwrap().generation();
+    let mut read = 0;
+    let mut generations = events.inspect(|_| read += 1);
+    while !matches!(
+        generations.next().await,
+        Some(Event::Refreshed { generation, .. }) if generation == newest
+    ) {}
+    assert_eq!(missed + read, 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn they_end_with_the_session() {
+    let world = World::new(live());
+    let mut events = world.session.events();
+    drop(world);
+    assert!(events.next().await.is_none());
+}

@@ -1,0 +1,227 @@
+//! Log-in and log-out: what somebody decided counts, whatever is under way.
+
+use std::time::Duration;
+
+use futures::future::join;
+use http::StatusCode;
+use tokio::time::sleep;
+use tower_refresh::{Session, Tokens, testing::GatedEndpoint};
+
+use crate::{
+    support::{World, error_of, expired, get, live},
+    vault::{Fault, Vault, record},
+};
+
+fn login() -> Tokens {
+    Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap()
+}
+
+fn world(tokens: Tokens, vault: &Vault) -> World {
+    let endpoint = GatedEndpoint::new();
+    let session = Session::builder(endpoint.clone()).tokens(tokens).store(vault.clone()).build();
+    World::of(endpoint, session)
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn tokens_set_during_a_refresh_win_and_go_to_those_who_wait() {
+    let vault = Vault::new();
+    let world = world(expired(), &vault);
+    let hold = world.endpoint.hold();
+    let caller = tokio::spawn(get(world.client.clone()));
+    world.endpoint.calls_reached(1).await;
+    world.session.set_tokens(login()).await.unwrap();
+    assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
+
+    hold.release();
+    world.session.close().await.unwrap();
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["login", "login"]);
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-login");
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_set_during_a_refresh_is_the_next_to_be_spent() {
+    let world = World::new(expired());
+    let hold = world.endpoint.hold();
+    let caller = tokio::spawn(get(world.client.clone()));
+    world.endpoint.calls_reached(1).await;
+    let login = Tokens::from_refresh_token("refresh-login").unwrap();
+    world.session.set_tokens(login).await.unwrap();
+    hold.release();
+    assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
+    assert_eq!(world.endpoint.presented()[1].as_ref().unwrap().expose(), "refresh-login");
+    assert_eq!(world.endpoint.max_in_flight(), 1);
+    assert_eq!(world.api.tokens(), ["access-2"]);
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn a_clear_during_a_refresh_logs_everybody_out_for_good() {
+    let vault = Vault::new();
+    let world = world(expired(), &vault);
+    let hold = world.endpoint.hold();
+    let caller = tokio::spawn(get(world.client.clone()));
+    world.endpoint.calls_reached(1).await;
+    world.session.clear().await.unwrap();
+    assert!(error_of(caller.await.unwrap()).is_login_required());
+
+    hold.release();
+    world.endpoint.idle().await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(error_of(world.get().await).is_login_required());
+    assert!(world.session.tokens().is_none());
+    assert!(vault.is_tombstone());
+    assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn tokens_set_win_over_what_the_store_held_before() {
+    // A login at the start of a program, while the store cannot be read. The first request after
+    // that is quicker than the task that saves.
+    let vault = Vault::holding(record(7, "old", "refresh-old"));
+    let world = world(Tokens::default(), &vault);
+    vault.set(Fault::Down);
+    let login = Tokens::from_refresh_token("refresh-login").unwrap();
+    world.session.set_tokens(login).await.unwrap_err();
+    vault.set(Fault::None);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.endpoint.presented()[0].as_ref().unwrap().expose(), "refresh-login");
+    assert_eq!(world.api.tokens(), ["access-1"]);
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn tokens_set_while_the_store_is_gone_are_used_and_win_when_it_is_back() {
+    let vault = Vault::new();
+    let world = world(live(), &vault);
+    world.session.load().await.unwrap();
+    vault.set(Fault::Down);
+    assert!(world.session.set_tokens(login()).await.is_err());
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["login"]);
+    // Meanwhile another process has refreshed what was there before.
+    vault.put(record(2, "theirs", "refresh-theirs"));
+    vault.put(record(3, "theirs", "refresh-theirs"));
+    vault.set(Fault::None);
+    world.session.close().await.unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-login");
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["login", "login"]);
+}
+
+// S62
+#[tokio::test(start_paused = true)]
+async fn a_refusal_from_before_a_login_or_a_log_out_is_handed_through() {
+    for set in [Some(login()), None] {
+        let world = World::new(live());
+        world.api.refuse("seed");
+        world.api.hold(true);
+        let caller = tokio::spawn(get(world.client.clone()));
+        world.api.arrived(1).await;
+        match set {
+            Some(tokens) => world.session.set_tokens(tokens).await.unwrap(),
+            None => world.session.clear().await.unwrap(),
+        }
+        world.api.hold(false);
+        assert_eq!(caller.await.unwrap().unwrap(), StatusCode::UNAUTHORIZED);
+        assert_eq!(world.api.tokens(), ["seed"]);
+        assert_eq!(world.endpoint.calls(), 0);
+    }
+}
+
+// S62
+#[tokio::test(start_paused = true)]
+async fn a_refused_request_that_waits_through_a_login_is_not_retried_with_its_token() {
+    let world = World::new(live());
+    world.api.refuse("seed");
+    let hold = world.endpoint.hold();
+    let caller = tokio::spawn(get(world.client.clone()));
+    world.endpoint.calls_reached(1).await;
+    world.session.set_tokens(login()).await.unwrap();
+    hold.release();
+    assert_eq!(caller.await.unwrap().unwrap(), StatusCode::UNAUTHORIZED);
+    assert_eq!(world.api.tokens(), ["seed"]);
+}
+
+/// Holds the save of a rotated token, and returns when it has arrived.
+async fn rotation_held(world: &World, vault: &Vault) {
+    let hold = world.endpoint.hold();
+    tokio::spawn(get(world.client.clone()));
+    world.endpoint.calls_reached(1).await;
+    let saves = vault.saves();
+    vault.hold_saves(true);
+    hold.release();
+    vault.saves_reached(saves + 1).await;
+}
+
+// S66
+#[tokio::test(start_paused = true)]
+async fn a_clear_here_while_a_save_is_under_way_ends_in_the_tombstone() {
+    let vault = Vault::new();
+    let world = world(expired(), &vault);
+    rotation_held(&world, &vault).await;
+    let (cleared, ()) = join(world.session.clear(), async { vault.hold_saves(false) }).await;
+    cleared.unwrap();
+    assert!(vault.is_tombstone());
+    world.session.close().await.unwrap();
+    assert!(vault.is_tombstone());
+    assert!(error_of(world.get().await).is_login_required());
+    assert!(world.api.seen().is_empty());
+}
+
+// S66
+#[tokio::test(start_paused = true)]
+async fn a_clear_elsewhere_while_a_save_is_under_way_ends_in_the_tombstone() {
+    let vault = Vault::new();
+    let (here, there) = (world(expired(), &vault), world(live(), &vault.other_view()));
+    rotation_held(&here, &vault).await;
+    there.session.clear().await.unwrap();
+    vault.hold_saves(false);
+    assert!(error_of(here.get().await).is_login_required());
+    here.session.close().await.unwrap();
+    assert!(vault.is_tombstone());
+    assert!(error_of(there.get().await).is_login_required());
+    assert!(here.api.seen().is_empty());
+}
+
+// S66
+#[tokio::test(start_paused = true)]
+async fn a_clear_elsewhere_after_a_save_ends_in_the_tombstone() {
+    let vault = Vault::new();
+    let (here, there) = (world(expired(), &vault), world(live(), &vault.other_view()));
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    there.session.clear().await.unwrap();
+    here.api.refuse("access-1");
+    assert_eq!(here.get().await.unwrap(), StatusCode::UNAUTHORIZED);
+    assert!(error_of(here.get().await).is_login_required());
+    assert!(vault.is_tombstone());
+    assert_eq!(here.endpoint.calls(), 1);
+}
+
+// S66
+#[tokio::test(start_paused = true)]
+async fn a_clear_elsewhere_outlives_a_rotation_that_could_not_be_saved() {
+    let vault = Vault::new();
+    let there = world(live(), &vault.other_view());
+    let endpoint = GatedEndpoint::new();
+    let builder = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone());
+    let here = World::of(endpoint, builder.min_interval(Duration::ZERO).build());
+    here.session.load().await.unwrap();
+    there.session.load().await.unwrap();
+    vault.set(Fault::ReadOnly);
+    here.session.refresh().await.unwrap();
+    // Each calls what it has the second version, and the next refresh here is quicker than the
+    // task that saves.
+    there.session.clear().await.unwrap();
+    assert_eq!(vault.stored().unwrap().version(), 2);
+    vault.set(Fault::None);
+    here.api.refuse("access-1");
+    assert_eq!(here.get().await.unwrap(), StatusCode::UNAUTHORIZED);
+    assert!(error_of(here.get().await).is_login_required());
+    assert!(vault.is_tombstone());
+    assert_eq!(here.endpoint.calls(), 1);
+}

@@ -1,0 +1,212 @@
+//! Runtimes that end, programs that end, and programs without a runtime.
+
+use std::{
+    task::{Context, Poll, Waker},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::{FutureExt, executor::block_on};
+use http::StatusCode;
+use tokio::runtime::{Builder, Runtime};
+use tower_refresh::{
+    Error, ErrorKind, Session, Tokens,
+    testing::{GatedEndpoint, Issuer},
+};
+
+use crate::{
+    support::{World, error_of, expired, get, live},
+    vault::{Fault, Vault},
+};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// In real time nobody waits for the interval between two refreshes.
+fn eager(vault: Vault) -> World {
+    let endpoint = GatedEndpoint::new();
+    let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault);
+    World::of(endpoint, builder.min_interval(Duration::ZERO).build())
+}
+
+// S18
+#[test]
+fn callers_on_another_runtime_outlive_the_one_that_ran_the_refresh() {
+    let world = eager(Vault::new());
+    let (doomed, other) = (runtime(), runtime());
+    let hold = world.endpoint.hold();
+    doomed.spawn(get(world.client.clone()));
+    other.block_on(world.endpoint.calls_reached(1));
+
+    let mut callers: Vec<_> = (0..10).map(|_| Box::pin(world.get())).collect();
+    let entered = other.enter();
+    for caller in &mut callers {
+        let waiting = caller.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(waiting, Poll::Pending));
+    }
+    drop(entered);
+    assert_eq!(world.endpoint.calls(), 1);
+    drop(doomed);
+    hold.release();
+    for caller in callers {
+        assert_eq!(other.block_on(caller).unwrap(), StatusCode::OK);
+    }
+    assert_eq!(world.endpoint.calls(), 2);
+    // The first call may have spent it: it is the same token that is presented again.
+    let presented = world.endpoint.presented();
+    assert_eq!(presented[0], presented[1]);
+}
+
+// S18
+#[test]
+fn a_session_whose_own_runtime_has_ended_is_an_error_and_not_a_wait() {
+    let (ended, other) = (runtime(), runtime());
+    let session = Session::builder(GatedEndpoint::new())
+        .tokens(expired())
+        .runtime(ended.handle().clone())
+        .build();
+    drop(ended);
+    let outcome =
+        other.block_on(async { tokio::spawn(async move { session.token().await }).await });
+    assert!(outcome.unwrap().unwrap_err().is_transient());
+}
+
+// S61
+#[tokio::test(start_paused = true)]
+async fn close_waits_for_the_refresh_under_way() {
+    let vault = Vault::new();
+    let endpoint = GatedEndpoint::new();
+    let session = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone()).build();
+    let hold = endpoint.hold();
+    assert!(session.token().now_or_never().is_none());
+    endpoint.calls_reached(1).await;
+    let mut close = Box::pin(session.close());
+    assert!(close.as_mut().now_or_never().is_none());
+    tokio::task::yield_now().await;
+    assert!(close.as_mut().now_or_never().is_none());
+    hold.release();
+    close.await.unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
+// S61
+#[tokio::test(start_paused = true)]
+async fn close_waits_for_a_rotation_that_is_not_saved_yet() {
+    let vault = Vault::new();
+    let endpoint = GatedEndpoint::new();
+    let session = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone()).build();
+    session.load().await.unwrap();
+    vault.set(Fault::ReadOnly);
+    session.refresh().await.unwrap();
+    let mut close = Box::pin(session.close());
+    assert!(close.as_mut().now_or_never().is_none());
+    tokio::time::advance(Duration::from_secs(20)).await;
+    assert!(close.as_mut().now_or_never().is_none());
+    vault.set(Fault::None);
+    close.await.unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
+// S61
+#[tokio::test(start_paused = true)]
+async fn close_says_so_if_a_rotation_cannot_be_saved() {
+    let vault = Vault::new();
+    let builder = Session::builder(GatedEndpoint::new()).tokens(live()).store(vault.clone());
+    let session = builder.build();
+    session.load().await.unwrap();
+    vault.set(Fault::Down);
+    session.set_tokens(live()).await.unwrap_err();
+    assert_eq!(session.close().await.unwrap_err().kind(), ErrorKind::Store);
+}
+
+// S61
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_after_close_and_a_live_token_still_serves() {
+    let world = World::new(live());
+    world.session.close().await.unwrap();
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.session.refresh().await.unwrap_err().kind(), ErrorKind::Closed);
+    world.api.refuse("seed");
+    assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
+    tokio::time::advance(Duration::from_secs(3590)).await;
+    assert_eq!(error_of(world.get().await).kind(), ErrorKind::Closed);
+    assert_eq!(world.endpoint.calls(), 0);
+}
+
+// S65
+#[test]
+fn a_session_outlives_the_runtimes_that_it_was_used_in() {
+    let vault = Vault::new();
+    let world = eager(vault.clone());
+    for round in 1..=3 {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        assert_eq!(runtime.block_on(world.get()).unwrap(), StatusCode::OK);
+        world.api.refuse(&format!("access-{round}"));
+    }
+    // What the last runtime did not live to save, the next one does.
+    vault.set(Fault::ReadOnly);
+    runtime().block_on(world.get()).unwrap();
+    vault.set(Fault::None);
+    runtime().block_on(world.session.close()).unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-4");
+}
+
+// S65
+#[test]
+fn without_a_runtime_a_refresh_is_an_error_and_nothing_panics() {
+    let world = World::new(expired());
+    assert_eq!(error_of(block_on(world.get())).kind(), ErrorKind::NoRuntime);
+    let message = block_on(world.session.token()).unwrap_err().to_string();
+    assert!(message.contains("SessionBuilder::runtime"), "{message}");
+    assert!(block_on(world.session.refresh()).is_err());
+    assert!(world.endpoint.calls() == 0 && world.api.seen().is_empty());
+
+    let world = World::new(live());
+    assert_eq!(block_on(world.get()).unwrap(), StatusCode::OK);
+    world.api.refuse("seed");
+    assert_eq!(block_on(world.get()).unwrap(), StatusCode::UNAUTHORIZED);
+
+    let unloaded = Session::builder(GatedEndpoint::new()).tokens(live()).store(Vault::new());
+    let error: Error = block_on(unloaded.build().load()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoRuntime);
+}
+
+// S65
+#[test]
+fn without_a_runtime_a_merely_stale_token_is_sent() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let jwt = Issuer::random().sign(&serde_json::json!({ "iat": now - 3000, "exp": now + 25 }));
+    let world = World::new(Tokens::new(jwt).unwrap().with_refresh_token("refresh-0").unwrap());
+    assert_eq!(block_on(world.get()).unwrap(), StatusCode::OK);
+    assert_eq!(world.endpoint.calls(), 0);
+    // It was stale, or this would not be seen from within a runtime.
+    runtime().block_on(async {
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+        world.endpoint.calls_reached(1).await;
+    });
+}
+
+// S65
+#[test]
+fn without_a_runtime_tokens_are_set_cleared_and_saved_all_the_same() {
+    let vault = Vault::new();
+    let session = Session::builder(GatedEndpoint::new()).store(vault.clone()).build();
+    block_on(session.set_tokens(live())).unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-0");
+    block_on(session.clear()).unwrap();
+    assert!(vault.is_tombstone());
+    block_on(session.close()).unwrap();
+}
+
+// S65, S61
+#[test]
+fn without_a_runtime_close_saves_or_says_that_it_cannot() {
+    let vault = Vault::new();
+    let session = Session::builder(GatedEndpoint::new()).store(vault.clone()).build();
+    vault.set(Fault::ReadOnly);
+    assert!(block_on(session.set_tokens(live())).is_err());
+    assert_eq!(block_on(session.close()).unwrap_err().kind(), ErrorKind::Store);
+    vault.set(Fault::None);
+    block_on(session.close()).unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-0");
+}

@@ -1,0 +1,160 @@
+//! A rotated refresh token is kept, saved, and saved before anybody sees what came with it.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, future::join_all};
+use http::StatusCode;
+use tokio::time::{Instant, sleep};
+use tower_refresh::{
+    Event, Session, TokenStore, Tokens, endpoint::TokenResponse, testing::GatedEndpoint,
+};
+
+use crate::{
+    support::{World, expired, get},
+    vault::{Fault, Vault},
+};
+
+fn world(store: impl TokenStore) -> World {
+    let endpoint = GatedEndpoint::new();
+    let session = Session::builder(endpoint.clone()).tokens(expired()).store(store).build();
+    World::of(endpoint, session)
+}
+
+fn refresh_token(tokens: Option<Tokens>) -> String {
+    tokens.unwrap().refresh_token().unwrap().expose().to_owned()
+}
+
+// S17
+#[tokio::test(start_paused = true)]
+async fn a_refresh_whose_requests_were_all_dropped_is_finished_saved_and_used() {
+    let vault = Vault::new();
+    let world = world(vault.clone());
+    let hold = world.endpoint.hold();
+    let callers: Vec<_> = (0..10).map(|_| tokio::spawn(get(world.client.clone()))).collect();
+    world.endpoint.calls_reached(1).await;
+    for caller in &callers {
+        caller.abort();
+    }
+    join_all(callers).await;
+    hold.release();
+    vault.saves_reached(2).await;
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(world.endpoint.calls(), 1);
+}
+
+// S41
+#[tokio::test(start_paused = true)]
+async fn a_new_refresh_token_replaces_the_old_and_an_answer_without_one_keeps_it() {
+    let vault = Vault::new();
+    let world = world(vault.clone());
+    world.endpoint.answer(TokenResponse::new("first").unwrap());
+    for (call, kept) in ["refresh-0", "refresh-1", "refresh-2"].into_iter().enumerate() {
+        world.session.refresh().await.unwrap();
+        assert_eq!(refresh_token(world.session.tokens()), kept);
+        assert_eq!(vault.refresh_token().unwrap(), kept);
+        assert_eq!(world.endpoint.calls(), call + 1);
+    }
+    let presented = world.endpoint.presented().into_iter().flatten();
+    let presented: Vec<_> = presented.map(|token| token.expose().to_owned()).collect();
+    assert_eq!(presented, ["refresh-0", "refresh-0", "refresh-1"]);
+}
+
+// S42
+#[tokio::test(start_paused = true)]
+async fn nobody_sees_a_token_that_is_not_in_the_store_yet() {
+    let vault = Vault::new();
+    let world = world(vault.clone());
+    let hold = world.endpoint.hold();
+    let callers: Vec<_> = (0..10).map(|_| tokio::spawn(get(world.client.clone()))).collect();
+    world.endpoint.calls_reached(1).await;
+    let seed_saves = vault.saves();
+    vault.hold_saves(true);
+    hold.release();
+    vault.saves_reached(seed_saves + 1).await;
+    tokio::task::yield_now().await;
+    assert!(world.session.token().now_or_never().is_none());
+    assert_eq!(refresh_token(world.session.tokens()), "refresh-0");
+    assert!(world.api.seen().is_empty());
+
+    vault.hold_saves(false);
+    world.session.token().await.unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
+    }
+}
+
+/// Waits for events until there is one like this.
+macro_rules! until {
+    ($events:expr, $event:pat) => {
+        while !matches!($events.next().await, Some($event)) {}
+    };
+}
+
+// S43
+#[tokio::test(start_paused = true)]
+async fn a_token_that_cannot_be_saved_is_used_and_saved_later() {
+    let vault = Vault::new();
+    let world = world(vault.clone());
+    let hold = world.endpoint.hold();
+    let mut events = world.session.events();
+    let caller = tokio::spawn(get(world.client.clone()));
+    world.endpoint.calls_reached(1).await;
+    vault.set(Fault::ReadOnly);
+    hold.release();
+    assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
+    until!(events, Event::SaveFailed { .. });
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-0");
+    // The store still holds a refresh token that is spent, and nobody else may try it.
+    let other = vault.other_view();
+    assert!(!other.lease("other", Duration::from_secs(5)).await.unwrap());
+
+    vault.set(Fault::None);
+    until!(events, Event::Saved);
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    sleep(Duration::from_secs(1)).await;
+    assert!(other.lease("other", Duration::from_secs(5)).await.unwrap());
+    assert_eq!(world.endpoint.calls(), 1);
+}
+
+// S43
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_saved_is_saved_before_the_next_call() {
+    let vault = Vault::new();
+    let world = world(vault.clone());
+    world.session.token().await.unwrap();
+    vault.set(Fault::ReadOnly);
+    world.session.refresh().await.unwrap();
+    vault.set(Fault::None);
+    let hold = world.endpoint.hold();
+    let refresh = tokio::spawn({
+        let session = world.session.clone();
+        async move { session.refresh().await }
+    });
+    world.endpoint.calls_reached(3).await;
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    hold.release();
+    refresh.await.unwrap().unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-3");
+}
+
+// S43
+#[tokio::test(start_paused = true)]
+async fn a_save_whose_answer_is_lost_holds_nobody_up_for_long() {
+    let vault = Vault::new();
+    let world = world(vault.clone());
+    world.session.token().await.unwrap();
+    let mut events = world.session.events();
+    vault.set(Fault::LosesAnswers);
+    sleep(Duration::from_secs(1)).await;
+    let start = Instant::now();
+    world.session.refresh().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::from_secs(2));
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    // What is stored turns out to be ours.
+    until!(events, Event::SaveFailed { .. });
+    world.session.close().await.unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+}

@@ -1,0 +1,190 @@
+//! A store that others use too, and one that cannot be reached.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::{join, join_all};
+use http::StatusCode;
+use tokio::time::sleep;
+use tower_refresh::{
+    ErrorKind, Session, Tokens, endpoint::EndpointError, store::MemoryStore, testing::GatedEndpoint,
+};
+
+use crate::{
+    support::{World, error_of, expired, get, live, live_for},
+    vault::{Fault, Vault, aged_record, record, tombstone},
+};
+
+fn world(tokens: Tokens, vault: &Vault) -> World {
+    let endpoint = GatedEndpoint::new();
+    let session = Session::builder(endpoint.clone()).tokens(tokens).store(vault.clone()).build();
+    World::of(endpoint, session)
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_newer_token_in_the_store_is_adopted_without_a_call() {
+    let vault = Vault::new();
+    let world = world(live(), &vault);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    vault.put(record(2, "theirs", "refresh-theirs"));
+    world.api.refuse("seed");
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens().pop().unwrap(), "theirs");
+    assert_eq!(world.endpoint.calls(), 0);
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_newer_token_that_has_expired_is_where_the_refresh_goes_on_from() {
+    let vault = Vault::new();
+    let world = world(expired(), &vault);
+    vault.put(aged_record(2, "theirs", "refresh-theirs", Duration::from_secs(7200)));
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    let presented = world.endpoint.presented();
+    assert_eq!(presented[0].as_ref().unwrap().expose(), "refresh-theirs");
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
+// S45
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
+    let vault = Vault::new();
+    let world = world(expired(), &vault);
+    world.endpoint.answer(EndpointError::grant("over").with_code("invalid_grant"));
+    let hold = world.endpoint.hold();
+    let (status, ()) = join(world.get(), async {
+        world.endpoint.calls_reached(1).await;
+        vault.put(record(2, "theirs", "refresh-theirs"));
+        hold.release();
+    })
+    .await;
+    assert_eq!(status.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["theirs"]);
+    assert_eq!(world.endpoint.calls(), 1);
+}
+
+// S45
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_after_another_process_has_saved_is_dropped_for_theirs() {
+    let vault = Vault::new();
+    let world = world(expired(), &vault);
+    let hold = world.endpoint.hold();
+    let (status, ()) = join(world.get(), async {
+        world.endpoint.calls_reached(1).await;
+        vault.put(record(2, "theirs", "refresh-theirs"));
+        hold.release();
+    })
+    .await;
+    assert_eq!(status.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["theirs"]);
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-theirs");
+}
+
+// S49
+#[tokio::test(start_paused = true)]
+async fn while_the_store_is_gone_a_valid_token_serves_and_no_other_is_bought() {
+    for fault in [Fault::Down, Fault::Hangs] {
+        let vault = Vault::new();
+        let world = world(live_for(Duration::from_secs(100)), &vault);
+        world.session.load().await.unwrap();
+        vault.set(fault);
+        tokio::time::advance(Duration::from_secs(92)).await;
+        for _ in 0..10 {
+            assert_eq!(world.get().await.unwrap(), StatusCode::OK, "{fault:?}");
+        }
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(error_of(world.get().await).kind(), ErrorKind::Store, "{fault:?}");
+        assert_eq!(world.endpoint.calls(), 0, "{fault:?}");
+
+        vault.set(Fault::None);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK, "{fault:?}");
+        assert_eq!(world.endpoint.calls(), 1, "{fault:?}");
+        assert_eq!(vault.refresh_token().unwrap(), "refresh-1", "{fault:?}");
+    }
+}
+
+// S49
+#[tokio::test(start_paused = true)]
+async fn a_program_that_asks_for_it_refreshes_without_the_store() {
+    for fault in [Fault::Down, Fault::Hangs] {
+        let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+        let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone());
+        let world = World::of(endpoint, builder.refresh_without_store(true).build());
+        vault.set(fault);
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK, "{fault:?}");
+        vault.set(Fault::None);
+        world.session.close().await.unwrap();
+        assert_eq!(vault.refresh_token().unwrap(), "refresh-1", "{fault:?}");
+    }
+}
+
+// S49
+#[tokio::test(start_paused = true)]
+async fn a_start_without_the_store_fails_early_and_recovers() {
+    let vault = Vault::new();
+    let world = world(live(), &vault);
+    vault.set(Fault::Down);
+    let error = world.session.load().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Store);
+    assert!(error.is_transient());
+    vault.set(Fault::None);
+    sleep(Duration::from_secs(2)).await;
+    world.session.load().await.unwrap();
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.endpoint.calls(), 0);
+}
+
+// S63
+#[tokio::test(start_paused = true)]
+async fn the_store_wins_against_the_seed() {
+    let vault = Vault::holding(record(7, "stored", "refresh-stored"));
+    let world = world(live(), &vault);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["stored"]);
+    assert_eq!((vault.stored().unwrap().version(), vault.saves()), (7, 0));
+
+    // A log-out is more than nothing: a seed does not undo it.
+    let vault = Vault::holding(tombstone(8));
+    let world = self::world(live(), &vault);
+    assert!(error_of(world.get().await).is_login_required());
+    assert!(vault.is_tombstone());
+}
+
+// S63
+#[tokio::test(start_paused = true)]
+async fn eight_sessions_that_seed_the_same_token_at_once_agree() {
+    let (store, endpoint) = (Arc::new(MemoryStore::new()), GatedEndpoint::new());
+    let worlds: Vec<_> = (0..8)
+        .map(|_| {
+            let builder = Session::builder(endpoint.clone()).tokens(expired());
+            World::of(endpoint.clone(), builder.shared_store(store.clone()).build())
+        })
+        .collect();
+    let tasks = worlds.iter().map(|world| tokio::spawn(get(world.client.clone())));
+    for status in join_all(tasks.collect::<Vec<_>>()).await {
+        assert_eq!(status.unwrap().unwrap(), StatusCode::OK);
+    }
+    assert_eq!(endpoint.calls(), 1);
+    assert!(worlds.iter().all(|world| world.api.tokens() == ["access-1"]));
+}
+
+// S63
+#[tokio::test(start_paused = true)]
+async fn of_different_seeds_one_is_everybodys() {
+    let store = Arc::new(MemoryStore::new());
+    let worlds: Vec<_> = (0..8)
+        .map(|i| {
+            let endpoint = GatedEndpoint::new();
+            let builder = Session::builder(endpoint.clone())
+                .tokens(Tokens::new(format!("seed-{i}")).unwrap())
+                .store(Vault::over(store.clone()));
+            World::of(endpoint, builder.build())
+        })
+        .collect();
+    let tasks = worlds.iter().map(|world| tokio::spawn(get(world.client.clone())));
+    join_all(tasks.collect::<Vec<_>>()).await;
+    let first = worlds[0].api.tokens();
+    assert_eq!(first.len(), 1);
+    assert!(worlds.iter().all(|world| world.api.tokens() == first));
+}

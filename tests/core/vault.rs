@@ -1,0 +1,194 @@
+//! A token store in memory that can be held and broken on purpose.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, pending},
+};
+use tokio::sync::watch;
+use tower_refresh::{
+    BoxError, TokenStore,
+    store::{MemoryStore, Record, Saved},
+};
+
+/// One session's view of a store. Views of one [`MemoryStore`] break one by one, as the
+/// connections of processes do.
+#[derive(Clone, Debug)]
+pub(crate) struct Vault {
+    inner: Arc<MemoryStore>,
+    fault: watch::Sender<Fault>,
+    saves: watch::Sender<usize>,
+    held: watch::Sender<bool>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Fault {
+    #[default]
+    None,
+    /// Nothing can be read or written.
+    Down,
+    /// No call is ever answered.
+    Hangs,
+    /// Saves fail, and all else works.
+    ReadOnly,
+    /// Saves are done, and their answer never comes.
+    LosesAnswers,
+}
+
+impl Vault {
+    pub(crate) fn new() -> Self {
+        Self::over(Arc::default())
+    }
+
+    /// A vault that holds this much already.
+    pub(crate) fn holding(record: Record) -> Self {
+        let vault = Self::new();
+        vault.put(record);
+        vault
+    }
+
+    pub(crate) fn over(inner: Arc<MemoryStore>) -> Self {
+        Self {
+            inner,
+            fault: watch::Sender::default(),
+            saves: watch::Sender::default(),
+            held: watch::Sender::default(),
+        }
+    }
+
+    /// Another view of the same store, without the faults of this one.
+    pub(crate) fn other_view(&self) -> Self {
+        Self::over(self.inner.clone())
+    }
+
+    pub(crate) fn set(&self, fault: Fault) {
+        self.fault.send_replace(fault);
+    }
+
+    /// Lets saves arrive and not go on, until `false`.
+    pub(crate) fn hold_saves(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    pub(crate) async fn saves_reached(&self, saves: usize) {
+        let mut reached = self.saves.subscribe();
+        reached.wait_for(|&reached| reached >= saves).await.unwrap();
+    }
+
+    pub(crate) fn saves(&self) -> usize {
+        *self.saves.borrow()
+    }
+
+    /// What is stored, whatever the faults.
+    pub(crate) fn stored(&self) -> Option<Record> {
+        self.inner.load().now_or_never().unwrap().unwrap()
+    }
+
+    /// The refresh token that the next process would start with.
+    pub(crate) fn refresh_token(&self) -> Option<String> {
+        let record = self.stored()?;
+        Some(record.tokens()?.refresh_token()?.expose().to_owned())
+    }
+
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.stored().is_some_and(|record| record.tokens().is_none())
+    }
+
+    /// Stores what another process has saved.
+    pub(crate) fn put(&self, record: Record) {
+        let expected = self.stored().map(|record| record.version());
+        let saved = self.inner.save(record, expected).now_or_never();
+        assert_eq!(saved.unwrap().unwrap(), Saved::Yes);
+    }
+
+    async fn pass(&self, works: impl Fn(Fault) -> bool) -> Result<(), BoxError> {
+        let fault = *self.fault.borrow();
+        match fault {
+            Fault::Hangs => pending().await,
+            fault if works(fault) => Ok(()),
+            _ => Err("the vault is shut".into()),
+        }
+    }
+}
+
+impl TokenStore for Vault {
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        async {
+            self.pass(|fault| !matches!(fault, Fault::Down)).await?;
+            self.inner.load().await
+        }
+        .boxed()
+    }
+
+    fn save(
+        &self,
+        record: Record,
+        expected: Option<u64>,
+    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+        async move {
+            self.saves.send_modify(|saves| *saves += 1);
+            self.held.subscribe().wait_for(|&held| !held).await?;
+            self.pass(|fault| !matches!(fault, Fault::Down | Fault::ReadOnly)).await?;
+            let saved = self.inner.save(record, expected).await?;
+            let fault = *self.fault.borrow();
+            match fault {
+                Fault::LosesAnswers => pending().await,
+                _ => Ok(saved),
+            }
+        }
+        .boxed()
+    }
+
+    fn lease<'a>(
+        &'a self,
+        owner: &'a str,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
+        async move {
+            self.pass(|fault| !matches!(fault, Fault::Down)).await?;
+            self.inner.lease(owner, life).await
+        }
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
+        async move {
+            self.pass(|fault| !matches!(fault, Fault::Down)).await?;
+            self.inner.release(owner).await
+        }
+        .boxed()
+    }
+}
+
+/// A record as another process would have saved it: live for an hour.
+pub(crate) fn record(version: u64, access: &str, refresh: &str) -> Record {
+    aged_record(version, access, refresh, Duration::ZERO)
+}
+
+/// The same, saved so long ago.
+pub(crate) fn aged_record(version: u64, access: &str, refresh: &str, age: Duration) -> Record {
+    let obtained_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - age;
+    let record = serde_json::json!({
+        "format": "tower-refresh/1",
+        "version": version,
+        "tokens": {
+            "access_token": access,
+            "refresh_token": refresh,
+            "obtained_at": obtained_at.as_millis() as u64,
+            "life": 3_600_000,
+        },
+    });
+    serde_json::from_value(record).unwrap()
+}
+
+/// What a log-out in another process leaves.
+pub(crate) fn tombstone(version: u64) -> Record {
+    let record = serde_json::json!({
+        "format": "tower-refresh/1", "version": version, "tokens": null,
+    });
+    serde_json::from_value(record).unwrap()
+}
