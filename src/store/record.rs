@@ -14,11 +14,34 @@ use crate::token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens};
 pub struct Record {
     version: u64,
     tokens: Option<Tokens>,
+    spending: Option<Spending>,
+}
+
+/// Says that somebody is calling the token endpoint with the record's refresh token right now, so
+/// that nobody else does, even if the lease is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Spending {
+    /// Who.
+    pub owner: String,
+    /// When this word loses its force, by the wall clock: whoever gave it may have died.
+    pub until: SystemTime,
 }
 
 impl Record {
     pub(crate) fn new(version: u64, tokens: Option<Tokens>) -> Self {
-        Self { version, tokens }
+        Self { version, tokens, spending: None }
+    }
+
+    /// The next version of the record, with the word that `owner` is about to spend its token.
+    pub(crate) fn spent_by(self, owner: &str, until: SystemTime) -> Self {
+        let spending = Some(Spending { owner: owner.to_owned(), until });
+        Self { version: self.version + 1, spending, ..self }
+    }
+
+    /// Who is spending its refresh token, if somebody is.
+    pub fn spending(&self) -> Option<&Spending> {
+        self.spending.as_ref()
     }
 
     /// Grows by at least one with each save, whoever saves.
@@ -57,6 +80,15 @@ struct Stored {
     format: String,
     version: u64,
     tokens: Option<StoredTokens>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spending: Option<StoredSpending>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSpending {
+    owner: String,
+    /// Milliseconds since the Unix epoch.
+    until: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,11 +108,16 @@ impl Serialize for Record {
         let tokens = self.tokens.as_ref().map(|tokens| StoredTokens {
             access_token: tokens.access.as_ref().map(|token| token.expose().to_owned()),
             refresh_token: tokens.refresh.as_ref().map(|token| token.expose().to_owned()),
-            obtained_at: millis(tokens.obtained_at.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            obtained_at: since_epoch(tokens.obtained_at),
             life: tokens.life.map(millis),
             extra: tokens.extra.clone(),
         });
-        Stored { format: FORMAT.to_owned(), version: self.version, tokens }.serialize(serializer)
+        let spending = self.spending.as_ref().map(|spending| StoredSpending {
+            owner: spending.owner.clone(),
+            until: since_epoch(spending.until),
+        });
+        Stored { format: FORMAT.to_owned(), version: self.version, tokens, spending }
+            .serialize(serializer)
     }
 }
 
@@ -94,7 +131,10 @@ impl<'de> Deserialize<'de> for Record {
             )));
         }
         let tokens = stored.tokens.map(Tokens::try_from).transpose().map_err(de::Error::custom)?;
-        Ok(Self::new(stored.version, tokens))
+        let spending = stored
+            .spending
+            .map(|spending| Spending { owner: spending.owner, until: from_epoch(spending.until) });
+        Ok(Self { version: stored.version, tokens, spending })
     }
 }
 
@@ -102,15 +142,22 @@ impl TryFrom<StoredTokens> for Tokens {
     type Error = crate::Error;
 
     fn try_from(stored: StoredTokens) -> Result<Self, Self::Error> {
-        let obtained_at = UNIX_EPOCH.checked_add(Duration::from_millis(stored.obtained_at));
         Ok(Self {
             access: stored.access_token.map(AccessToken::new).transpose()?,
             refresh: stored.refresh_token.map(RefreshToken::new).transpose()?,
-            obtained_at: obtained_at.unwrap_or(SystemTime::UNIX_EPOCH),
+            obtained_at: from_epoch(stored.obtained_at),
             life: stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),
             extra: stored.extra,
         })
     }
+}
+
+fn since_epoch(time: SystemTime) -> u64 {
+    millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn from_epoch(millis: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
 }
 
 fn millis(duration: Duration) -> u64 {
