@@ -9,24 +9,23 @@ use super::{
     config::Config,
     log_out::Revocation,
     shared::{Endpoint, Shared},
-    state::State,
 };
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error},
-    store::{MemoryStore, TokenStore},
+    store::TokenStore,
     token::Tokens,
 };
 
 /// Builds a [`Session`].
 pub struct SessionBuilder {
-    endpoint: Endpoint,
-    revocation: Option<Revocation>,
-    tokens: Tokens,
-    store: Option<Arc<dyn TokenStore>>,
-    runtime: Option<Handle>,
-    name: Option<String>,
-    config: Config,
+    pub(super) endpoint: Endpoint,
+    pub(super) revocation: Option<Revocation>,
+    pub(super) tokens: Tokens,
+    pub(super) store: Option<Arc<dyn TokenStore>>,
+    pub(super) runtime: Option<Handle>,
+    pub(super) name: Option<String>,
+    pub(super) config: Config,
 }
 
 impl SessionBuilder {
@@ -49,21 +48,7 @@ impl SessionBuilder {
 
     /// The session. This cannot fail, starts nothing and needs no runtime.
     pub fn build(self) -> Session {
-        // A store of our own is empty for certain: nothing has to be asked before the first
-        // request.
-        let ask_store = self.store.is_some();
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let state = State::new(self.tokens, ask_store, &self.config);
-        let shared = Shared::new(
-            self.endpoint,
-            self.revocation,
-            store,
-            state,
-            self.config,
-            self.runtime,
-            self.name,
-        );
-        Session { shared: Arc::new(shared) }
+        Session { shared: Arc::new(Shared::new(self)) }
     }
 
     /// The tokens to start with. If there is a [`store`](Self::store) and it holds any, those win.

@@ -85,7 +85,9 @@ impl Round<'_> {
         if let Some(at) = self.shared.read(State::not_before) {
             sleep_until(at).await;
         }
-        let lease = Lease::take(self.shared, self.flight).await?;
+        let Some(lease) = Lease::take(self.shared, self.flight).await? else {
+            return Ok(());
+        };
         let result = lease.renewed_during(self.attempts(&mut endpoint, &lease)).await;
         // Tokens that are not saved yet are nobody else's to refresh: whoever saves them gives
         // the lease back.
@@ -101,7 +103,7 @@ impl Round<'_> {
         let mut reread = false;
         for attempt in 1.. {
             let base = match reconcile(self.shared, self.flight).await? {
-                Reconciled::Landed | Reconciled::Superseded => return Ok(()),
+                Reconciled::Over => return Ok(()),
                 Reconciled::Base(base) => base,
             };
             let last = attempt >= config.attempts || lease.is_lost();

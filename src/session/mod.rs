@@ -15,8 +15,10 @@ mod save;
 mod shared;
 mod snapshot;
 mod state;
+mod tasks;
 mod timer;
 mod waiting;
+mod watch;
 mod window;
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
@@ -230,7 +232,7 @@ impl Session {
     /// to do for as long as it is live.
     pub(crate) fn refresh_ahead(&self) {
         if let Some(runtime) = self.shared.runtime() {
-            self.shared.start_timer(&runtime);
+            self.shared.start_tasks(&runtime);
             self.shared.refresh_ahead(&runtime);
         }
     }

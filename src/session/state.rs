@@ -25,6 +25,8 @@ pub(super) struct State {
     generation: u64,
     /// The version of what memory holds; 0 while it holds nothing that a store could know.
     version: u64,
+    /// The greatest version that the store is known to have held.
+    stored: u64,
     current: Option<Current>,
     /// Waits for the store's word that it is empty.
     seed: Option<Tokens>,
@@ -46,8 +48,8 @@ pub(super) struct State {
     unsaved: Option<Unsaved>,
     /// A task is at work on what is unsaved.
     saving: bool,
-    /// The task of the eager mode, which starts at the first use.
-    timer: Timer,
+    /// Those that run for as long as the session is used.
+    tasks: Tasks,
     /// Somebody is logging out.
     leaving: bool,
     closed: bool,
@@ -68,10 +70,10 @@ struct Pause {
     demanded: bool,
 }
 
-/// The task that refreshes although no request comes.
+/// Tasks that run without a request: the eager mode's timer, and the watch on a shared store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timer {
-    Off,
+enum Tasks {
+    None,
     /// To be started by whoever comes by with a runtime.
     Due,
     Running,
@@ -118,11 +120,12 @@ pub(super) enum After {
 
 impl State {
     /// `seed` goes into use at once if no store has to be asked first.
-    pub(super) fn new(seed: Tokens, ask_store: bool, config: &Config) -> Self {
+    pub(super) fn new(seed: Tokens, ask_store: bool, is_shared: bool, config: &Config) -> Self {
         let mut state = Self {
             epoch: 0,
             generation: 0,
             version: 0,
+            stored: 0,
             current: None,
             seed: None,
             condemned: false,
@@ -135,7 +138,7 @@ impl State {
             in_doubt: false,
             unsaved: None,
             saving: false,
-            timer: if config.keep_fresh { Timer::Due } else { Timer::Off },
+            tasks: if config.keep_fresh || is_shared { Tasks::Due } else { Tasks::None },
             leaving: false,
             closed: false,
         };
@@ -150,10 +153,10 @@ impl State {
     pub(super) fn snapshot(&self) -> Snapshot {
         let token = if self.condemned { None } else { self.token() };
         let deadlines = self.current.as_ref().and_then(|current| current.deadlines);
-        // A timer that is to be started needs somebody to come by the slow way, once.
-        let stale_at = match self.timer {
-            Timer::Due => Some(Instant::now()),
-            Timer::Off | Timer::Running => self.due(),
+        // Tasks that are to be started need somebody to come by the slow way, once.
+        let stale_at = match self.tasks {
+            Tasks::Due => Some(Instant::now()),
+            Tasks::None | Tasks::Running => self.due(),
         };
         Snapshot {
             token,
@@ -318,18 +321,22 @@ impl State {
         }
     }
 
-    /// Whether the caller is to start the timer.
-    pub(super) fn claim_timer(&mut self) -> bool {
-        let due = self.timer == Timer::Due;
+    pub(super) fn has_tasks_due(&self) -> bool {
+        self.tasks == Tasks::Due
+    }
+
+    /// Whether the caller is to start the tasks.
+    pub(super) fn claim_tasks(&mut self) -> bool {
+        let due = self.has_tasks_due();
         if due {
-            self.timer = Timer::Running;
+            self.tasks = Tasks::Running;
         }
         due
     }
 
-    /// The timer's runtime is gone: another may start one.
-    pub(super) fn timer_died(&mut self) {
-        self.timer = if self.closed { Timer::Off } else { Timer::Due };
+    /// Their runtime is gone: another may start them.
+    pub(super) fn tasks_died(&mut self) {
+        self.tasks = if self.closed { Tasks::None } else { Tasks::Due };
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -350,7 +357,7 @@ impl State {
     }
 
     fn start(&mut self) -> Join {
-        let flight = Arc::new(Flight::new());
+        let flight = Arc::new(Flight::new(self.generation));
         self.flight = Some(flight.clone());
         Join::Wait { flight, start: true }
     }
@@ -376,10 +383,13 @@ impl State {
     /// Takes over what the store holds, which is newer.
     pub(super) fn follow(&mut self, record: Record, config: &Config) {
         let version = record.version();
+        // Whoever was spending this token may have died over it.
+        let in_doubt = record.spending().is_some();
         self.unsaved = None;
+        self.stored = version;
         match record.into_tokens() {
             Some(tokens) => {
-                self.in_doubt = false;
+                self.in_doubt = in_doubt;
                 self.install(tokens, version, config);
             }
             None => {
@@ -510,8 +520,26 @@ impl State {
         self.unsaved.get_or_insert(Unsaved::Rotation);
     }
 
+    /// The store holds what memory holds, with the word that we are spending its token.
+    pub(super) fn marked(&mut self, version: u64) -> bool {
+        self.version = version;
+        self.stored = version;
+        true
+    }
+
+    /// The store held this version when it was looked at.
+    pub(super) fn note_stored(&mut self, version: Option<u64>) {
+        self.stored = self.stored.max(version.unwrap_or_default());
+    }
+
+    /// Whether a store that now holds `version` has lost a newer one.
+    pub(super) fn is_lost(&self, version: Option<u64>) -> bool {
+        version.unwrap_or_default() < self.stored
+    }
+
     /// The store holds `version`; if that is what memory holds, nothing is owed any more.
     pub(super) fn saved(&mut self, version: u64) -> bool {
+        self.stored = self.stored.max(version);
         let settled = self.version == version && self.unsaved.is_some();
         if settled {
             self.unsaved = None;
