@@ -2,4 +2,5 @@
 //! `tests/README.md`.
 
 mod flight;
+mod injection;
 mod support;
