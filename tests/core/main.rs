@@ -3,4 +3,5 @@
 
 mod flight;
 mod injection;
+mod origins;
 mod support;
