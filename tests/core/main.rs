@@ -5,4 +5,5 @@ mod expiry;
 mod flight;
 mod injection;
 mod origins;
+mod refusal;
 mod support;
