@@ -1,6 +1,7 @@
 //! What the crate promises, shown in memory and in paused time. The list of promises is in
 //! `tests/README.md`.
 
+mod condemned;
 mod expiry;
 mod flight;
 mod injection;
