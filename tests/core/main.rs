@@ -1,6 +1,7 @@
 //! What the crate promises, shown in memory and in paused time. The list of promises is in
 //! `tests/README.md`.
 
+mod bodies;
 mod condemned;
 mod expiry;
 mod flight;
