@@ -2,10 +2,12 @@
 //! `tests/README.md`.
 
 mod bodies;
+mod cancel;
 mod condemned;
 mod expiry;
 mod flight;
 mod injection;
 mod origins;
 mod refusal;
+mod steps;
 mod support;
