@@ -96,6 +96,7 @@ async fn a_bound_layer_signs_requests_to_its_origins_only() {
     }
     for foreign in [
         "http://api.example.com/",
+        "http://api.example.com:443/",
         "https://api.example.com:8443/",
         "https://example.com/",
         "https://api.example.com.evil.test/",
