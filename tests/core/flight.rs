@@ -97,6 +97,25 @@ async fn a_refresh_whose_callers_are_all_gone_is_finished_and_saved() {
     assert_eq!(record.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
 }
 
+// S15
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_not_remembered_for_ever() {
+    let world = World::new(expired());
+    for round in 1..=8 {
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+        assert_eq!(world.api.tokens().len(), round);
+        tokio::time::advance(Duration::from_secs(60 * 60)).await;
+
+        for _ in 0..3 {
+            let down = tower_refresh::endpoint::EndpointError::transient("down");
+            world.endpoint.answer(down.not_spent());
+        }
+        assert!(world.get().await.is_err());
+        // The pause after a first failure, however many there were before the last success.
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+}
+
 // S44
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_cured_by_what_another_process_has_saved() {

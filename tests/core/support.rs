@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, yield_now},
+};
 use tower::{Layer, Service, ServiceExt};
 use tower_refresh::{
     BoxError, Error, Refresh, RefreshLayer, Session, Tokens, testing::GatedEndpoint,
@@ -34,6 +37,7 @@ struct Shared {
 struct State {
     refused: HashSet<String>,
     refuse_all: bool,
+    refusal: Option<Response<Full<Bytes>>>,
     seen: Vec<Seen>,
 }
 
@@ -74,6 +78,11 @@ impl Api {
         self.state().refuse_all = true;
     }
 
+    /// Changes what a refusal looks like; before, it is a bare 401.
+    pub(crate) fn refuse_with(&self, refusal: Response<&'static str>) {
+        self.state().refusal = Some(refusal.map(Full::from));
+    }
+
     /// Lets requests arrive and not go on, until `false`.
     pub(crate) fn hold(&self, held: bool) {
         self.shared.held.send_replace(held);
@@ -102,11 +111,14 @@ impl Api {
         let mut state = self.state();
         let refused = state.refuse_all || seen.token().is_some_and(|t| state.refused.contains(t));
         state.seen.push(seen);
-        let (status, body) = match refused {
-            true => (StatusCode::UNAUTHORIZED, "refused"),
-            false => (StatusCode::OK, "fine"),
-        };
-        Response::builder().status(status).body(Full::from(body)).unwrap()
+        if !refused {
+            return Response::new(Full::from("fine"));
+        }
+        state.refusal.clone().unwrap_or_else(|| {
+            let mut refusal = Response::new(Full::from("refused"));
+            *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+            refusal
+        })
     }
 }
 
@@ -159,13 +171,29 @@ impl World {
     pub(crate) async fn get(&self) -> Result<StatusCode, BoxError> {
         get(self.client.clone()).await
     }
+
+    /// The same in a task of its own.
+    pub(crate) fn start(&self) -> JoinHandle<Result<StatusCode, BoxError>> {
+        tokio::spawn(get(self.client.clone()))
+    }
 }
 
 pub(crate) async fn get<S>(client: S) -> Result<StatusCode, BoxError>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
 {
-    Ok(client.oneshot(request("")).await?.status())
+    send(client, request("")).await
+}
+
+/// Sends a request and returns the status.
+pub(crate) async fn send<S>(
+    client: S,
+    request: Request<Full<Bytes>>,
+) -> Result<StatusCode, BoxError>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
+{
+    Ok(client.oneshot(request).await?.status())
 }
 
 /// The session's error in a request's outcome.
@@ -191,4 +219,11 @@ pub(crate) fn live() -> Tokens {
 /// The same, but past its life.
 pub(crate) fn expired() -> Tokens {
     live_for(Duration::ZERO)
+}
+
+/// Lets all tasks run until they wait for something.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        yield_now().await;
+    }
 }
