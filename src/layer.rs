@@ -193,6 +193,10 @@ impl Rules {
     }
 
     fn reaches(&self, uri: &Uri) -> Result<bool, Error> {
+        if uri.authority().is_some() && uri.scheme().is_none() {
+            // A tunnel (`CONNECT host:port`): the token is for what will be asked through it.
+            return Ok(false);
+        }
         let Some(bound) = &self.only_for else {
             return Ok(true);
         };

@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{error::Error, jwt::Claims};
@@ -100,6 +101,8 @@ pub struct Tokens {
     pub(crate) refresh: Option<RefreshToken>,
     /// When `life` began, by the wall clock.
     pub(crate) obtained_at: SystemTime,
+    /// The same moment by the monotonic clock, if the token arrived in this process.
+    pub(crate) arrived: Option<Instant>,
     /// How long the access token lives in all; `None` if only a 401 will tell.
     pub(crate) life: Option<Duration>,
     pub(crate) extra: Map<String, Value>,
@@ -145,7 +148,8 @@ impl Tokens {
     pub fn with_expires_at(mut self, expires_at: SystemTime) -> Self {
         let now = SystemTime::now();
         let left = expires_at.duration_since(now).unwrap_or_default();
-        (self.obtained_at, self.life) = (now, Some(left.min(LONGEST_LIFE)));
+        (self.obtained_at, self.arrived) = (now, None);
+        self.life = Some(left.min(LONGEST_LIFE));
         self
     }
 
@@ -186,6 +190,7 @@ impl Default for Tokens {
             access: None,
             refresh: None,
             obtained_at: SystemTime::now(),
+            arrived: None,
             life: None,
             extra: Map::new(),
         }

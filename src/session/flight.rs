@@ -8,7 +8,7 @@
 //! 3. **save first, publish second**: who sees the new token can find it in the store;
 //! 4. tell everybody who waited the one outcome, success or failure.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -181,7 +181,7 @@ impl Round<'_> {
     /// Saves the new tokens, then publishes them. A save that fails does not hold them back: the
     /// old refresh token is worth nothing any more, so these are the only good ones.
     async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
-        let tokens = response.into_tokens(&base.tokens, SystemTime::now());
+        let tokens = response.into_tokens(&base.tokens, Instant::now());
         let (version, life) = (base.version.unwrap_or(0) + 1, tokens.life);
         if !self.shared.read(|state| state.is_flying(self.flight)) {
             return Landing::Down;

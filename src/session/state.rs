@@ -390,7 +390,13 @@ impl State {
         match record.into_tokens() {
             Some(tokens) => {
                 self.in_doubt = in_doubt;
+                let same = |current: &&Current| current.tokens.access == tokens.access;
+                let deadlines = self.current.as_ref().filter(same).and_then(|c| c.deadlines);
                 self.install(tokens, version, config);
+                // Fixed once per token, however often its record is written.
+                if let Some(current) = self.current.as_mut().filter(|_| deadlines.is_some()) {
+                    current.deadlines = deadlines;
+                }
             }
             None => {
                 self.forget(version);

@@ -30,13 +30,18 @@ impl Deadlines {
     /// tokens were made together does not come back together.
     pub(super) fn of(tokens: &Tokens, config: &Config) -> Option<Self> {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let (life, left) = (tokens.life?, tokens.left(wall)?);
+        let life = tokens.life?;
+        // The wall clock is asked only if this process has not seen the token arrive.
+        let (from, left) = match tokens.arrived {
+            Some(arrived) => (arrived, life),
+            None => (now, tokens.left(wall)?),
+        };
         let leeway = config.leeway.min(life.mul_f64(0.05));
         let ahead = config.refresh_ahead.min(life.mul_f64(0.20));
         let ahead = ahead.mul_f64(1.0 - fastrand::f64() / 2.0).max(leeway);
         Some(Self {
-            stale_at: now + left.saturating_sub(ahead),
-            expires_at: now + left.saturating_sub(leeway),
+            stale_at: from + left.saturating_sub(ahead),
+            expires_at: from + left.saturating_sub(leeway),
             agreed: (now, wall),
         })
     }

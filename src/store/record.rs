@@ -146,6 +146,7 @@ impl TryFrom<StoredTokens> for Tokens {
             access: stored.access_token.map(AccessToken::new).transpose()?,
             refresh: stored.refresh_token.map(RefreshToken::new).transpose()?,
             obtained_at: from_epoch(stored.obtained_at),
+            arrived: None,
             life: stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),
             extra: stored.extra,
         })

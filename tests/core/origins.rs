@@ -147,3 +147,12 @@ async fn each_check_comes_before_the_next() {
     assert_eq!(result(to("http://plain.test")).await, Err(ErrorKind::Plaintext));
     assert_eq!(result(to("https://api.example.com")).await, Err(ErrorKind::LoginRequired));
 }
+
+// S8
+#[tokio::test]
+async fn a_tunnel_gets_no_token() {
+    let world = World::new(live());
+    let layer = RefreshLayer::new(world.session.clone()).origin("https://api.example.com").unwrap();
+    let request = Request::connect("other.example.com:443").body(Full::default()).unwrap();
+    assert_eq!(world.header_of(&layer, request).await.unwrap(), None);
+}
