@@ -15,6 +15,8 @@ mod injection;
 mod lifecycle;
 mod origins;
 mod ready;
+#[cfg(feature = "follow-redirect")]
+mod redirect;
 mod refusal;
 mod retry_after;
 mod rotation;

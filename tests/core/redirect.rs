@@ -1,0 +1,58 @@
+//! Clients that follow redirects below the layer.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header::LOCATION};
+use http_body_util::Full;
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_http::follow_redirect::FollowRedirectLayer;
+use tower_refresh::{BoxError, RefreshLayer};
+
+use crate::support::{World, live, request};
+
+/// Sends a request to an API that redirects to `target`, where everything is refused, and returns
+/// the status and which of the requests carried a token.
+async fn redirected(world: &World, target: &'static str) -> (StatusCode, Vec<(String, bool)>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let servers = tower::service_fn({
+        let seen = seen.clone();
+        move |request: Request<Full<Bytes>>| {
+            let signed = request.headers().contains_key("authorization");
+            let host = request.uri().host().unwrap().to_owned();
+            let path = request.uri().path().to_owned();
+            seen.lock().unwrap().push((host, signed));
+            let response = match path.as_str() {
+                "/v1" => Response::builder().status(307).header(LOCATION, target),
+                _ => Response::builder().status(401),
+            };
+            async move { Ok::<_, BoxError>(response.body(Full::<Bytes>::default())?) }
+        }
+    });
+    let client = ServiceBuilder::new().layer(FollowRedirectLayer::new()).service(servers);
+    let client = RefreshLayer::new(world.session.clone()).layer(client);
+    let status = client.oneshot(request("")).await.unwrap().status();
+    let seen = seen.lock().unwrap().clone();
+    (status, seen)
+}
+
+// S68
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_another_origin_is_none_of_ours() {
+    let world = World::new(live());
+    let (status, seen) = redirected(&world, "https://other.example.net/login").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    let seen: Vec<_> = seen.iter().map(|(host, signed)| (host.as_str(), *signed)).collect();
+    assert_eq!(seen, [("api.example.com", true), ("other.example.net", false)]);
+    assert_eq!(world.endpoint.calls(), 0);
+}
+
+// S68
+#[tokio::test(start_paused = true)]
+async fn a_refusal_at_the_end_of_a_redirect_within_the_origin_is_ours() {
+    let world = World::new(live());
+    let (status, seen) = redirected(&world, "https://API.example.com:443/v2").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(seen.len(), 4, "each sending follows the redirect: {seen:?}");
+    assert_eq!(world.endpoint.calls(), 1);
+}
