@@ -1,0 +1,199 @@
+use std::process::exit;
+
+use clap::{
+    CommandFactory, Parser, ValueEnum,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  An API whose token endpoint speaks plain JSON, a thousand requests:
+    REFRESH_TOKEN=… drive --protocol json --token-url https://api.example.com/v1/auth/refresh \\
+        -n 1000 https://api.example.com/v1/me
+
+  OAuth 2.0 with a public client, 30 seconds of 50 requests a second:
+    REFRESH_TOKEN=… drive --protocol oauth2 --token-url https://auth.example.com/token \\
+        --client-id my-app -d 30 --rate 50 https://api.example.com/orders
+
+  A service's own token, streamed uploads, JSON for a script:
+    CLIENT_SECRET=… drive --protocol client-credentials \\
+        --token-url https://auth.example.com/token --client-id billing \\
+        --scope invoices:write -X PUT --body-bytes 50000 --stream-body --json \\
+        https://api.example.com/invoices
+
+A refresh token that the server rotates is spent by the run, and its successor is not shown: take
+one of its own.
+
+Exit code: 0 if every request got a status below 400, 1 if not, 2 for bad usage.";
+
+/// Sends requests with a live access token, and tells how that went.
+// No `Debug`: it would print the secrets. And no parser of clap's for what may be one, as its
+// messages repeat what they could not read.
+#[derive(Parser)]
+#[command(name = "drive", after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where the requests go: https, or http to a loopback host
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+
+    /// What the token endpoint speaks
+    #[arg(long, value_enum, help_heading = "Tokens")]
+    pub(crate) protocol: Protocol,
+    /// The token endpoint
+    #[arg(long, value_name = "URL", help_heading = "Tokens")]
+    pub(crate) token_url: String,
+    /// The refresh token; better in the environment, as `ps` shows arguments
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "REFRESH_TOKEN",
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        help_heading = "Tokens"
+    )]
+    pub(crate) refresh_token: Option<String>,
+    /// An access token to begin with
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "ACCESS_TOKEN",
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        help_heading = "Tokens"
+    )]
+    pub(crate) access_token: Option<String>,
+    /// The OAuth 2.0 client
+    #[arg(long, value_name = "ID", help_heading = "Tokens")]
+    pub(crate) client_id: Option<String>,
+    /// Its secret
+    #[arg(
+        long,
+        value_name = "SECRET",
+        env = "CLIENT_SECRET",
+        hide_env_values = true,
+        allow_hyphen_values = true,
+        help_heading = "Tokens"
+    )]
+    pub(crate) client_secret: Option<String>,
+    /// How the client proves itself [default: basic with a secret, none without]
+    #[arg(long, value_enum, help_heading = "Tokens")]
+    pub(crate) client_auth: Option<ClientAuth>,
+    /// The scopes to ask for, separated by spaces
+    #[arg(long, help_heading = "Tokens")]
+    pub(crate) scope: Option<String>,
+    /// An API that the token is for (RFC 8707); may be repeated
+    #[arg(long, value_name = "URI", help_heading = "Tokens")]
+    pub(crate) resource: Vec<String>,
+    /// Another parameter of the token request (json: a field); may be repeated
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Tokens")]
+    pub(crate) param: Vec<String>,
+
+    /// The method [default: GET, or POST with a body]
+    #[arg(short = 'X', value_name = "METHOD", help_heading = "Requests")]
+    pub(crate) method: Option<String>,
+    /// How many bytes each request has in its body, up to 1 GiB
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true,
+        value_parser = clap::value_parser!(u64).range(..=1 << 30),
+        help_heading = "Requests"
+    )]
+    pub(crate) body_bytes: u64,
+    /// Stream the body in chunks of unannounced length: up to 64 KiB can be sent a second time
+    #[arg(long, help_heading = "Requests")]
+    pub(crate) stream_body: bool,
+    /// How long one sending of a request may take, and then its answer's body
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "30",
+        value_parser = number,
+        help_heading = "Requests"
+    )]
+    pub(crate) timeout: f64,
+
+    /// How many requests to send
+    #[arg(
+        short = 'n',
+        value_name = "REQUESTS",
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Load"
+    )]
+    pub(crate) requests: Option<u64>,
+    /// Send for so many seconds [default: 10, if there is no -n]
+    #[arg(
+        short = 'd',
+        value_name = "SECONDS",
+        conflicts_with = "requests",
+        value_parser = number,
+        help_heading = "Load"
+    )]
+    pub(crate) seconds: Option<f64>,
+    /// How many requests are under way at most
+    #[arg(
+        short = 'c',
+        value_name = "CONCURRENCY",
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u16).range(1..),
+        help_heading = "Load"
+    )]
+    pub(crate) concurrency: u16,
+    /// Send so many requests per second in all; if the server is slower than that, the latency
+    /// counts from when a request was due
+    #[arg(long, value_name = "PER_SECOND", value_parser = number, help_heading = "Load")]
+    pub(crate) rate: Option<f64>,
+
+    /// Print one JSON object instead of a summary
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// `{"refresh_token"}` for `{"token"}`, as home-grown APIs do
+    Json,
+    /// OAuth 2.0's refresh_token grant
+    Oauth2,
+    /// OAuth 2.0's client_credentials grant
+    ClientCredentials,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientAuth {
+    /// In the Authorization header (client_secret_basic)
+    Basic,
+    /// As parameters (client_secret_post)
+    Post,
+    /// A public client: its id alone
+    None,
+}
+
+pub(crate) fn parse() -> Args {
+    Args::try_parse().unwrap_or_else(|mut error| {
+        // What stands where nothing belongs may be a secret whose option was forgotten.
+        let stray = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+        if stray.is_some_and(|arg| !arg.starts_with('-')) {
+            let unseen = "(not shown: it may be a secret)".to_owned();
+            error.insert(ContextKind::InvalidArg, ContextValue::String(unseen));
+            error.remove(ContextKind::Suggested);
+        }
+        error.exit()
+    })
+}
+
+/// Ends the program as clap does for a mistake that it has found itself.
+pub(crate) fn bad_usage(message: &str) -> ! {
+    let error = Args::command().error(ErrorKind::ValueValidation, message);
+    // Printing fails only if nobody reads it.
+    let _ = error.print();
+    exit(2)
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.001..=1e7).contains(&number) => Ok(number),
+        _ => Err("write a number from 0.001 to 10000000".to_owned()),
+    }
+}

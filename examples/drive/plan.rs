@@ -1,0 +1,213 @@
+//! The arguments, checked before anything is sent.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{Method, Uri};
+use tower::{Service, ServiceExt};
+use tower_refresh::{
+    BoxError, ErrorKind, Session, Tokens,
+    endpoint::{Client, EndpointUrl, JsonEndpoint, OAuth2Endpoint, RefreshRequest, TokenResponse},
+};
+
+use crate::args::{Args, ClientAuth, Protocol};
+
+/// What is sent where, and the session that signs it.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) session: Session,
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) target: Uri,
+    pub(crate) method: Method,
+    pub(crate) body_bytes: usize,
+    pub(crate) stream_body: bool,
+    pub(crate) timeout: Duration,
+    pub(crate) limit: Limit,
+    pub(crate) concurrency: u16,
+    pub(crate) rate: Option<f64>,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Limit {
+    Requests(u64),
+    Time(Duration),
+}
+
+/// Calls to the token endpoint.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub(crate) good: AtomicU64,
+    pub(crate) failed: AtomicU64,
+}
+
+impl Plan {
+    /// What is wrong with the arguments is said without repeating what may be a secret.
+    pub(crate) fn new(args: Args) -> Result<Self, String> {
+        let target = target(&args.url)?;
+        let method = method(&args)?;
+        if args.stream_body && args.body_bytes == 0 {
+            return Err(
+                "--stream-body has nothing to stream: say how much with --body-bytes".into()
+            );
+        }
+        let calls = Arc::default();
+        Ok(Self {
+            session: session(&args, &calls)?,
+            calls,
+            target,
+            method,
+            body_bytes: args.body_bytes as usize,
+            stream_body: args.stream_body,
+            timeout: Duration::from_secs_f64(args.timeout),
+            limit: match args.requests {
+                Some(requests) => Limit::Requests(requests),
+                None => Limit::Time(Duration::from_secs_f64(args.seconds.unwrap_or(10.0))),
+            },
+            concurrency: args.concurrency,
+            rate: args.rate,
+        })
+    }
+}
+
+/// The rules for where a token may be sent are those of a token endpoint, so its parser checks
+/// them; the layer would refuse each request one by one.
+fn target(url: &str) -> Result<Uri, String> {
+    EndpointUrl::parse(url).map_err(|error| match error.kind() {
+        ErrorKind::Plaintext => {
+            "the URL would send the access token unencrypted to another host: write https://…"
+        }
+        _ => {
+            "the URL cannot be used: write https://host/path (http only to localhost), without a \
+             user name, a fragment or spaces"
+        }
+    })?;
+    url.parse().map_err(|_| "the URL cannot be read".to_owned())
+}
+
+fn method(args: &Args) -> Result<Method, String> {
+    let default = if args.body_bytes == 0 { "GET" } else { "POST" };
+    let name = args.method.as_deref().unwrap_or(default);
+    match name.parse() {
+        Ok(Method::CONNECT) | Err(_) => Err(format!("-X cannot send the method {name:?}")),
+        Ok(method) => Ok(method),
+    }
+}
+
+fn session(args: &Args, calls: &Arc<Calls>) -> Result<Session, String> {
+    let url =
+        EndpointUrl::parse(&args.token_url).map_err(|error| format!("--token-url: {error}"))?;
+    let params = params(args)?;
+    let tokens = tokens(args)?;
+    if args.protocol == Protocol::Json {
+        if args.client_id.is_some() || args.client_auth.is_some() {
+            return Err("--client-id and --client-auth are OAuth 2.0's, not json's".into());
+        }
+        if args.scope.is_some() || !args.resource.is_empty() {
+            return Err("--scope and --resource are OAuth 2.0's: add a field with --param".into());
+        }
+        let endpoint = JsonEndpoint::new(url).map_err(|error| error.to_string())?;
+        let endpoint = params.fold(endpoint, |endpoint, (name, value)| endpoint.field(name, value));
+        return Ok(counted(endpoint, tokens, calls));
+    }
+    let client = client(args)?;
+    let endpoint = match args.protocol {
+        Protocol::ClientCredentials => OAuth2Endpoint::client_credentials(url, client),
+        _ => OAuth2Endpoint::refresh_token(url, client),
+    };
+    let mut endpoint = endpoint.map_err(|error| error.to_string())?;
+    if let Some(scope) = &args.scope {
+        endpoint = endpoint.scope(scope);
+    }
+    endpoint = args.resource.iter().fold(endpoint, OAuth2Endpoint::resource);
+    endpoint = params.fold(endpoint, |endpoint, (name, value)| endpoint.param(name, value));
+    Ok(counted(endpoint, tokens, calls))
+}
+
+fn params(args: &Args) -> Result<impl Iterator<Item = (&str, &str)>, String> {
+    let params: Option<Vec<_>> = args.param.iter().map(|param| param.split_once('=')).collect();
+    match params {
+        Some(params) if params.iter().all(|(name, _)| !name.is_empty()) => Ok(params.into_iter()),
+        _ => Err("--param: write NAME=VALUE".into()),
+    }
+}
+
+fn tokens(args: &Args) -> Result<Tokens, String> {
+    let checked = |what: &str, error: tower_refresh::Error| format!("{what}: {error}");
+    let mut tokens = match &args.access_token {
+        Some(token) => Tokens::new(token).map_err(|error| checked("--access-token", error))?,
+        None => Tokens::default(),
+    };
+    if let Some(token) = &args.refresh_token {
+        tokens =
+            tokens.with_refresh_token(token).map_err(|error| checked("--refresh-token", error))?;
+    }
+    let none = tokens.access_token().is_none() && tokens.refresh_token().is_none();
+    if none && args.protocol != Protocol::ClientCredentials {
+        return Err("there is nothing to begin with: set REFRESH_TOKEN in the environment (or \
+             --refresh-token), or ACCESS_TOKEN for a run that ends with that token's life"
+            .into());
+    }
+    Ok(tokens)
+}
+
+fn client(args: &Args) -> Result<Client, String> {
+    let Some(id) = args.client_id.as_deref().filter(|id| !id.is_empty()) else {
+        return Err("OAuth 2.0 needs a client: say which with --client-id".into());
+    };
+    let secret = args.client_secret.as_deref();
+    if secret.is_some_and(|secret| secret.is_empty() || secret.contains(char::is_control)) {
+        return Err(
+            "--client-secret is empty or has a control character: is the variable set, and is the \
+             line break at a file's end cut off?"
+                .into(),
+        );
+    }
+    match (args.client_auth, secret) {
+        (None | Some(ClientAuth::Basic), Some(secret)) => Ok(Client::basic(id, secret)),
+        (Some(ClientAuth::Post), Some(secret)) => Ok(Client::post(id, secret)),
+        (Some(ClientAuth::None), _) => Ok(Client::public(id)),
+        (None, None) if args.protocol == Protocol::Oauth2 => Ok(Client::public(id)),
+        (_, None) => Err("the client needs its secret: set CLIENT_SECRET in the environment (or \
+             --client-secret); --client-auth none goes without"
+            .into()),
+    }
+}
+
+/// The session, with each call to the endpoint counted.
+fn counted<E>(endpoint: E, tokens: Tokens, calls: &Arc<Calls>) -> Session
+where
+    E: Service<RefreshRequest, Response = TokenResponse> + Send + 'static,
+    E::Error: Into<BoxError> + Send + 'static,
+    E::Future: Send + 'static,
+{
+    let calls = calls.clone();
+    let endpoint = endpoint.map_future(move |call| {
+        let mut outcome = Outcome { calls: calls.clone(), good: false };
+        async move { call.await.inspect(|_| outcome.set_good()) }
+    });
+    Session::builder(endpoint).tokens(tokens).build()
+}
+
+/// Counts when the call is over, and that is also when the session gives it up.
+struct Outcome {
+    calls: Arc<Calls>,
+    good: bool,
+}
+
+impl Outcome {
+    fn set_good(&mut self) {
+        self.good = true;
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        let count = if self.good { &self.calls.good } else { &self.calls.failed };
+        count.fetch_add(1, Relaxed);
+    }
+}

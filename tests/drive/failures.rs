@@ -1,0 +1,97 @@
+//! Runs in which something is down, or over, or cut short.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use tokio::{net::TcpListener, process::Command};
+use tower_refresh::testing::AuthServer;
+
+use crate::support::{SOON, drive, json_drive, report};
+#[cfg(unix)]
+use crate::support::{finish, start};
+
+#[tokio::test]
+async fn whoever_must_log_in_again_is_told_so() {
+    let server = AuthServer::start().await.unwrap();
+    let login = server.log_in();
+    server.revoke_all();
+    let (report, code) = report(json_drive(&server, &login).args(["-n", "20"])).await;
+    assert_eq!((code, report.requests, report.ok), (1, 20, 0));
+    assert_eq!(report.errors, BTreeMap::from([("login_required".to_owned(), 20)]));
+    assert_eq!((server.counts().calls, report.refresh_failures), (1, 1));
+}
+
+#[tokio::test]
+async fn a_wrong_client_is_a_rejected_call() {
+    let server = AuthServer::builder().client("billing", "s3cret").start().await.unwrap();
+    let mut drive = drive("client-credentials", &server.token_url(), &server.api_url());
+    drive.env("CLIENT_SECRET", "another").args(["--client-id", "billing", "-n", "5"]);
+    let (report, code) = report(&mut drive).await;
+    assert_eq!((code, report.refresh_failures), (1, 1));
+    assert_eq!(report.errors, BTreeMap::from([("rejected".to_owned(), 5)]));
+}
+
+#[tokio::test]
+async fn what_is_down_is_an_error_of_its_kind_and_no_hang() {
+    let server = AuthServer::start().await.unwrap();
+    let login = server.log_in();
+    let nobody = format!("http://{}", unused_address().await);
+
+    let mut no_endpoint = drive("json", &nobody, &server.api_url());
+    no_endpoint.env("REFRESH_TOKEN", &login.refresh_token);
+    let (down, code) = report(no_endpoint.args(["-d", "1"])).await;
+    assert_eq!((code, down.ok), (1, 0));
+    assert_eq!(down.errors, BTreeMap::from([("unavailable".to_owned(), down.requests)]));
+    assert!(down.requests < 2000, "it does not spin: {down:?}");
+
+    // The second answers, but not with TLS.
+    for url in [&nobody, &server.api_url().replace("http", "https")] {
+        let mut no_api = drive("json", &server.refresh_url(), url);
+        no_api.env("REFRESH_TOKEN", &login.refresh_token);
+        let (down, code) = report(no_api.args(["-n", "20"])).await;
+        assert_eq!((code, down.ok, down.refreshes), (1, 0, 1));
+        assert_eq!(down.errors, BTreeMap::from([("transport".to_owned(), 20)]));
+    }
+
+    server.delay_api(SOON);
+    let mut slow = json_drive(&server, &login);
+    let (late, code) = report(slow.args(["-n", "2", "--timeout", "0.1"])).await;
+    assert_eq!(code, 1);
+    assert_eq!(late.errors, BTreeMap::from([("request_timeout".to_owned(), 2)]));
+}
+
+#[tokio::test]
+async fn an_api_that_refuses_everything_is_a_status() {
+    let server = AuthServer::start().await.unwrap();
+    let login = server.log_in();
+    server.refuse_everything(true);
+    let (report, code) = report(json_drive(&server, &login).args(["-n", "30"])).await;
+    assert_eq!(code, 1);
+    assert_eq!(report.status, BTreeMap::from([("401".to_owned(), 30)]));
+    assert!(report.refreshes <= 4, "{report:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn ctrl_c_ends_early_with_the_summary() {
+    let server = AuthServer::start().await.unwrap();
+    let login = server.log_in();
+    let run = start(json_drive(&server, &login).args(["-d", "600", "--rate", "200"]));
+    server.reached(|counts| counts.requests >= 20).await;
+    // One that is under way has no outcome.
+    server.delay_api(SOON);
+    let seen = server.counts().requests;
+    server.reached(|counts| counts.requests > seen).await;
+
+    let pid = run.id().expect("it runs").to_string();
+    let killed = Command::new("kill").args(["-INT", &pid]).status().await.unwrap();
+    assert!(killed.success());
+    let (report, code) = finish(run).await;
+    assert_eq!(code, 0);
+    assert!(report.requests >= 18 && report.ok == report.requests, "{report:?}");
+    assert!(report.requests < server.counts().requests && report.elapsed_s < 60.0);
+}
+
+/// Where nobody listens.
+async fn unused_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
