@@ -1,5 +1,5 @@
 use std::{
-    error, fmt,
+    fmt,
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
@@ -10,8 +10,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
-    Replay, Spare,
-    recording::{CopyId, Recording},
+    Replay, ReplayError, Spare, Superseded,
+    recording::{CopyId, Failed, PollFrame, Recording},
 };
 use crate::BoxError;
 
@@ -24,19 +24,8 @@ pub(super) const DEFAULT_LIMIT: usize = 64 * 1024;
 /// [`RefreshLayer`](crate::RefreshLayer) retry requests whose body is a stream. Nothing is kept
 /// before the layer splits it, and nothing any more once the spare is used or dropped. See the
 /// [module's documentation](super) for how a recording works and what it cannot do.
-///
-/// `E` is the error that the body reports: those of `B` converted, and [`Superseded`]. Defaults to
-/// [`BoxError`].
-pub struct ReplayBody<B, E = BoxError> {
-    /// `None` if the body was empty from the start.
-    reader: Option<Reader<B>>,
-    error: PhantomData<fn() -> E>,
-}
-
-/// One copy's access to the recording.
-struct Reader<B> {
-    recording: Arc<Recording<B>>,
-    id: CopyId,
+pub struct ReplayBody<B> {
+    reader: Reader<B>,
 }
 
 impl<B: Body> ReplayBody<B> {
@@ -48,65 +37,51 @@ impl<B: Body> ReplayBody<B> {
     /// Records `body` up to `limit` bytes of payload. A larger body is sent all the same, and not
     /// replayed.
     pub fn with_limit(body: B, limit: usize) -> Self {
-        Self::record(body, limit)
+        Self { reader: Reader::record(body, limit) }
     }
 }
 
-impl<B: Body, E> ReplayBody<B, E> {
-    fn record(body: B, limit: usize) -> Self {
-        if body.is_end_stream() {
-            return Self::empty();
-        }
-        let (recording, id) = Recording::new(body, limit);
-        Self::reading(Arc::new(recording), id)
-    }
-
-    fn empty() -> Self {
-        Self { reader: None, error: PhantomData }
-    }
-
-    fn reading(recording: Arc<Recording<B>>, id: CopyId) -> Self {
-        Self { reader: Some(Reader { recording, id }), error: PhantomData }
-    }
-}
-
-/// Records a body whose type cannot say so itself, and gives both copies its type again by `wrap`.
-pub(super) fn rewrap<B, E>(body: B, wrap: impl Fn(ReplayBody<B, E>) -> B) -> (B, Spare<B>)
-where
-    B: Body + Send + 'static,
-{
-    // Most requests: two bodies that know nothing of each other, and no recording.
-    if body.is_end_stream() {
-        return (body, Spare::ready(wrap(ReplayBody::empty())));
-    }
-    // To be sent once in any case, so it may as well stay as it is.
-    if body.size_hint().lower() > DEFAULT_LIMIT as u64 {
-        return (body, Spare::none());
-    }
-    let (body, spare) = ReplayBody::record(body, DEFAULT_LIMIT).replay();
-    (wrap(body), spare.map(wrap))
-}
-
-impl<B, E> Replay for ReplayBody<B, E>
-where
-    B: Body + Send + 'static,
-{
+impl<B: Body + Send + 'static> Replay for ReplayBody<B> {
     fn replay(self) -> (Self, Spare<Self>) {
-        let Some(reader) = &self.reader else {
-            return (self, Spare::ready(Self::empty()));
-        };
-        let spare = match reader.recording.split(reader.id) {
-            Some(id) => {
-                let spare = Self::reading(reader.recording.clone(), id);
-                Spare::recorded(spare, reader.recording.clone(), id)
-            }
-            None => Spare::none(),
-        };
-        (self, spare)
+        let (reader, spare) = self.reader.split();
+        (Self { reader }, spare.map(|reader| Self { reader }))
     }
 }
 
-impl<B, E> Body for ReplayBody<B, E>
+impl<B: Body<Error: Into<BoxError>>> Body for ReplayBody<B> {
+    type Data = Bytes;
+    type Error = ReplayError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReplayError>>> {
+        self.reader.poll_frame(cx).map_err(ReplayError::from)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reader.is_end_stream()
+    }
+
+    /// What remains for this copy.
+    fn size_hint(&self) -> SizeHint {
+        self.reader.size_hint()
+    }
+}
+
+impl<B> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayBody").finish_non_exhaustive()
+    }
+}
+
+/// A recorded body that is to be boxed again, and so has to fail with the box's own error.
+pub(super) struct Boxable<B, E> {
+    reader: Reader<B>,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<B, E> Body for Boxable<B, E>
 where
     B: Body,
     E: From<B::Error> + From<Superseded>,
@@ -118,51 +93,125 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, E>>> {
-        match &self.reader {
-            Some(reader) => reader.recording.poll_frame(reader.id, cx),
+        self.reader.poll_frame(cx).map_err(|failed| match failed {
+            Failed::Superseded => Superseded.into(),
+            Failed::Source(error) => error.into(),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reader.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reader.size_hint()
+    }
+}
+
+/// What can be made of a reader to be given the type of the body again.
+pub(super) trait FromReader<B> {
+    fn from_reader(reader: Reader<B>) -> Self;
+}
+
+impl<B> FromReader<B> for ReplayBody<B> {
+    fn from_reader(reader: Reader<B>) -> Self {
+        Self { reader }
+    }
+}
+
+impl<B, E> FromReader<B> for Boxable<B, E> {
+    fn from_reader(reader: Reader<B>) -> Self {
+        Self { reader, error: PhantomData }
+    }
+}
+
+/// Records a body whose type cannot say so itself, and gives both copies its type again by `wrap`.
+pub(super) fn rewrap<B, R>(body: B, wrap: impl Fn(R) -> B) -> (B, Spare<B>)
+where
+    B: Body + Send + 'static,
+    R: FromReader<B>,
+{
+    let wrap = |reader| wrap(R::from_reader(reader));
+    // Most requests: two bodies that know nothing of each other, and no recording.
+    if body.is_end_stream() {
+        return (body, Spare::ready(wrap(Reader::empty())));
+    }
+    // To be sent once in any case, so it may as well stay as it is.
+    if body.size_hint().lower() > DEFAULT_LIMIT as u64 {
+        return (body, Spare::none());
+    }
+    let (reader, spare) = Reader::record(body, DEFAULT_LIMIT).split();
+    (wrap(reader), spare.map(wrap))
+}
+
+/// One copy of a body.
+pub(super) struct Reader<B> {
+    /// `None` if the body was empty from the start.
+    copy: Option<Copy<B>>,
+}
+
+/// One copy's access to the recording.
+struct Copy<B> {
+    recording: Arc<Recording<B>>,
+    id: CopyId,
+}
+
+impl<B: Body> Reader<B> {
+    fn record(body: B, limit: usize) -> Self {
+        if body.is_end_stream() {
+            return Self::empty();
+        }
+        let (recording, id) = Recording::new(body, limit);
+        Self::of(Arc::new(recording), id)
+    }
+
+    fn poll_frame(&self, cx: &mut Context<'_>) -> PollFrame<B::Error> {
+        match &self.copy {
+            Some(copy) => copy.recording.poll_frame(copy.id, cx),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        let reader = self.reader.as_ref();
-        reader.is_none_or(|reader| reader.recording.is_end_stream(reader.id))
+        self.copy.as_ref().is_none_or(|copy| copy.recording.is_end_stream(copy.id))
     }
 
-    /// What remains for this copy.
     fn size_hint(&self) -> SizeHint {
-        match &self.reader {
-            Some(reader) => reader.recording.size_hint(reader.id),
+        match &self.copy {
+            Some(copy) => copy.recording.size_hint(copy.id),
             None => SizeHint::with_exact(0),
         }
     }
 }
 
-impl<B, E> fmt::Debug for ReplayBody<B, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplayBody").finish_non_exhaustive()
+impl<B> Reader<B> {
+    fn empty() -> Self {
+        Self { copy: None }
+    }
+
+    fn of(recording: Arc<Recording<B>>, id: CopyId) -> Self {
+        Self { copy: Some(Copy { recording, id }) }
     }
 }
 
-impl<B> Drop for Reader<B> {
+impl<B: Body + Send + 'static> Reader<B> {
+    fn split(self) -> (Self, Spare<Self>) {
+        let Some(copy) = &self.copy else {
+            return (self, Spare::ready(Self::empty()));
+        };
+        let spare = match copy.recording.split(copy.id) {
+            Some(id) => {
+                let spare = Self::of(copy.recording.clone(), id);
+                Spare::recorded(spare, copy.recording.clone(), id)
+            }
+            None => Spare::none(),
+        };
+        (self, spare)
+    }
+}
+
+impl<B> Drop for Copy<B> {
     fn drop(&mut self) {
         self.recording.leave(self.id);
     }
 }
-
-/// The error of a body that is being sent again elsewhere.
-///
-/// When a server refuses a request before it has read the whole body, a retry takes the body over,
-/// and the copy on the first connection ends in this error. Whoever waits for the response does not
-/// see it; it may show up in the logs of a client, as the reason why a connection was closed.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Superseded;
-
-impl fmt::Display for Superseded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request was refused and its body is being sent again")
-    }
-}
-
-impl error::Error for Superseded {}

@@ -6,7 +6,10 @@ use http_body_util::{
     combinators::{BoxBody, UnsyncBoxBody},
 };
 
-use super::{Replay, Spare, Superseded, body::rewrap};
+use super::{
+    Replay, Spare, Superseded,
+    body::{Boxable, rewrap},
+};
 
 impl<D: Buf + Clone> Replay for Full<D> {
     fn replay(self) -> (Self, Spare<Self>) {
@@ -47,13 +50,13 @@ impl<L: Replay, R: Replay> Replay for Either<L, R> {
 #[diagnostic::do_not_recommend]
 impl<E: From<Superseded> + 'static> Replay for BoxBody<Bytes, E> {
     fn replay(self) -> (Self, Spare<Self>) {
-        rewrap::<_, E>(self, Self::new)
+        rewrap::<_, Boxable<_, E>>(self, Self::new)
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<E: From<Superseded> + 'static> Replay for UnsyncBoxBody<Bytes, E> {
     fn replay(self) -> (Self, Spare<Self>) {
-        rewrap::<_, E>(self, Self::new)
+        rewrap::<_, Boxable<_, E>>(self, Self::new)
     }
 }

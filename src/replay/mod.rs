@@ -60,6 +60,7 @@
 
 mod body;
 mod buffer;
+mod error;
 mod foreign;
 mod policy;
 mod recording;
@@ -68,7 +69,8 @@ mod spare;
 mod tests;
 
 pub use self::{
-    body::{ReplayBody, Superseded},
+    body::ReplayBody,
+    error::{ReplayError, Superseded},
     policy::{ByBody, Rewrap, SendOnce},
     spare::Spare,
 };

@@ -22,10 +22,13 @@ pub struct ByBody;
 /// use bytes::Bytes;
 /// use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 /// use tower_refresh::BoxError;
-/// use tower_refresh::replay::{Rewrap, Split as _};
+/// use tower_refresh::replay::{ReplayBody, Rewrap, Split as _};
 ///
+/// type Foreign = UnsyncBoxBody<Bytes, BoxError>;
+///
+/// let policy = Rewrap(|body: ReplayBody<Foreign>| body.map_err(BoxError::from).boxed_unsync());
 /// let body = Full::<Bytes>::from("hello").map_err(BoxError::from).boxed_unsync();
-/// let (body, spare) = Rewrap(UnsyncBoxBody::new).split(body);
+/// let (body, spare) = policy.split(body);
 /// ```
 #[derive(Clone, Copy)]
 pub struct Rewrap<F>(pub F);
@@ -45,11 +48,10 @@ impl<B: Replay> Split<B> for ByBody {
 impl<B, F> Split<B> for Rewrap<F>
 where
     F: Fn(ReplayBody<B>) -> B + Clone,
-    B: Body + Send + 'static,
-    BoxError: From<B::Error>,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
 {
     fn split(&self, body: B) -> (B, Spare<B>) {
-        rewrap(body, &self.0)
+        rewrap::<_, ReplayBody<B>>(body, &self.0)
     }
 }
 

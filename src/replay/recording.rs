@@ -7,7 +7,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{body::Superseded, buffer::Buffer};
+use super::buffer::Buffer;
 
 /// A body that is kept while it is read, and who may read it.
 ///
@@ -17,6 +17,16 @@ use super::{body::Superseded, buffer::Buffer};
 pub(super) struct Recording<B> {
     state: Mutex<State<B>>,
 }
+
+/// Why a copy ends early.
+pub(super) enum Failed<E> {
+    /// Another copy has taken the body over.
+    Superseded,
+    /// The body itself has failed.
+    Source(E),
+}
+
+pub(super) type PollFrame<E> = Poll<Option<Result<Frame<Bytes>, Failed<E>>>>;
 
 /// Names a copy of a body among all that share its recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,24 +98,17 @@ impl<B: Body> Recording<B> {
         Some(id)
     }
 
-    pub(super) fn poll_frame<E>(
-        &self,
-        id: CopyId,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, E>>>
-    where
-        E: From<B::Error> + From<Superseded>,
-    {
+    pub(super) fn poll_frame(&self, id: CopyId, cx: &mut Context<'_>) -> PollFrame<B::Error> {
         let mut state = self.state();
         if state.owner != Some(id) {
             // Not the end of the body: a chunked request would then pass for complete.
-            return Poll::Ready(Some(Err(Superseded.into())));
+            return Poll::Ready(Some(Err(Failed::Superseded)));
         }
         if let Some(frame) = state.buffer.next() {
             state.settle();
             return Poll::Ready(Some(Ok(frame)));
         }
-        state.poll_source(cx).map_err(E::from)
+        state.poll_source(cx).map_err(Failed::Source)
     }
 
     pub(super) fn is_end_stream(&self, id: CopyId) -> bool {

@@ -49,18 +49,18 @@ fn superseded() -> Seen {
 /// Polls a body once.
 fn poll<B>(body: &mut B) -> Seen
 where
-    B: Body<Error: ToString> + Unpin,
+    B: Body<Error: Into<BoxError>> + Unpin,
 {
     poll_with(body, Waker::noop())
 }
 
 fn poll_with<B>(body: &mut B, waker: &Waker) -> Seen
 where
-    B: Body<Error: ToString> + Unpin,
+    B: Body<Error: Into<BoxError>> + Unpin,
 {
     let frame = match Pin::new(body).poll_frame(&mut Context::from_waker(waker)) {
         Poll::Ready(Some(Ok(frame))) => frame,
-        Poll::Ready(Some(Err(error))) => return Seen::Error(error.to_string()),
+        Poll::Ready(Some(Err(error))) => return Seen::Error(root(error.into())),
         Poll::Ready(None) => return Seen::End,
         Poll::Pending => return Seen::Pending,
     };
@@ -73,7 +73,7 @@ where
 /// Polls a body to what ends it, or to where it pends.
 fn read<B>(mut body: B) -> Vec<Seen>
 where
-    B: Body<Error: ToString> + Unpin,
+    B: Body<Error: Into<BoxError>> + Unpin,
 {
     let mut seen = Vec::new();
     loop {
@@ -82,6 +82,15 @@ where
             return seen;
         }
     }
+}
+
+/// What the innermost error says.
+fn root(error: BoxError) -> String {
+    let mut error: &(dyn std::error::Error + 'static) = error.as_ref();
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 type Frames = Vec<Result<Frame<Bytes>, BoxError>>;

@@ -34,7 +34,7 @@ impl Body for Counted {
 
 /// Reads a copy to its end, checking what it says before each frame.
 #[track_caller]
-fn assert_counts_down(mut body: impl Body<Error: ToString> + Unpin, from: u64) {
+fn assert_counts_down(mut body: impl Body<Error: Into<BoxError>> + Unpin, from: u64) {
     for left in (1..=from).rev() {
         assert_eq!(body.size_hint().exact(), Some(left));
         assert!(!body.is_end_stream());
@@ -98,7 +98,7 @@ fn an_unknown_size_stays_unknown_until_the_body_has_been_read() {
 }
 
 #[track_caller]
-fn assert_counts_down_by_three(mut body: impl Body<Error: ToString> + Unpin) {
+fn assert_counts_down_by_three(mut body: impl Body<Error: Into<BoxError>> + Unpin) {
     for left in [6, 3] {
         assert_eq!(body.size_hint().exact(), Some(left));
         poll(&mut body);
