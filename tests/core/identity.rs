@@ -113,6 +113,33 @@ async fn tokens_set_while_the_store_is_gone_are_used_and_win_when_it_is_back() {
     assert_eq!(world.api.tokens(), ["login", "login"]);
 }
 
+// S40
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_ends_before_a_decision_is_saved_changes_nothing() {
+    for set in [Some(login()), None] {
+        let vault = Vault::new();
+        let world = world(expired(), &vault);
+        let hold = world.endpoint.hold();
+        let caller = tokio::spawn(get(world.client.clone()));
+        world.endpoint.calls_reached(1).await;
+        vault.set(Fault::ReadOnly);
+        let (saved, expected) = match set {
+            Some(tokens) => (world.session.set_tokens(tokens).await, Some("refresh-login")),
+            None => (world.session.clear().await, None),
+        };
+        saved.unwrap_err();
+        // The flight is quicker than the task that saves.
+        vault.set(Fault::None);
+        hold.release();
+        world.endpoint.idle().await;
+        world.session.close().await.unwrap();
+        let _ = caller.await.unwrap();
+        assert_eq!(world.get().await.is_ok(), expected.is_some());
+        assert!(world.api.tokens().iter().all(|token| token == "login"));
+        assert_eq!(vault.refresh_token().as_deref(), expected);
+    }
+}
+
 // S62
 #[tokio::test(start_paused = true)]
 async fn a_refusal_from_before_a_login_or_a_log_out_is_handed_through() {

@@ -123,10 +123,13 @@ async fn a_token_that_cannot_be_saved_is_used_and_saved_later() {
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_saved_is_saved_before_the_next_call() {
     let vault = Vault::new();
-    let world = world(vault.clone());
+    let endpoint = GatedEndpoint::new();
+    let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone());
+    let world = World::of(endpoint, builder.min_interval(Duration::ZERO).build());
     world.session.token().await.unwrap();
     vault.set(Fault::ReadOnly);
     world.session.refresh().await.unwrap();
+    // The next refresh is quicker than the task that saves.
     vault.set(Fault::None);
     let hold = world.endpoint.hold();
     let refresh = tokio::spawn({
