@@ -188,16 +188,20 @@ async fn rotation_held(world: &World, vault: &Vault) {
 // S66
 #[tokio::test(start_paused = true)]
 async fn a_clear_here_while_a_save_is_under_way_ends_in_the_tombstone() {
-    let vault = Vault::new();
-    let world = world(expired(), &vault);
-    rotation_held(&world, &vault).await;
-    let (cleared, ()) = join(world.session.clear(), async { vault.hold_saves(false) }).await;
-    cleared.unwrap();
-    assert!(vault.is_tombstone());
-    world.session.close().await.unwrap();
-    assert!(vault.is_tombstone());
-    assert!(error_of(world.get().await).is_login_required());
-    assert!(world.api.seen().is_empty());
+    for rotation_first in [true, false] {
+        let vault = Vault::new();
+        let world = world(expired(), &vault);
+        rotation_held(&world, &vault).await;
+        if rotation_first {
+            vault.hold_saves(false);
+        }
+        let (cleared, ()) = join(world.session.clear(), async { vault.hold_saves(false) }).await;
+        cleared.unwrap();
+        world.session.close().await.unwrap();
+        assert!(vault.is_tombstone());
+        assert!(error_of(world.get().await).is_login_required());
+        assert!(world.api.seen().is_empty());
+    }
 }
 
 // S66
