@@ -90,7 +90,10 @@ async fn main() -> Result<ExitCode, BoxError> {
     let failed = tally.failed.load(Relaxed);
     println!("requests            {:>8}", tally.requests.load(Relaxed));
     println!("failed              {failed:>8}");
-    println!("refreshes           {:>8}   calls to the token endpoint: {}", counts.refreshes, counts.calls);
+    println!(
+        "refreshes           {:>8}   calls to the token endpoint: {}",
+        counts.refreshes, counts.calls
+    );
     println!("retries after 401   {:>8}   all from the one revocation", counts.refused);
     println!("token lives seen    {:>8}", tally.refreshes.load(Relaxed) + 1);
     println!("refresh token reuse {:>8}", counts.reuses);

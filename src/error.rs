@@ -62,10 +62,7 @@ impl Error {
 
     /// Whether trying again later may help without anybody doing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.kind(),
-            ErrorKind::Unavailable | ErrorKind::Store | ErrorKind::TimedOut
-        )
+        matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Store | ErrorKind::TimedOut)
     }
 
     /// Finds the `Error` in `error` or in the chain of its sources, however deep other
@@ -82,13 +79,7 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                kind,
-                message: message.into(),
-                source: None,
-            }),
-        }
+        Self { inner: Arc::new(Inner { kind, message: message.into(), source: None }) }
     }
 
     pub(crate) fn with_source(
@@ -97,13 +88,7 @@ impl Error {
         source: impl Into<BoxError>,
     ) -> Self {
         let source = Some(source.into());
-        Self {
-            inner: Arc::new(Inner {
-                kind,
-                message: message.into(),
-                source,
-            }),
-        }
+        Self { inner: Arc::new(Inner { kind, message: message.into(), source }) }
     }
 
     pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
@@ -114,9 +99,7 @@ impl Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Error");
-        debug
-            .field("kind", &self.inner.kind)
-            .field("message", &self.inner.message);
+        debug.field("kind", &self.inner.kind).field("message", &self.inner.message);
         if let Some(source) = &self.inner.source {
             debug.field("source", source);
         }

@@ -4,13 +4,17 @@ use std::{
     fmt,
     pin::Pin,
     task::{Context, Poll},
+    time::SystemTime,
 };
 
 use futures_core::{Stream, stream::BoxStream};
 use futures_util::{StreamExt, stream};
 use tokio::sync::broadcast;
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    observe::Observer,
+};
 
 /// Something that happened to a session. No event holds a secret.
 #[derive(Clone, Debug)]
@@ -36,6 +40,15 @@ pub enum Event {
     Refused {
         /// The generation of the refused token.
         generation: u64,
+    },
+    /// The API wants a stronger or a more recent login than the token stands for (RFC 9470): no
+    /// refresh cures that.
+    #[non_exhaustive]
+    StepUpRequired {
+        /// The authentication contexts, any of which would do.
+        acr_values: Option<String>,
+        /// The seconds since the login at most.
+        max_age: Option<u64>,
     },
     /// A call to the endpoint may have spent the refresh token and its answer was lost; the
     /// endpoint has now refused the same refresh token. Somebody has to log in again.
@@ -84,26 +97,52 @@ impl fmt::Debug for Events {
     }
 }
 
+/// How things stand with a session; see [`Session::status`](crate::Session::status).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// Grows with each new token; 0 before the first.
+    pub generation: u64,
+    /// Whether there is a token that a request may be sent with now.
+    pub live: bool,
+    /// When the token in use expires, by the wall clock; `None` if nothing says so.
+    pub expires_at: Option<SystemTime>,
+    /// Whether a refresh is under way.
+    pub refreshing: bool,
+    /// Whether somebody has to log in before there can be another token.
+    pub login_required: bool,
+    /// Whether tokens are in use that the store does not have yet.
+    pub unsaved: bool,
+}
+
 /// The sending end. A reader that falls behind loses the oldest events; it never holds up the
 /// session.
 #[derive(Debug)]
-pub(crate) struct EventSender(broadcast::Sender<Event>);
+pub(crate) struct EventSender {
+    events: broadcast::Sender<Event>,
+    observer: Observer,
+}
 
 /// How many events a slow reader may be behind.
 const KEPT: usize = 128;
 
 impl EventSender {
-    pub(crate) fn new() -> Self {
-        Self(broadcast::Sender::new(KEPT))
+    pub(crate) fn new(session: Option<String>) -> Self {
+        Self { events: broadcast::Sender::new(KEPT), observer: Observer::new(session) }
     }
 
     pub(crate) fn send(&self, event: Event) {
+        self.observer.event(&event);
         // No reader is no fault.
-        let _ = self.0.send(event);
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        let events = stream::unfold(self.0.subscribe(), |mut receiver| async move {
+        let events = stream::unfold(self.events.subscribe(), |mut receiver| async move {
             let event = match receiver.recv().await {
                 Ok(event) => event,
                 Err(broadcast::error::RecvError::Lagged(events)) => Event::Missed { events },

@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::{
     error::{BoxError, Error},
     layer::Policy,
+    refusal::Verdict,
     replay::{Spare, Split},
     session::{Stamp, Token},
 };
@@ -60,8 +61,8 @@ type Wait = BoxFuture<'static, Result<Token, Error>>;
 struct Sent<S, B> {
     service: S,
     token: Stamp,
-    /// `None` if the body cannot be sent twice: then the rest need not be kept either.
-    head: Option<Parts>,
+    /// As the caller made it.
+    head: Parts,
     body: Spare<B>,
 }
 
@@ -69,7 +70,7 @@ impl<S, B> Sent<S, B> {
     /// The request to send again. From here on the first sending is given up: what it has not
     /// read of the body yet, the second takes over.
     fn again(self) -> Option<Next<S, B>> {
-        let request = Request::from_parts(self.head?, self.body.take()?);
+        let request = Request::from_parts(self.head, self.body.take()?);
         Some(Next { service: self.service, request, is_retry: true })
     }
 }
@@ -88,22 +89,13 @@ where
 {
     /// Nothing is sent.
     pub(crate) fn failed(error: Error) -> Self {
-        Self {
-            state: State::Failed { error: Some(error) },
-            policy: None,
-        }
+        Self { state: State::Failed { error: Some(error) }, policy: None }
     }
 
     /// The request is none of our business.
     pub(crate) fn unsigned(mut service: S, request: Request<B>) -> Self {
         let call = service.call(request);
-        Self {
-            state: State::Calling {
-                call,
-                refusable: None,
-            },
-            policy: None,
-        }
+        Self { state: State::Calling { call, refusable: None }, policy: None }
     }
 
     /// The usual way: the token is live and the service ready.
@@ -113,26 +105,16 @@ where
         token: &Token,
         policy: &Arc<Policy<P>>,
     ) -> Self {
-        Self {
-            state: State::send(service, request, token, policy),
-            policy: Some(policy.clone()),
-        }
+        Self { state: State::send(service, request, token, policy), policy: Some(policy.clone()) }
     }
 
     /// There is no live token yet.
     pub(crate) fn wait(service: S, request: Request<B>, policy: &Arc<Policy<P>>) -> Self {
         let session = policy.session.clone();
         let token = async move { session.token().await }.boxed();
-        let next = Next {
-            service,
-            request,
-            is_retry: false,
-        };
+        let next = Next { service, request, is_retry: false };
         let state = State::Waiting { token, next: Some(next) };
-        Self {
-            state,
-            policy: Some(policy.clone()),
-        }
+        Self { state, policy: Some(policy.clone()) }
     }
 }
 
@@ -150,7 +132,7 @@ where
         let (body, spare) = policy.split.split(body);
         // The copy is made before the header is put in, so a retry starts from what the caller
         // sent.
-        let copy = (!spare.is_none()).then(|| head.clone());
+        let copy = head.clone();
         head.headers.insert(&policy.rules.header, token.header_value().clone());
         let call = service.call(Request::from_parts(head, body));
         let sent = Sent { service, token: token.stamp(), head: copy, body: spare };
@@ -165,13 +147,8 @@ where
         policy: &Policy<P>,
     ) -> Self {
         let header = policy.rules.header.clone();
-        request
-            .headers_mut()
-            .insert(header, token.header_value().clone());
-        State::Calling {
-            call: service.call(request),
-            refusable: None,
-        }
+        request.headers_mut().insert(header, token.header_value().clone());
+        State::Calling { call: service.call(request), refusable: None }
     }
 }
 
@@ -191,13 +168,18 @@ where
                     let (Some(policy), Some(sent)) = (&*this.policy, refusable.take()) else {
                         return Poll::Ready(Ok(response));
                     };
-                    if !policy.rules.refuses(response.status(), response.headers()) {
-                        return Poll::Ready(Ok(response));
+                    match policy.rules.judge(&sent.head.uri, &response) {
+                        Verdict::Refused => {}
+                        Verdict::Fine => return Poll::Ready(Ok(response)),
+                        Verdict::StepUp(step_up) => {
+                            policy.session.step_up_required(step_up);
+                            return Poll::Ready(Ok(response));
+                        }
                     }
                     // A permit may live in the call's future, and the refresh may need it.
                     this.state.set(State::Answered);
                     let (session, refused) = (policy.session.clone(), sent.token);
-                    if sent.head.is_none() || sent.body.is_lost() {
+                    if sent.body.is_lost() {
                         // For the next request.
                         session.refused_in_background(refused);
                         return Poll::Ready(Ok(response));
@@ -255,8 +237,6 @@ where
             State::Failed { .. } => "Failed",
             State::Answered => "Answered",
         };
-        f.debug_struct("ResponseFuture")
-            .field("state", &state)
-            .finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }
 }

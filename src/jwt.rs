@@ -60,14 +60,8 @@ mod tests {
     #[test]
     fn exp_may_be_whole_fractional_past_missing_or_nonsense() {
         let exp = |claims| Claims::read(&token(claims)).exp;
-        assert_eq!(
-            exp(r#"{"exp":1758003600}"#),
-            Some(Duration::from_secs(1_758_003_600))
-        );
-        assert_eq!(
-            exp(r#"{"exp":1758003600.5}"#),
-            Some(Duration::from_millis(1_758_003_600_500))
-        );
+        assert_eq!(exp(r#"{"exp":1758003600}"#), Some(Duration::from_secs(1_758_003_600)));
+        assert_eq!(exp(r#"{"exp":1758003600.5}"#), Some(Duration::from_millis(1_758_003_600_500)));
         assert_eq!(exp(r#"{"exp":-5}"#), Some(Duration::ZERO));
         assert_eq!(exp(r#"{"exp":1e300}"#), Some(Duration::MAX));
         assert_eq!(exp(r#"{"sub":"x"}"#), None);
@@ -79,13 +73,7 @@ mod tests {
     #[test]
     fn one_bad_claim_does_not_hide_the_other() {
         let claims = Claims::read(&token(r#"{"exp":200,"iat":{}}"#));
-        assert_eq!(
-            claims,
-            Claims {
-                exp: Some(Duration::from_secs(200)),
-                iat: None
-            }
-        );
+        assert_eq!(claims, Claims { exp: Some(Duration::from_secs(200)), iat: None });
     }
 
     #[test]

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap, HeaderName, Response, StatusCode, Uri, header::AUTHORIZATION};
 use tower_layer::Layer;
 
 use crate::{
     error::{Error, ErrorKind},
     origin::{Origin, check_encrypted},
-    refusal::Refusal,
+    refusal::{Refusal, Verdict},
     replay::ByBody,
     service::Refresh,
     session::Session,
@@ -39,11 +39,7 @@ pub struct NoToken;
 impl RefreshLayer {
     /// Signs requests with the tokens of `session`.
     pub fn new(session: Session) -> Self {
-        Self {
-            session,
-            rules: Rules::default(),
-            split: ByBody,
-        }
+        Self { session, rules: Rules::default(), split: ByBody }
     }
 }
 
@@ -61,12 +57,8 @@ impl<P> RefreshLayer<P> {
         I: IntoIterator<Item = U>,
         U: TryInto<Uri, Error: Into<http::Error>>,
     {
-        self.rules.only_for = Some(
-            origins
-                .into_iter()
-                .map(Origin::parse)
-                .collect::<Result<_, _>>()?,
-        );
+        self.rules.only_for =
+            Some(origins.into_iter().map(Origin::parse).collect::<Result<_, _>>()?);
         Ok(self)
     }
 
@@ -124,11 +116,7 @@ impl<P> RefreshLayer<P> {
     ///
     /// Defaults to [`ByBody`]: bodies that know how.
     pub fn replay_with<Q>(self, split: Q) -> RefreshLayer<Q> {
-        RefreshLayer {
-            session: self.session,
-            rules: self.rules,
-            split,
-        }
+        RefreshLayer { session: self.session, rules: self.rules, split }
     }
 }
 
@@ -194,11 +182,21 @@ impl Rules {
         Ok(true)
     }
 
-    pub(crate) fn refuses(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        self.refusal.is_met_by(status, headers)
+    /// What the response to a request for `uri` says about its token. One from another origin,
+    /// where a redirect below the layer has led, says nothing: the token was not for that server.
+    pub(crate) fn judge<R>(&self, uri: &Uri, response: &Response<R>) -> Verdict {
+        let verdict = self.refusal.judge(response.status(), response.headers());
+        if verdict == Verdict::Fine || !is_elsewhere(uri, response.extensions()) {
+            return verdict;
+        }
+        Verdict::Fine
     }
 
     fn reaches(&self, uri: &Uri) -> Result<bool, Error> {
+        if uri.authority().is_some() && uri.scheme().is_none() {
+            // A tunnel (`CONNECT host:port`): the token is for what will be asked through it.
+            return Ok(false);
+        }
         let Some(bound) = &self.only_for else {
             return Ok(true);
         };
@@ -226,4 +224,22 @@ impl Rules {
             )
         })
     }
+}
+
+/// Whether a client that follows redirects says that it ended at another origin.
+fn is_elsewhere(uri: &Uri, extensions: &Extensions) -> bool {
+    let (Some(asked), Some(answered)) = (Origin::of(uri), final_uri(extensions)) else {
+        return false;
+    };
+    !asked.is_of(answered)
+}
+
+#[cfg(feature = "follow-redirect")]
+fn final_uri(extensions: &Extensions) -> Option<&Uri> {
+    extensions.get::<tower_http::follow_redirect::RequestUri>().map(|uri| &uri.0)
+}
+
+#[cfg(not(feature = "follow-redirect"))]
+fn final_uri(_: &Extensions) -> Option<&Uri> {
+    None
 }

@@ -1,5 +1,38 @@
 //! Wrap any outbound HTTP service in a [`RefreshLayer`], and its requests always carry a live
 //! access token.
+//!
+//! ```
+//! # async fn doc() -> Result<(), tower_refresh::BoxError> {
+//! # let http_client = tower::service_fn(|_: http::Request<http_body_util::Full<bytes::Bytes>>| async {
+//! #     Ok::<_, tower_refresh::BoxError>(http::Response::new(()))
+//! # });
+//! use tower::ServiceBuilder;
+//! use tower_refresh::{RefreshLayer, Session, Tokens, endpoint::JsonEndpoint};
+//!
+//! let session = Session::builder(JsonEndpoint::freddy())
+//!     .tokens(Tokens::from_refresh_token(std::env::var("REFRESH_TOKEN")?)?)
+//!     .build();
+//! let client = ServiceBuilder::new()
+//!     .layer(RefreshLayer::new(session.clone()))
+//!     .service(http_client);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Four nouns
+//!
+//! - A [`Session`] is the live tokens of one identity. It is built once, and every clone is the
+//!   same session.
+//! - A [`RefreshLayer`] puts a session in front of an HTTP service.
+//! - A token [`endpoint`] sells the next access token. It is a Tower service too, so time-outs and
+//!   limits around it are ordinary layers.
+//! - A [`TokenStore`] is where tokens outlive the process, and who may refresh now.
+//!
+//! # Errors
+//!
+//! Request and response types stay those of the service inside. Errors are boxed, as Tower's own
+//! middlewares box them; [`Error::find`] digs this crate's out from under whatever wrapped it, and
+//! [`Error::kind`] tells whether somebody has to log in, or only has to wait.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -9,6 +42,7 @@ mod event;
 mod future;
 mod jwt;
 mod layer;
+mod observe;
 mod origin;
 mod refusal;
 pub mod replay;
@@ -22,7 +56,7 @@ mod token;
 
 pub use self::{
     error::{BoxError, Error, ErrorKind},
-    event::{Event, Events},
+    event::{Event, Events, Status},
     future::ResponseFuture,
     layer::{NoToken, RefreshLayer},
     service::Refresh,
@@ -30,3 +64,7 @@ pub use self::{
     store::TokenStore,
     token::{AccessToken, RefreshToken, Tokens},
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

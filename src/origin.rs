@@ -1,5 +1,7 @@
 //! Where a token may travel.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use http::{
     Uri,
     uri::{Authority, Scheme},
@@ -93,18 +95,20 @@ fn port(scheme: &Scheme, authority: &Authority) -> Option<u16> {
     })
 }
 
-/// Whether a host names this machine by itself; no name is resolved to find out.
+/// Whether `host`, as a URI spells it, can only be this very machine: `localhost`, an address in
+/// 127/8, or `[::1]`.
+///
+/// Nothing is resolved: what a name leads to may change between the check and the sending, and
+/// names that merely look local (`localhost.example.com`, `127.1`) prove nothing.
 pub(crate) fn is_loopback(host: &str) -> bool {
     if host.eq_ignore_ascii_case("localhost") {
         return true;
     }
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    literal
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|ip| ip.is_loopback())
+    let literal = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(v6) => v6.parse::<Ipv6Addr>().map(IpAddr::V6),
+        None => host.parse::<Ipv4Addr>().map(IpAddr::V4),
+    };
+    literal.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -121,11 +125,7 @@ mod tests {
         let bound = origin("https://api.example.com");
         let same = |uri: &'static str| {
             let uri = Uri::from_static(uri);
-            assert_eq!(
-                bound.is_of(&uri),
-                Origin::of(&uri).as_ref() == Some(&bound),
-                "{uri}"
-            );
+            assert_eq!(bound.is_of(&uri), Origin::of(&uri).as_ref() == Some(&bound), "{uri}");
             bound.is_of(&uri)
         };
         assert!(same("https://api.example.com:443/v1?x=y"));
@@ -144,10 +144,7 @@ mod tests {
     fn what_is_no_origin_is_named() {
         for bad in ["api.example.com", "/v1", "https://", "", "http://a b"] {
             let error = Origin::parse(bad).unwrap_err();
-            assert!(
-                error.to_string().contains("https://api.example.com"),
-                "{bad}: {error}"
-            );
+            assert!(error.to_string().contains("https://api.example.com"), "{bad}: {error}");
         }
     }
 
@@ -155,24 +152,41 @@ mod tests {
     #[test]
     fn only_encrypted_or_loopback() {
         let fine = |uri| origin(uri).check_encrypted(false);
-        for uri in [
-            "https://a.test",
-            "http://localhost:1",
-            "http://127.8.9.1",
-            "http://[::1]:1",
-        ] {
+        for uri in ["https://a.test", "http://localhost:1", "http://127.8.9.1", "http://[::1]:1"] {
             assert!(fine(uri).is_ok(), "{uri}");
         }
-        for uri in [
-            "http://a.test",
-            "http://localhost.a.test",
-            "http://127.0.0.1.a.test",
-            "http://[::2]",
-        ] {
+        for uri in
+            ["http://a.test", "http://localhost.a.test", "http://127.0.0.1.a.test", "http://[::2]"]
+        {
             let error = fine(uri).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Plaintext);
             assert!(error.to_string().contains("allow_plaintext"), "{error}");
         }
         assert!(fine("ftp://localhost").is_err());
+    }
+
+    #[test]
+    fn loopback_is_told_by_the_spelling_alone() {
+        for host in
+            ["localhost", "LocalHost", "127.0.0.1", "127.255.255.254", "[::1]", "[0:0:0:0:0:0:0:1]"]
+        {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "127.1",
+            "0177.0.0.1",
+            "128.0.0.1",
+            "0.0.0.0",
+            "::1",
+            "[::2]",
+            "[::ffff:127.0.0.1]",
+            "[127.0.0.1]",
+            "[::1",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
+use http_auth::parser::ChallengeParser;
 
 /// Decides whether a response refuses the token.
 #[derive(Clone, Default)]
@@ -10,50 +11,95 @@ pub(crate) enum Refusal {
     /// A 401 that a new token can cure, or gRPC's `UNAUTHENTICATED` in the headers.
     #[default]
     Standard,
-    Custom(Arc<dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync>),
+    Custom(Arc<Predicate>),
+}
+
+type Predicate = dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync;
+
+/// What a response says about the token that its request carried.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing that concerns us.
+    Fine,
+    /// It was refused, and another may do.
+    Refused,
+    /// It is valid, and the API wants one that stands for a stronger or a more recent login
+    /// (RFC 9470 §3).
+    StepUp(StepUp),
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct StepUp {
+    pub(crate) acr_values: Option<String>,
+    pub(crate) max_age: Option<u64>,
 }
 
 impl Refusal {
-    pub(crate) fn is_met_by(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        match self {
-            Self::Standard => is_standard(status, headers),
+    pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
+        let refused = match self {
+            Self::Standard => return standard(status, headers),
             Self::Custom(predicate) => predicate(status, headers),
+        };
+        if refused { Verdict::Refused } else { Verdict::Fine }
+    }
+}
+
+fn standard(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    match status {
+        StatusCode::UNAUTHORIZED => challenged(headers),
+        // A gRPC status comes with HTTP 200; if it is in the headers, nothing was streamed.
+        StatusCode::OK if headers.get("grpc-status").is_some_and(|status| status == "16") => {
+            Verdict::Refused
+        }
+        _ => Verdict::Fine,
+    }
+}
+
+/// Reads the challenges of a 401. One that says the token is valid but not enough (RFC 6750 §3.1)
+/// would be the answer to the next token too. What cannot be parsed says nothing.
+fn challenged(headers: &HeaderMap) -> Verdict {
+    let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    for value in values.map(single_spaced) {
+        for challenge in ChallengeParser::new(&value).map_while(Result::ok) {
+            if !challenge.scheme.eq_ignore_ascii_case("bearer") {
+                continue;
+            }
+            let param = |name: &str| {
+                let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.to_unescaped())
+            };
+            match param("error").as_deref() {
+                Some("insufficient_scope") => return Verdict::Fine,
+                Some("insufficient_user_authentication") => {
+                    let max_age = param("max_age").and_then(|age| age.parse().ok());
+                    return Verdict::StepUp(StepUp { acr_values: param("acr_values"), max_age });
+                }
+                _ => {}
+            }
         }
     }
+    Verdict::Refused
 }
 
-fn is_standard(status: StatusCode, headers: &HeaderMap) -> bool {
-    match status {
-        StatusCode::UNAUTHORIZED => !asks_for_more(headers),
-        // A gRPC status comes with HTTP 200; if it is in the headers, nothing was streamed.
-        StatusCode::OK => headers
-            .get("grpc-status")
-            .is_some_and(|status| status == "16"),
-        _ => false,
+/// The grammar allows any white space between a scheme and its parameters, the parser one space.
+fn single_spaced(value: &str) -> String {
+    let mut spaced = String::with_capacity(value.len());
+    let (mut quoted, mut escaped) = (false, false);
+    for c in value.trim().chars() {
+        if quoted {
+            quoted = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if c == ' ' || c == '\t' {
+            if !spaced.ends_with(' ') {
+                spaced.push(' ');
+            }
+            continue;
+        } else {
+            quoted = c == '"';
+        }
+        spaced.push(c);
     }
-}
-
-/// Whether a challenge says that the token is fine and not enough (RFC 6750 §3.1, RFC 9470 §3):
-/// another of the same kind would be refused as well. What cannot be parsed says nothing.
-fn asks_for_more(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(WWW_AUTHENTICATE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| {
-            http_auth::parser::ChallengeParser::new(value)
-                .map_while(Result::ok)
-                .any(|challenge| {
-                    challenge.scheme.eq_ignore_ascii_case("bearer")
-                        && challenge.params.iter().any(|(name, value)| {
-                            name.eq_ignore_ascii_case("error")
-                                && matches!(
-                                    value.to_unescaped().as_str(),
-                                    "insufficient_scope" | "insufficient_user_authentication"
-                                )
-                        })
-                })
-        })
+    spaced
 }
 
 impl fmt::Debug for Refusal {
@@ -71,12 +117,24 @@ mod tests {
 
     use super::*;
 
-    fn refused(status: u16, challenges: &[&str]) -> bool {
+    fn judge(status: u16, challenges: &[&str]) -> Verdict {
         let mut headers = HeaderMap::new();
         for challenge in challenges {
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_str(challenge).unwrap());
         }
-        Refusal::Standard.is_met_by(StatusCode::from_u16(status).unwrap(), &headers)
+        Refusal::Standard.judge(StatusCode::from_u16(status).unwrap(), &headers)
+    }
+
+    fn refused(status: u16, challenges: &[&str]) -> bool {
+        judge(status, challenges) == Verdict::Refused
+    }
+
+    #[test]
+    fn a_wish_for_a_stronger_login_comes_with_its_parameters() {
+        let challenge = "Bearer error=\"insufficient_user_authentication\", \
+                         acr_values=\"myACR other\", max_age=\"5\"";
+        let step_up = StepUp { acr_values: Some("myACR other".into()), max_age: Some(5) };
+        assert_eq!(judge(401, &[challenge]), Verdict::StepUp(step_up));
     }
 
     // S28
@@ -86,14 +144,8 @@ mod tests {
         assert!(refused(401, &["Bearer"]));
         assert!(refused(401, &["Basic realm=\"x\""]));
         assert!(refused(401, &["Bearer error=\"invalid_token\""]));
-        assert!(!refused(
-            401,
-            &["Bearer error=\"insufficient_scope\", scope=\"admin\""]
-        ));
-        assert!(!refused(
-            401,
-            &["Bearer error=insufficient_user_authentication, max_age=5"]
-        ));
+        assert!(!refused(401, &["Bearer error=\"insufficient_scope\", scope=\"admin\""]));
+        assert!(!refused(401, &["Bearer error=insufficient_user_authentication, max_age=5"]));
         for status in (200..600).filter(|&status| status != 401) {
             assert!(!refused(status, &[]), "{status}");
         }
@@ -103,34 +155,18 @@ mod tests {
     #[test]
     fn challenges_are_found_wherever_they_stand() {
         let scope = "error=\"insufficient_scope\"";
-        assert!(!refused(
-            401,
-            &[&format!(
-                "Basic realm=\"a, b\", bearer  realm=\"x\" ,{scope}"
-            )]
-        ));
+        assert!(!refused(401, &[&format!("Basic realm=\"a, b\", bearer  realm=\"x\" ,{scope}")]));
         assert!(!refused(401, &["Basic", &format!("Bearer {scope}")]));
-        assert!(!refused(
-            401,
-            &[&format!(
-                "Bearer realm=\"a \\\" b\" , , {scope}, Digest qop=x"
-            )]
-        ));
+        assert!(!refused(401, &[&format!(" \tBearer \t  realm=\"two  \\\"  two\"  , {scope}  ")]));
+        assert!(!refused(401, &[&format!("Bearer realm=\"a \\\" b\" , , {scope}, Digest qop=x")]));
         // In another scheme's challenge, inside a quoted string, or beyond what can be parsed, it
         // is not ours.
         assert!(refused(401, &[&format!("Digest {scope}")]));
         assert!(refused(401, &["Bearer realm=\"error=insufficient_scope\""]));
         assert!(refused(401, &[&format!("\" Bearer {scope}")]));
-        for odd in [
-            "",
-            ",",
-            "=",
-            "Bearer =",
-            "Bearer error=",
-            "Bearer error=\"",
-            "\"",
-            "Bearer error",
-        ] {
+        for odd in
+            ["", ",", "=", "Bearer =", "Bearer error=", "Bearer error=\"", "\"", "Bearer error"]
+        {
             assert!(refused(401, &[odd]), "{odd}");
         }
     }
@@ -140,7 +176,8 @@ mod tests {
     fn grpc_says_it_in_the_headers() {
         let with = |http: u16, grpc| {
             let headers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), grpc)]);
-            Refusal::Standard.is_met_by(StatusCode::from_u16(http).unwrap(), &headers)
+            let status = StatusCode::from_u16(http).unwrap();
+            Refusal::Standard.judge(status, &headers) == Verdict::Refused
         };
         assert!(with(200, HeaderValue::from_static("16")));
         assert!(!with(200, HeaderValue::from_static("7")));

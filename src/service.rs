@@ -25,10 +25,7 @@ pub struct Refresh<S, P = ByBody> {
 
 impl<S, P> Refresh<S, P> {
     pub(crate) fn new(inner: S, policy: Policy<P>) -> Self {
-        Self {
-            inner,
-            policy: Arc::new(policy),
-        }
+        Self { inner, policy: Arc::new(policy) }
     }
 
     /// The service inside.
@@ -65,11 +62,7 @@ where
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
 
-        match self
-            .policy
-            .rules
-            .sign(request.uri(), request.headers(), request.extensions())
-        {
+        match self.policy.rules.sign(request.uri(), request.headers(), request.extensions()) {
             Ok(true) => {}
             Ok(false) => return ResponseFuture::unsigned(ready, request),
             Err(error) => return ResponseFuture::failed(error),
@@ -95,10 +88,7 @@ where
 
 impl<S: Clone, P> Clone for Refresh<S, P> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            policy: self.policy.clone(),
-        }
+        Self { inner: self.inner.clone(), policy: self.policy.clone() }
     }
 }
 

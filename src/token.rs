@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::{error::Error, jwt::Claims};
@@ -72,9 +73,7 @@ impl RefreshToken {
     /// appendix A.17).
     pub fn new(token: impl Into<String>) -> Result<Self, Error> {
         let token = Secret::new(token.into());
-        check("refresh token", token.expose(), |c| {
-            c.is_ascii_graphic() || c == ' '
-        })?;
+        check("refresh token", token.expose(), |c| c.is_ascii_graphic() || c == ' ')?;
         Ok(Self(token))
     }
 
@@ -102,6 +101,8 @@ pub struct Tokens {
     pub(crate) refresh: Option<RefreshToken>,
     /// When `life` began, by the wall clock.
     pub(crate) obtained_at: SystemTime,
+    /// The same moment by the monotonic clock, if the token arrived in this process.
+    pub(crate) arrived: Option<Instant>,
     /// How long the access token lives in all; `None` if only a 401 will tell.
     pub(crate) life: Option<Duration>,
     pub(crate) extra: Map<String, Value>,
@@ -121,12 +122,7 @@ impl Tokens {
         let access = AccessToken::new(access_token)?;
         let now = SystemTime::now();
         let (obtained_at, life) = seeded(Claims::read(access.expose()), now);
-        Ok(Self {
-            access: Some(access),
-            obtained_at,
-            life,
-            ..Self::default()
-        })
+        Ok(Self { access: Some(access), obtained_at, life, ..Self::default() })
     }
 
     /// A refresh token alone: the first request buys the access token.
@@ -152,7 +148,8 @@ impl Tokens {
     pub fn with_expires_at(mut self, expires_at: SystemTime) -> Self {
         let now = SystemTime::now();
         let left = expires_at.duration_since(now).unwrap_or_default();
-        (self.obtained_at, self.life) = (now, Some(left.min(LONGEST_LIFE)));
+        (self.obtained_at, self.arrived) = (now, None);
+        self.life = Some(left.min(LONGEST_LIFE));
         self
     }
 
@@ -193,6 +190,7 @@ impl Default for Tokens {
             access: None,
             refresh: None,
             obtained_at: SystemTime::now(),
+            arrived: None,
             life: None,
             extra: Map::new(),
         }
@@ -233,15 +231,8 @@ pub(crate) fn received_life(
     let exp = claims.exp?;
     let until_exp =
         |from: SystemTime| exp.saturating_sub(from.duration_since(UNIX_EPOCH).unwrap_or_default());
-    let by_server = [claims.life(), date.map(until_exp)]
-        .into_iter()
-        .flatten()
-        .min();
-    Some(
-        by_server
-            .unwrap_or_else(|| until_exp(now))
-            .min(LONGEST_LIFE),
-    )
+    let by_server = [claims.life(), date.map(until_exp)].into_iter().flatten().min();
+    Some(by_server.unwrap_or_else(|| until_exp(now)).min(LONGEST_LIFE))
 }
 
 /// Names the first character that a token may not have, and where, but never the token.
@@ -260,9 +251,7 @@ fn check(what: &str, token: &str, allowed: impl Fn(char) -> bool) -> Result<(), 
         c if c.is_control() => ("a control character", "pass it as the server sent it"),
         _ => ("a non-ASCII character", "pass it as the server sent it"),
     };
-    Err(Error::invalid(format!(
-        "the {what} has {kind} at byte {at}: {mend}"
-    )))
+    Err(Error::invalid(format!("the {what} has {kind} at byte {at}: {mend}")))
 }
 
 /// A string that is wiped when its last clone is dropped and that `Debug` does not print.
@@ -294,7 +283,7 @@ impl fmt::Debug for Secret {
 }
 
 /// `Bytes::from_owner` asks for `AsRef<[u8]>`, which `Zeroizing` has for its inner type only.
-struct Wiped(Zeroizing<Vec<u8>>);
+pub(crate) struct Wiped(pub(crate) Zeroizing<Vec<u8>>);
 
 impl AsRef<[u8]> for Wiped {
     fn as_ref(&self) -> &[u8] {

@@ -94,17 +94,11 @@ fn a_body_of_ones_own_can_be_a_recording() {
     let (_, spare) = Mine(ReplayBody::new(Full::from("hello"))).replay();
     // Neither body need be printable.
     assert_eq!(format!("{spare:?}"), "Spare::Recorded");
-    assert_eq!(
-        format!("{:?}", Spare::ready(Framework::new(String::new()))),
-        "Spare::Ready"
-    );
+    assert_eq!(format!("{:?}", Spare::ready(Framework::new(String::new()))), "Spare::Ready");
 }
 
 #[test]
 fn a_policy_tells_its_constructor() {
     let rewrap = format!("{:?}", Rewrap(Framework::new::<ReplayBody<Framework>>));
-    assert!(
-        rewrap.starts_with("Rewrap(bodies::Framework::new"),
-        "{rewrap}"
-    );
+    assert!(rewrap.starts_with("Rewrap(bodies::Framework::new"), "{rewrap}");
 }

@@ -49,6 +49,11 @@ impl EndpointError {
         Self::new(FailureClass::Transient, message, true)
     }
 
+    /// What a grant that needs a refresh token answers to a session that has none.
+    pub(super) fn no_refresh_token() -> Self {
+        Self::grant("there is no refresh token to spend: somebody has to log in")
+    }
+
     /// Says that the server has certainly not spent the refresh token: nothing was sent, or it
     /// answered that it did nothing.
     pub fn not_spent(mut self) -> Self {

@@ -18,12 +18,24 @@
 //! Because it is a Tower service, a time-out, a rate limit or a concurrency limit around it is an
 //! ordinary Tower layer.
 
+mod answer;
 mod error;
+mod exchange;
+mod fields;
+mod json;
+mod oauth2;
 mod response;
+mod secrets;
+#[cfg(feature = "transport")]
+mod transport;
+mod url;
 
 pub use self::{
     error::{EndpointError, FailureClass},
+    json::JsonEndpoint,
+    oauth2::{Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
+    url::EndpointUrl,
 };
 
 use crate::token::RefreshToken;
@@ -40,6 +52,21 @@ pub struct RefreshRequest {
 impl RefreshRequest {
     /// Asks for a new access token, with the refresh token if there is one.
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
+        Self { refresh_token }
+    }
+}
+
+/// What a session asks of its revocation endpoint when somebody logs out (RFC 7009).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RevokeRequest {
+    /// The newest refresh token there is; with it the server ends the whole grant.
+    pub refresh_token: RefreshToken,
+}
+
+impl RevokeRequest {
+    /// Asks to end what this refresh token stands for.
+    pub fn new(refresh_token: RefreshToken) -> Self {
         Self { refresh_token }
     }
 }

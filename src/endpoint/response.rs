@@ -4,6 +4,7 @@ use std::{
 };
 
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use crate::{
     error::Error,
@@ -66,9 +67,10 @@ impl TokenResponse {
         self
     }
 
-    /// The tokens from now on, given those that were used to ask. What the answer leaves out (the
+    /// The tokens from now on, given those that were used to ask, and when it arrived. What the answer leaves out (the
     /// refresh token, an extra field) stays as it was.
-    pub(crate) fn into_tokens(self, old: &Tokens, now: SystemTime) -> Tokens {
+    pub(crate) fn into_tokens(self, old: &Tokens, arrived: Instant) -> Tokens {
+        let now = SystemTime::now();
         let life = received_life(self.expires_in, &self.access_token, self.date, now);
         let mut extra = old.extra.clone();
         extra.extend(self.extra);
@@ -76,6 +78,7 @@ impl TokenResponse {
             access: Some(self.access_token),
             refresh: self.refresh_token.or_else(|| old.refresh.clone()),
             obtained_at: now,
+            arrived: Some(arrived),
             life,
             extra,
         }

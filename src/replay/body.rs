@@ -62,17 +62,11 @@ impl<B: Body, E> ReplayBody<B, E> {
     }
 
     fn empty() -> Self {
-        Self {
-            reader: None,
-            error: PhantomData,
-        }
+        Self { reader: None, error: PhantomData }
     }
 
     fn reading(recording: Arc<Recording<B>>, id: CopyId) -> Self {
-        Self {
-            reader: Some(Reader { recording, id }),
-            error: PhantomData,
-        }
+        Self { reader: Some(Reader { recording, id }), error: PhantomData }
     }
 }
 

@@ -22,12 +22,7 @@ enum Kept {
 
 impl Buffer {
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            frames: VecDeque::new(),
-            read: 0,
-            bytes: 0,
-            limit,
-        }
+        Self { frames: VecDeque::new(), read: 0, bytes: 0, limit }
     }
 
     /// Keeps a frame that has just been handed to the reader, who has had all frames before it.

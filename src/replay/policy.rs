@@ -61,8 +61,6 @@ impl<B> Split<B> for SendOnce {
 
 impl<F> fmt::Debug for Rewrap<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Rewrap")
-            .field(&format_args!("{}", any::type_name::<F>()))
-            .finish()
+        f.debug_tuple("Rewrap").field(&format_args!("{}", any::type_name::<F>())).finish()
     }
 }

@@ -41,11 +41,6 @@ impl<B> Spare<B> {
         Kept::Recorded(body, recording, id).into()
     }
 
-    /// Whether nothing was kept from the start, so that keeping the rest of the request is useless.
-    pub(crate) fn is_none(&self) -> bool {
-        matches!(self.kept, Kept::Nothing)
-    }
-
     /// Whether there is nothing to send again, from the start or by now.
     pub(crate) fn is_lost(&self) -> bool {
         match &self.kept {

@@ -7,23 +7,25 @@ use tower_service::Service;
 use super::{
     Session,
     config::Config,
+    log_out::Revocation,
     shared::{Endpoint, Shared},
-    state::State,
 };
 use crate::{
-    endpoint::{RefreshRequest, TokenResponse},
+    endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error},
-    store::{MemoryStore, TokenStore},
+    store::TokenStore,
     token::Tokens,
 };
 
 /// Builds a [`Session`].
 pub struct SessionBuilder {
-    endpoint: Endpoint,
-    tokens: Tokens,
-    store: Option<Arc<dyn TokenStore>>,
-    runtime: Option<Handle>,
-    config: Config,
+    pub(super) endpoint: Endpoint,
+    pub(super) revocation: Option<Revocation>,
+    pub(super) tokens: Tokens,
+    pub(super) store: Option<Arc<dyn TokenStore>>,
+    pub(super) runtime: Option<Handle>,
+    pub(super) name: Option<String>,
+    pub(super) config: Config,
 }
 
 impl SessionBuilder {
@@ -35,24 +37,18 @@ impl SessionBuilder {
     {
         Self {
             endpoint: BoxService::new(endpoint.map_err(Into::into)),
+            revocation: None,
             tokens: Tokens::default(),
             store: None,
             runtime: None,
+            name: None,
             config: Config::default(),
         }
     }
 
     /// The session. This cannot fail, starts nothing and needs no runtime.
     pub fn build(self) -> Session {
-        // A store of our own is empty for certain: nothing has to be asked before the first
-        // request.
-        let ask_store = self.store.is_some();
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let state = State::new(self.tokens, ask_store, &self.config);
-        let shared = Shared::new(self.endpoint, store, state, self.config, self.runtime);
-        Session {
-            shared: Arc::new(shared),
-        }
+        Session { shared: Arc::new(Shared::new(self)) }
     }
 
     /// The tokens to start with. If there is a [`store`](Self::store) and it holds any, those win.
@@ -81,6 +77,28 @@ impl SessionBuilder {
     /// Defaults to that of the caller who needs one.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Where [`log_out`](Session::log_out) has the refresh token revoked, as
+    /// [`OAuth2Revocation`](crate::endpoint::OAuth2Revocation) does.
+    ///
+    /// Defaults to nowhere.
+    pub fn revocation<E>(mut self, endpoint: E) -> Self
+    where
+        E: Service<RevokeRequest, Response = ()> + Send + 'static,
+        E::Error: Into<BoxError>,
+        E::Future: Send + 'static,
+    {
+        self.revocation = Some(BoxService::new(endpoint.map_err(Into::into)));
+        self
+    }
+
+    /// What operators know the session by, in logs and metrics. It is no secret.
+    ///
+    /// Defaults to `default`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
         self
     }
 

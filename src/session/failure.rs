@@ -34,10 +34,7 @@ impl Failure {
         let Some(known) = find(error.as_ref()) else {
             let message = "the call to the token endpoint failed";
             let error = Error::with_source(ErrorKind::Unavailable, message, error);
-            return Self {
-                may_have_spent: true,
-                ..Self::transient(error)
-            };
+            return Self { may_have_spent: true, ..Self::transient(error) };
         };
         let (class, retry_after) = (known.class(), known.retry_after());
         let may_have_spent = known.may_have_spent();
@@ -55,28 +52,17 @@ impl Failure {
             }
         };
         let error = Error::with_source(kind, message, error);
-        Self {
-            class,
-            retry_after,
-            may_have_spent,
-            ..Self::transient(error)
-        }
+        Self { class, retry_after, may_have_spent, ..Self::transient(error) }
     }
 
     pub(super) fn timed_out(limit: Duration) -> Self {
         let message = format!("the token endpoint did not answer within {limit:?}");
         let error = Error::new(ErrorKind::Unavailable, message);
-        Self {
-            may_have_spent: true,
-            ..Self::transient(error)
-        }
+        Self { may_have_spent: true, ..Self::transient(error) }
     }
 
     pub(super) fn panicked() -> Self {
-        Self::transient(Error::new(
-            ErrorKind::Unavailable,
-            "the token endpoint panicked",
-        ))
+        Self::transient(Error::new(ErrorKind::Unavailable, "the token endpoint panicked"))
     }
 
     pub(super) fn conflict() -> Self {

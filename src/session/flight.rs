@@ -8,10 +8,10 @@
 //! 3. **save first, publish second**: who sees the new token can find it in the store;
 //! 4. tell everybody who waited the one outcome, success or failure.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::SystemTime};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::ServiceExt;
 use tower_service::Service;
 
@@ -39,9 +39,7 @@ tokio::task_local! {
 
 /// Whether the caller is, somewhere up its stack, the refresh that it is about to wait for.
 pub(super) fn is_own_refresh(shared: &Shared) -> bool {
-    FLYING
-        .try_with(|&flying| flying == shared.id())
-        .unwrap_or(false)
+    FLYING.try_with(|&flying| flying == shared.id()).unwrap_or(false)
 }
 
 /// Runs one refresh to its end, whoever still waits for it.
@@ -49,11 +47,13 @@ pub(super) async fn fly(takeoff: Takeoff) {
     let Takeoff { shared, flight } = &takeoff;
     let round = Round { shared, flight };
     let run = AssertUnwindSafe(round.run()).catch_unwind();
+    let start = Instant::now();
     match FLYING.scope(shared.id(), run).await {
         Ok(Ok(())) => {}
         Ok(Err(failure)) => shared.fail(flight, failure),
         Err(_panic) => shared.fail(flight, Failure::panicked()),
     }
+    shared.events.observer().refresh_took(start.elapsed());
 }
 
 /// A flight that is about to start or under way. If it is dropped before it has an outcome (its
@@ -85,10 +85,10 @@ impl Round<'_> {
         if let Some(at) = self.shared.read(State::not_before) {
             sleep_until(at).await;
         }
-        let lease = Lease::take(self.shared, self.flight).await?;
-        let result = lease
-            .renewed_during(self.attempts(&mut endpoint, &lease))
-            .await;
+        let Some(lease) = Lease::take(self.shared, self.flight).await? else {
+            return Ok(());
+        };
+        let result = lease.renewed_during(self.attempts(&mut endpoint, &lease)).await;
         // Tokens that are not saved yet are nobody else's to refresh: whoever saves them gives
         // the lease back.
         if self.shared.read(State::unsaved).is_none() {
@@ -103,7 +103,7 @@ impl Round<'_> {
         let mut reread = false;
         for attempt in 1.. {
             let base = match reconcile(self.shared, self.flight).await? {
-                Reconciled::Landed | Reconciled::Superseded => return Ok(()),
+                Reconciled::Over => return Ok(()),
                 Reconciled::Base(base) => base,
             };
             let last = attempt >= config.attempts || lease.is_lost();
@@ -174,24 +174,20 @@ impl Round<'_> {
         failure.final_in_doubt = failure.may_have_spent && was_in_doubt;
         failure.rotation_lost = failure.class == FailureClass::Grant && was_in_doubt;
         let in_doubt = failure.may_have_spent || was_in_doubt;
-        self.shared
-            .change(|state| state.set_in_doubt(spends && in_doubt));
+        self.shared.change(|state| state.set_in_doubt(spends && in_doubt));
         Err(failure)
     }
 
     /// Saves the new tokens, then publishes them. A save that fails does not hold them back: the
     /// old refresh token is worth nothing any more, so these are the only good ones.
     async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
-        let tokens = response.into_tokens(&base.tokens, SystemTime::now());
-        let version = base.version.unwrap_or(0) + 1;
+        let tokens = response.into_tokens(&base.tokens, Instant::now());
+        let (version, life) = (base.version.unwrap_or(0) + 1, tokens.life);
         if !self.shared.read(|state| state.is_flying(self.flight)) {
             return Landing::Down;
         }
         let record = Record::new(version, Some(tokens.clone()));
-        let saved = self
-            .shared
-            .in_time(self.shared.store.save(record, base.version))
-            .await;
+        let saved = self.shared.in_time(self.shared.store.save(record, base.version)).await;
         // Who goes alone does not know what the store holds: whoever saves finds out, and
         // meanwhile these are the only good tokens.
         if matches!(saved, Ok(Saved::Conflict)) && !base.alone {
@@ -210,6 +206,7 @@ impl Round<'_> {
             })
         });
         if let Some((generation, caught_up)) = landed {
+            self.shared.events.observer().token_lives(life);
             self.shared.events.send(Event::Refreshed { generation, adopted: false });
             if caught_up {
                 self.shared.events.send(Event::Saved);

@@ -7,13 +7,17 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use futures_util::future::{Either, select};
 use tokio::time::sleep;
 
-use super::{failure::Failure, shared::Shared, waiting::Flight};
+use super::{
+    failure::Failure,
+    reconcile::{POLL, adopt},
+    shared::Shared,
+    waiting::Flight,
+};
 
 /// Held by the session as its owner: the flight and the task that saves may both renew it.
 pub(super) struct Lease<'a> {
@@ -21,31 +25,28 @@ pub(super) struct Lease<'a> {
     lost: AtomicBool,
 }
 
-/// Between tries for a lease that another holds, give or take a half.
-const RETRY: Duration = Duration::from_millis(50);
-
 impl<'a> Lease<'a> {
-    /// Waits until the lease is ours, or until the flight is nobody's any more.
+    /// Waits until the lease is ours. `None` if the flight is over before: its holder has saved a
+    /// live token, or nobody waits for the flight any more.
     pub(super) async fn take(
         shared: &'a Arc<Shared>,
         flight: &Arc<Flight>,
-    ) -> Result<Self, Failure> {
-        let lease = Self {
-            shared,
-            lost: AtomicBool::new(false),
-        };
+    ) -> Result<Option<Self>, Failure> {
+        let lease = Self { shared, lost: AtomicBool::new(false) };
         loop {
             match lease.renew().await {
-                Ok(true) => break,
-                Ok(false) => sleep(RETRY.mul_f64(0.5 + fastrand::f64())).await,
-                Err(_) if shared.goes_alone() => break,
+                Ok(true) => return Ok(Some(lease)),
+                Ok(false) => {}
+                Err(_) if shared.goes_alone() => return Ok(Some(lease)),
                 Err(error) => return Err(Failure::store(error)),
             }
-            if !shared.read(|state| state.is_flying(flight)) {
-                break;
+            // To adopt what the holder has saved takes no lease.
+            let stored = shared.in_time(shared.store.load()).await.map_err(Failure::store)?;
+            if adopt(shared, flight, stored.as_ref()) {
+                return Ok(None);
             }
+            shared.changed_or(POLL).await;
         }
-        Ok(lease)
     }
 
     /// Does the work and renews the lease at each third of its life. A lease that is lost does
@@ -72,16 +73,11 @@ impl<'a> Lease<'a> {
 
     pub(super) async fn release(self) {
         // If it cannot be given back it ends by itself.
-        let _ = self
-            .shared
-            .in_time(self.shared.store.release(&self.shared.owner))
-            .await;
+        let _ = self.shared.in_time(self.shared.store.release(&self.shared.owner)).await;
     }
 
     async fn renew(&self) -> Result<bool, crate::Error> {
         let (owner, life) = (&self.shared.owner, self.shared.config.lease);
-        self.shared
-            .in_time(self.shared.store.lease(owner, life))
-            .await
+        self.shared.in_time(self.shared.store.lease(owner, life)).await
     }
 }

@@ -9,13 +9,16 @@ mod config;
 mod failure;
 mod flight;
 mod lease;
+mod log_out;
 mod reconcile;
 mod save;
 mod shared;
 mod snapshot;
 mod state;
+mod tasks;
 mod timer;
 mod waiting;
+mod watch;
 mod window;
 
 use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
@@ -34,7 +37,8 @@ use self::{
 use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
-    event::{Event, Events},
+    event::{Event, Events, Status},
+    refusal::StepUp,
     token::Tokens,
 };
 
@@ -161,8 +165,7 @@ impl Session {
     ///
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
-        self.shared
-            .change(|state| state.set(tokens, &self.shared.config));
+        self.shared.change(|state| state.set(tokens, &self.shared.config));
         self.shared.events.send(Event::TokensSet);
         self.saved().await
     }
@@ -210,6 +213,11 @@ impl Session {
         self.shared.read(|state| state.tokens().cloned())
     }
 
+    /// How things stand, for a health check: it takes one short lock.
+    pub fn status(&self) -> Status {
+        self.shared.read(State::status)
+    }
+
     /// What happens to the session from now on. A reader that is slow misses events, and is told
     /// so; it never holds up the session.
     pub fn events(&self) -> Events {
@@ -224,9 +232,15 @@ impl Session {
     /// to do for as long as it is live.
     pub(crate) fn refresh_ahead(&self) {
         if let Some(runtime) = self.shared.runtime() {
-            self.shared.start_timer(&runtime);
+            self.shared.start_tasks(&runtime);
             self.shared.refresh_ahead(&runtime);
         }
+    }
+
+    /// The API wants what no refresh can bring.
+    pub(crate) fn step_up_required(&self, step_up: StepUp) {
+        let StepUp { acr_values, max_age } = step_up;
+        self.shared.events.send(Event::StepUpRequired { acr_values, max_age });
     }
 
     pub(crate) async fn successor_of(&self, old: Stamp) -> Result<Token, Error> {
@@ -235,10 +249,7 @@ impl Session {
         if new.epoch == old.epoch && new.generation > old.generation {
             return Ok(successor);
         }
-        Err(Error::new(
-            ErrorKind::Refused,
-            "the token was refused, and there is no other to try",
-        ))
+        Err(Error::new(ErrorKind::Refused, "the token was refused, and there is no other to try"))
     }
 
     /// Sees to a successor of a refused token, without waiting for it.
@@ -293,11 +304,7 @@ impl Session {
         if let Some(generation) = refused {
             self.shared.events.send(Event::Refused { generation });
         }
-        if let Ok(Join::Wait {
-            flight,
-            start: true,
-        }) = &join
-        {
+        if let Ok(Join::Wait { flight, start: true }) = &join {
             self.shared.launch(flight.clone(), runtime);
         }
         join
@@ -307,10 +314,7 @@ impl Session {
     /// refused: whoever comes a moment later gets it too.
     fn in_spite_of(&self, error: Error, need: Need) -> Result<Token, Error> {
         match need {
-            Need::Live => self
-                .shared
-                .read(|state| state.live_token(Instant::now()))
-                .ok_or(error),
+            Need::Live => self.shared.read(|state| state.live_token(Instant::now())).ok_or(error),
             Need::Refused(_) | Need::Renewed(_) => Err(error),
         }
     }
@@ -333,9 +337,7 @@ impl Session {
             return Ok(());
         }
         save::spawn(&self.shared);
-        let saved = self
-            .shared
-            .wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
+        let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
         let message = "the token store did not take the change in time; saving goes on";
         self.within(self.shared.config.store_timeout, saved)
             .await
@@ -347,9 +349,7 @@ impl Session {
         let timer = {
             let runtime = self.shared.runtime();
             let _entered = runtime.as_ref().map(|runtime| runtime.enter());
-            runtime
-                .as_ref()
-                .map(|_| sleep_until(Instant::now() + limit))
+            runtime.as_ref().map(|_| sleep_until(Instant::now() + limit))
         };
         let Some(timer) = timer else {
             return Some(work.await);

@@ -1,8 +1,11 @@
 //! Bringing memory and store together before a refresh.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{failure::Failure, shared::Shared, state::Unsaved, waiting::Flight};
 use crate::{
@@ -21,11 +24,10 @@ pub(super) struct Base {
 }
 
 pub(super) enum Reconciled {
-    /// The store held a newer token that is live: it is published, and the flight is over.
-    Landed,
-    /// The flight is of an earlier epoch: nothing that it does counts any more.
-    Superseded,
-    /// Memory and store agree, and a refresh is needed.
+    /// Nothing is left to do: the store held a newer token that is live, and it is published; or
+    /// the flight is of an earlier epoch.
+    Over,
+    /// Memory and store agree, a refresh is needed, and the store says that we are at it.
     Base(Base),
 }
 
@@ -33,7 +35,30 @@ enum Step {
     Done(Reconciled),
     /// Memory is ahead: the store gets this in place of the version named.
     Put(Record, Option<u64>),
+    /// The store has lost what it held. It gets ours, and so that whoever has newer tokens can
+    /// put them back, nothing else happens for as long as a lease.
+    PutBack(Record, Option<u64>),
+    /// The store gets the word that we are about to spend its token.
+    Mark(Record, Base),
+    /// Another process is spending the token, with or without a lease. Look again soon.
+    Yield,
 }
+
+impl Step {
+    /// What it has the store write, and over which version.
+    fn write(&self) -> (Record, Option<u64>) {
+        match self {
+            Self::Put(record, expected) | Self::PutBack(record, expected) => {
+                (record.clone(), *expected)
+            }
+            Self::Mark(record, base) => (record.clone(), base.version),
+            Self::Done(_) | Self::Yield => unreachable!("these write nothing"),
+        }
+    }
+}
+
+/// Between looks at a store that another is at work on, give or take a half.
+pub(super) const POLL: Duration = Duration::from_millis(100);
 
 /// So many processes would have to write at once for us to lose each time.
 const TRIES: usize = 8;
@@ -44,95 +69,128 @@ pub(super) async fn reconcile(
     shared: &Arc<Shared>,
     flight: &Arc<Flight>,
 ) -> Result<Reconciled, Failure> {
-    for _ in 0..TRIES {
+    let mut tries = 0;
+    let mut yielding: Option<(Option<u64>, Instant)> = None;
+    while tries < TRIES {
         let stored = match shared.in_time(shared.store.load()).await {
             Ok(stored) => stored,
             Err(_) if shared.goes_alone() => return Ok(alone(shared, flight)),
             Err(error) => return Err(Failure::store(error)),
         };
-        let (record, expected) = match compare(shared, flight, stored) {
+        let version = stored.as_ref().map(Record::version);
+        // A mark is respected for as long as a lease, however wrong the clocks are.
+        let (_, since) = *yielding
+            .insert(yielding.filter(|(v, _)| *v == version).unwrap_or((version, Instant::now())));
+        let mark_holds = since.elapsed() < shared.config.lease;
+        let step = match compare(shared, flight, stored, mark_holds) {
             Step::Done(reconciled) => return Ok(reconciled),
-            Step::Put(record, expected) => (record, expected),
+            Step::Yield => {
+                shared.changed_or(POLL).await;
+                continue;
+            }
+            step => step,
         };
+        tries += 1;
+        let (record, expected) = step.write();
         let version = record.version();
-        match shared.in_time(shared.store.save(record, expected)).await {
-            Ok(Saved::Yes) if shared.change(|state| state.saved(version)) => {
-                shared.events.send(Event::Saved);
+        match (shared.in_time(shared.store.save(record, expected)).await, step) {
+            (Ok(Saved::Yes), Step::Mark(_, base)) => {
+                let ours = shared.change(|state| state.is_flying(flight) && state.marked(version));
+                return Ok(match ours {
+                    true => Reconciled::Base(Base { version: Some(version), ..base }),
+                    false => Reconciled::Over,
+                });
+            }
+            (Ok(Saved::Yes), step) => {
+                if shared.change(|state| state.saved(version)) {
+                    shared.events.send(Event::Saved);
+                }
+                if matches!(step, Step::PutBack(..)) {
+                    sleep(shared.config.lease).await;
+                }
             }
             // Look at what is there now.
-            Ok(_) => {}
-            Err(_) if shared.goes_alone() => return Ok(alone(shared, flight)),
-            Err(error) => return Err(Failure::store(error)),
+            (Ok(Saved::Conflict), _) => {}
+            (Err(_), _) if shared.goes_alone() => return Ok(alone(shared, flight)),
+            (Err(error), _) => return Err(Failure::store(error)),
         }
     }
     Err(Failure::conflict())
 }
 
-fn compare(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<Record>) -> Step {
-    let mut adopted = None;
-    let step = shared.change(|state| {
-        if !state.is_flying(flight) {
-            return Step::Done(Reconciled::Superseded);
-        }
-        let version = stored.as_ref().map(Record::version);
-        match stored {
-            Some(other) if state.unsaved() == Some(Unsaved::Decision) && state.is_behind(&other) => {
-                state.outrank(other.version());
-                return Step::Put(state.record(), version);
-            }
-            Some(newer) if state.is_behind(&newer) => {
-                let before = state.stamp();
-                state.follow(newer, &shared.config);
-                adopted = Some((state.stamp(), state.ended().is_none()));
-                let news = state.stamp() != before && state.live_token(Instant::now()).is_some();
-                if state.is_flying(flight) && news {
-                    state.land(flight, &shared.config);
-                    return Step::Done(Reconciled::Landed);
-                }
-                if !state.is_flying(flight) {
-                    return Step::Done(Reconciled::Superseded);
-                }
-            }
-            None => {
-                if let Some(seed) = state.seed().filter(|seed| !seed.is_empty()) {
-                    return Step::Put(Record::from(seed.clone()), None);
-                }
-                if state.version() > 0 {
-                    return Step::Put(state.record(), None);
-                }
-            }
-            Some(older) if older.version() < state.version() => {
-                return Step::Put(state.record(), version);
-            }
-            Some(_same) => {}
-        }
-        let tokens = state.tokens().cloned().unwrap_or_default();
-        Step::Done(Reconciled::Base(Base { tokens, version, alone: false }))
-    });
-    match adopted {
-        Some((stamp, true)) => {
-            shared.events.send(Event::Refreshed {
-                generation: stamp.generation,
-                adopted: true,
-            });
-        }
-        Some((_, false)) => shared.events.send(Event::Cleared),
-        None => {}
+/// Follows a store that is ahead of memory; `true` if that ended the flight.
+pub(super) fn adopt(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<&Record>) -> bool {
+    if let Some(stored) = stored {
+        shared.follow(stored);
     }
-    step
+    shared.change(|state| {
+        let news = state.stamp().generation > flight.replaces();
+        if state.is_flying(flight) && news && state.live_token(Instant::now()).is_some() {
+            state.land(flight, &shared.config);
+        }
+        !state.is_flying(flight)
+    })
+}
+
+fn compare(
+    shared: &Arc<Shared>,
+    flight: &Arc<Flight>,
+    stored: Option<Record>,
+    mark_holds: bool,
+) -> Step {
+    if adopt(shared, flight, stored.as_ref()) {
+        return Step::Done(Reconciled::Over);
+    }
+    let (owner, lease) = (&shared.owner, shared.config.lease);
+    let version = stored.as_ref().map(Record::version);
+    shared.change(|state| {
+        if !state.is_flying(flight) {
+            return Step::Done(Reconciled::Over);
+        }
+        if let Some(seed) = state.seed().filter(|seed| stored.is_none() && !seed.is_empty()) {
+            return Step::Put(Record::from(seed.clone()), None);
+        }
+        if let Some(stored) = stored.as_ref().filter(|stored| state.is_behind(stored)) {
+            debug_assert_eq!(state.unsaved(), Some(Unsaved::Decision), "else it was followed");
+            state.outrank(stored.version());
+        }
+        if version.unwrap_or_default() < state.version() {
+            return match shared.is_shared && state.is_lost(version) {
+                true => Step::PutBack(state.record(), version),
+                false => Step::Put(state.record(), version),
+            };
+        }
+        state.note_stored(version);
+        let base =
+            Base { tokens: state.tokens().cloned().unwrap_or_default(), version, alone: false };
+        if !shared.is_shared || base.tokens.refresh_token().is_none() {
+            return Step::Done(Reconciled::Base(base));
+        }
+        let now = SystemTime::now();
+        let left = |until: SystemTime| until.duration_since(now).unwrap_or_default();
+        match stored.as_ref().and_then(Record::spending) {
+            Some(mark) if mark.owner == *owner && left(mark.until) > lease / 2 => {
+                Step::Done(Reconciled::Base(base))
+            }
+            Some(mark) if mark.owner != *owner && mark_holds && !left(mark.until).is_zero() => {
+                Step::Yield
+            }
+            _ => Step::Mark(state.record().spent_by(owner, now + lease), base),
+        }
+    })
 }
 
 /// What memory holds, when the store does not answer and need not be waited for.
 fn alone(shared: &Arc<Shared>, flight: &Arc<Flight>) -> Reconciled {
     shared.change(|state| {
         if !state.is_flying(flight) {
-            return Reconciled::Superseded;
+            return Reconciled::Over;
         }
         if let Some(seed) = state.seed().cloned() {
             state.install(seed, 1, &shared.config);
             if state.live_token(Instant::now()).is_some() {
                 state.land(flight, &shared.config);
-                return Reconciled::Landed;
+                return Reconciled::Over;
             }
         }
         let tokens = state.tokens().cloned().unwrap_or_default();

@@ -24,10 +24,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
     };
     if shared.change(State::claim_saving) {
         shared.task_started();
-        let saver = Saver {
-            shared: shared.clone(),
-            claimed: true,
-        };
+        let saver = Saver { shared: shared.clone(), claimed: true };
         runtime.spawn(saver.run());
     }
 }
@@ -35,39 +32,24 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
 /// Saves, as far as one or two writes do it.
 pub(super) async fn once(shared: &Arc<Shared>) -> Result<(), Error> {
     let stored = shared.in_time(shared.store.load()).await?;
-    let mut followed = None;
+    if let Some(stored) = &stored {
+        shared.follow(stored);
+    }
     let write = shared.change(|state| {
         let unsaved = state.unsaved()?;
         let expected = stored.as_ref().map(Record::version);
-        match stored {
-            Some(newer) if newer.version() >= state.version() => match unsaved {
-                Unsaved::Decision => state.outrank(newer.version()),
-                // Ours after all, though we never heard so.
-                Unsaved::Rotation if newer.holds(state.tokens()) => {
+        if expected.unwrap_or_default() >= state.version() {
+            match unsaved {
+                Unsaved::Decision => state.outrank(expected.unwrap_or_default()),
+                // Ours after all, though we never heard so: anything else was followed.
+                Unsaved::Rotation => {
                     state.saved(state.version());
                     return None;
                 }
-                Unsaved::Rotation => {
-                    followed = Some(newer.tokens().is_some());
-                    state.follow(newer, &shared.config);
-                    return None;
-                }
-            },
-            _ => {}
+            }
         }
         Some((state.record(), expected))
     });
-    match followed {
-        Some(true) => {
-            let generation = shared.read(State::stamp).generation;
-            shared.events.send(Event::Refreshed {
-                generation,
-                adopted: true,
-            });
-        }
-        Some(false) => shared.events.send(Event::Cleared),
-        None => {}
-    }
     let Some((record, expected)) = write else {
         return Ok(());
     };
@@ -99,27 +81,16 @@ impl Saver {
             }
             // The store still holds the old refresh token, and nobody may try it meanwhile.
             let _ = self.shared.in_time(self.lease()).await;
-            sleep(
-                delays
-                    .next()
-                    .unwrap_or(config.backoff.1)
-                    .min(config.lease / 3),
-            )
-            .await;
+            sleep(delays.next().unwrap_or(config.backoff.1).min(config.lease / 3)).await;
         }
         self.claimed = false;
         if !self.shared.read(State::is_refreshing) {
-            let _ = self
-                .shared
-                .in_time(self.shared.store.release(&self.shared.owner))
-                .await;
+            let _ = self.shared.in_time(self.shared.store.release(&self.shared.owner)).await;
         }
     }
 
     fn lease(&self) -> BoxFuture<'_, Result<bool, BoxError>> {
-        self.shared
-            .store
-            .lease(&self.shared.owner, self.shared.config.lease)
+        self.shared.store.lease(&self.shared.owner, self.shared.config.lease)
     }
 }
 

@@ -3,30 +3,41 @@
 use std::{
     fmt,
     future::Future,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use tokio::{runtime::Handle, sync::Notify, time::timeout};
+use futures_util::future::select;
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{sleep, timeout},
+};
 use tower::util::BoxService;
 
 use super::{
+    builder::SessionBuilder,
     config::Config,
     failure::Failure,
     flight::{self, Takeoff},
+    log_out::Revocation,
     snapshot::Snapshot,
-    state::{After, State},
-    timer::Timer,
+    state::{After, State, Unsaved},
+    tasks::Started,
+    timer,
     waiting::Flight,
+    watch,
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     event::{Event, EventSender},
-    store::TokenStore,
+    store::{MemoryStore, Record, TokenStore},
 };
 
 /// A token endpoint, whatever its type was: neither `Clone` nor `Sync` is asked of it.
@@ -38,7 +49,10 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Whoever holds this is the one refresh.
     pub(super) endpoint: tokio::sync::Mutex<Endpoint>,
+    pub(super) revocation: Option<tokio::sync::Mutex<Revocation>>,
     pub(super) store: Arc<dyn TokenStore>,
+    /// Whether others may refresh what is in the store.
+    pub(super) is_shared: bool,
     /// Names this session among those that share a store.
     pub(super) owner: String,
     pub(super) config: Config,
@@ -50,21 +64,24 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        endpoint: Endpoint,
-        store: Arc<dyn TokenStore>,
-        state: State,
-        config: Config,
-        runtime: Option<Handle>,
-    ) -> Self {
+    pub(super) fn new(builder: SessionBuilder) -> Self {
+        let SessionBuilder { endpoint, revocation, tokens, store, runtime, name, config } = builder;
+        // A store of our own is empty for certain: nothing has to be asked before the first
+        // request.
+        let ask_store = store.is_some();
+        let store = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let is_shared = ask_store && store.is_shared();
+        let state = State::new(tokens, ask_store, is_shared, &config);
         Self {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             state: Mutex::new(state),
             endpoint: tokio::sync::Mutex::new(endpoint),
+            revocation: revocation.map(tokio::sync::Mutex::new),
             store,
+            is_shared,
             owner: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
             config,
-            events: EventSender::new(),
+            events: EventSender::new(name),
             runtime,
             changed: Arc::default(),
             tasks: AtomicUsize::new(0),
@@ -109,18 +126,28 @@ impl Shared {
     /// Starts the task of a flight that is in the slot by now.
     pub(super) fn launch(self: &Arc<Self>, flight: Arc<Flight>, runtime: &Handle) {
         self.task_started();
-        let takeoff = Takeoff {
-            shared: self.clone(),
-            flight,
+        let takeoff = Takeoff { shared: self.clone(), flight };
+        let flight = flight::fly(takeoff);
+        #[cfg(feature = "tracing")]
+        let flight = {
+            let replaces = self.read(State::stamp).generation;
+            tracing::Instrument::instrument(flight, self.events.observer().span(replaces))
         };
-        runtime.spawn(flight::fly(takeoff));
+        runtime.spawn(flight);
     }
 
-    /// Starts the eager mode's task, if it is due.
-    pub(super) fn start_timer(self: &Arc<Self>, runtime: &Handle) {
-        if self.config.keep_fresh && self.change(State::claim_timer) {
-            let timer = Timer { shared: Arc::downgrade(self), changed: self.changed.clone() };
-            runtime.spawn(timer.run());
+    /// Starts the tasks that run for as long as the session is used, if they are due.
+    pub(super) fn start_tasks(self: &Arc<Self>, runtime: &Handle) {
+        // Nothing changes while there is nothing to start, so this costs a read.
+        if !self.read(State::has_tasks_due) || !self.change(State::claim_tasks) {
+            return;
+        }
+        let started = Arc::new(Started { shared: Arc::downgrade(self) });
+        if self.config.keep_fresh {
+            runtime.spawn(timer::run(started.clone(), self.changed.clone()));
+        }
+        if self.is_shared {
+            runtime.spawn(watch::run(started, self.store.clone()));
         }
     }
 
@@ -133,13 +160,7 @@ impl Shared {
 
     /// Ends a flight that brought no token.
     pub(super) fn fail(&self, flight: &Arc<Flight>, failure: Failure) {
-        let Failure {
-            class,
-            error,
-            retry_after,
-            rotation_lost,
-            ..
-        } = failure;
+        let Failure { class, error, retry_after, rotation_lost, .. } = failure;
         let after = match class {
             FailureClass::Grant => After::LoginRequired,
             FailureClass::Rejected => After::Rejected,
@@ -176,6 +197,32 @@ impl Shared {
         result.map_err(|error| {
             Error::with_source(ErrorKind::Store, "the token store cannot be used", error)
         })
+    }
+
+    /// Takes over what the store holds if it is ahead of memory, unless somebody has decided
+    /// otherwise here and that is still to be saved.
+    pub(super) fn follow(&self, stored: &Record) {
+        let followed = self.change(|state| {
+            if state.unsaved() == Some(Unsaved::Decision) || !state.is_behind(stored) {
+                return None;
+            }
+            let before = state.stamp();
+            state.follow(stored.clone(), &self.config);
+            (state.stamp() != before).then(|| (state.stamp().generation, state.ended().is_some()))
+        });
+        match followed {
+            Some((_, true)) => self.events.send(Event::Cleared),
+            Some((generation, _)) => {
+                self.events.send(Event::Refreshed { generation, adopted: true });
+            }
+            None => {}
+        }
+    }
+
+    /// Waits until the store may have changed, or for about this long.
+    pub(super) async fn changed_or(&self, poll: Duration) {
+        let poll = sleep(poll.mul_f64(0.5 + fastrand::f64()));
+        select(pin!(poll), self.store.changed()).await;
     }
 
     /// Whether refreshes go on while the store fails: nobody else uses the tokens, or the user

@@ -26,10 +26,7 @@ pub struct Token {
 
 impl Token {
     pub(crate) fn new(header_value: HeaderValue, stamp: Stamp) -> Self {
-        Self {
-            header_value,
-            stamp,
-        }
+        Self { header_value, stamp }
     }
 
     /// What goes into the `Authorization` header: the scheme, a space and the token. It is marked
@@ -50,9 +47,7 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token")
-            .field("generation", &self.stamp.generation)
-            .finish_non_exhaustive()
+        f.debug_struct("Token").field("generation", &self.stamp.generation).finish_non_exhaustive()
     }
 }
 
@@ -104,13 +99,8 @@ mod tests {
     // S4
     #[tokio::test(start_paused = true)]
     async fn the_boundaries_are_exact_to_the_nanosecond() {
-        let token = Token::new(
-            HeaderValue::from_static("Bearer x"),
-            Stamp {
-                epoch: 0,
-                generation: 1,
-            },
-        );
+        let token =
+            Token::new(HeaderValue::from_static("Bearer x"), Stamp { epoch: 0, generation: 1 });
         let (stale_at, expires_at) = (Instant::now(), Instant::now() + Duration::from_secs(60));
         let snapshot = Snapshot {
             token: Some(token),

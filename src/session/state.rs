@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
+    event::Status,
     store::Record,
     token::Tokens,
 };
@@ -24,6 +25,8 @@ pub(super) struct State {
     generation: u64,
     /// The version of what memory holds; 0 while it holds nothing that a store could know.
     version: u64,
+    /// The greatest version that the store is known to have held.
+    stored: u64,
     current: Option<Current>,
     /// Waits for the store's word that it is empty.
     seed: Option<Tokens>,
@@ -45,8 +48,10 @@ pub(super) struct State {
     unsaved: Option<Unsaved>,
     /// A task is at work on what is unsaved.
     saving: bool,
-    /// The task of the eager mode, which starts at the first use.
-    timer: Timer,
+    /// Those that run for as long as the session is used.
+    tasks: Tasks,
+    /// Somebody is logging out.
+    leaving: bool,
     closed: bool,
 }
 
@@ -65,10 +70,10 @@ struct Pause {
     demanded: bool,
 }
 
-/// The task that refreshes although no request comes.
+/// Tasks that run without a request: the eager mode's timer, and the watch on a shared store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timer {
-    Off,
+enum Tasks {
+    None,
     /// To be started by whoever comes by with a runtime.
     Due,
     Running,
@@ -110,18 +115,17 @@ pub(super) enum After {
     /// The pause after a fault of configuration.
     Rejected,
     /// A pause that grows with each failed round, and lasts at least as long as the server asked.
-    Transient {
-        retry_after: Option<std::time::Duration>,
-    },
+    Transient { retry_after: Option<std::time::Duration> },
 }
 
 impl State {
     /// `seed` goes into use at once if no store has to be asked first.
-    pub(super) fn new(seed: Tokens, ask_store: bool, config: &Config) -> Self {
+    pub(super) fn new(seed: Tokens, ask_store: bool, is_shared: bool, config: &Config) -> Self {
         let mut state = Self {
             epoch: 0,
             generation: 0,
             version: 0,
+            stored: 0,
             current: None,
             seed: None,
             condemned: false,
@@ -134,7 +138,8 @@ impl State {
             in_doubt: false,
             unsaved: None,
             saving: false,
-            timer: if config.keep_fresh { Timer::Due } else { Timer::Off },
+            tasks: if config.keep_fresh || is_shared { Tasks::Due } else { Tasks::None },
+            leaving: false,
             closed: false,
         };
         if ask_store {
@@ -148,10 +153,10 @@ impl State {
     pub(super) fn snapshot(&self) -> Snapshot {
         let token = if self.condemned { None } else { self.token() };
         let deadlines = self.current.as_ref().and_then(|current| current.deadlines);
-        // A timer that is to be started needs somebody to come by the slow way, once.
-        let stale_at = match self.timer {
-            Timer::Due => Some(Instant::now()),
-            Timer::Off | Timer::Running => self.due(),
+        // Tasks that are to be started need somebody to come by the slow way, once.
+        let stale_at = match self.tasks {
+            Tasks::Due => Some(Instant::now()),
+            Tasks::None | Tasks::Running => self.due(),
         };
         Snapshot {
             token,
@@ -168,12 +173,25 @@ impl State {
             return None;
         }
         let stale_at = match &self.current {
-            Some(Current { header_value: Some(_), deadlines, .. }) => Some(deadlines.as_ref()?.stale_at),
+            Some(Current { header_value: Some(_), deadlines, .. }) => {
+                Some(deadlines.as_ref()?.stale_at)
+            }
             _ => None,
         };
         let pause = self.pause.as_ref().map(|pause| pause.until);
         let earliest = [stale_at, pause, self.not_before].into_iter().flatten().max();
         Some(earliest.unwrap_or_else(Instant::now))
+    }
+
+    pub(super) fn status(&self) -> Status {
+        Status {
+            generation: self.generation,
+            live: self.live_token(Instant::now()).is_some(),
+            expires_at: self.tokens().and_then(Tokens::expires_at),
+            refreshing: self.flight.is_some(),
+            login_required: self.ended.is_some(),
+            unsaved: self.unsaved.is_some(),
+        }
     }
 
     /// The token in use, whether or not it is live.
@@ -183,10 +201,7 @@ impl State {
     }
 
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp {
-            epoch: self.epoch,
-            generation: self.generation,
-        }
+        Stamp { epoch: self.epoch, generation: self.generation }
     }
 
     pub(super) fn tokens(&self) -> Option<&Tokens> {
@@ -215,19 +230,13 @@ impl State {
     }
 
     pub(super) fn is_flying(&self, flight: &Arc<Flight>) -> bool {
-        self.flight
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, flight))
+        self.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight))
     }
 
     pub(super) fn live_token(&self, now: Instant) -> Option<Token> {
         let deadlines = self.current.as_ref()?.deadlines;
         let live = deadlines.is_none_or(|deadlines| now < deadlines.expires_at);
-        if live && !self.condemned {
-            self.token()
-        } else {
-            None
-        }
+        if live && !self.condemned { self.token() } else { None }
     }
 
     /// Decides what somebody with this need has to do.
@@ -252,10 +261,7 @@ impl State {
         }
         self.may_refresh()?;
         if let Some(flight) = &self.flight {
-            return Ok(Join::Wait {
-                flight: flight.clone(),
-                start: false,
-            });
+            return Ok(Join::Wait { flight: flight.clone(), start: false });
         }
         let by_hand = matches!(need, Need::Renewed(_));
         match &self.pause {
@@ -276,10 +282,7 @@ impl State {
         self.may_refresh()?;
         if let Some(flight) = self.flight.clone() {
             self.condemned = true;
-            return Ok(Join::Wait {
-                flight,
-                start: false,
-            });
+            return Ok(Join::Wait { flight, start: false });
         }
         if let Some(pause) = self.pause.as_ref().filter(|pause| now < pause.until) {
             return Err(pause.error.clone());
@@ -318,18 +321,22 @@ impl State {
         }
     }
 
-    /// Whether the caller is to start the timer.
-    pub(super) fn claim_timer(&mut self) -> bool {
-        let due = self.timer == Timer::Due;
+    pub(super) fn has_tasks_due(&self) -> bool {
+        self.tasks == Tasks::Due
+    }
+
+    /// Whether the caller is to start the tasks.
+    pub(super) fn claim_tasks(&mut self) -> bool {
+        let due = self.has_tasks_due();
         if due {
-            self.timer = Timer::Running;
+            self.tasks = Tasks::Running;
         }
         due
     }
 
-    /// The timer's runtime is gone: another may start one.
-    pub(super) fn timer_died(&mut self) {
-        self.timer = if self.closed { Timer::Off } else { Timer::Due };
+    /// Their runtime is gone: another may start them.
+    pub(super) fn tasks_died(&mut self) {
+        self.tasks = if self.closed { Tasks::None } else { Tasks::Due };
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -340,6 +347,9 @@ impl State {
         if let Some(error) = &self.ended {
             return Err(error.clone());
         }
+        if self.leaving {
+            return Err(Error::new(ErrorKind::LoginRequired, "the session is being logged out"));
+        }
         if self.closed {
             return Err(Error::new(ErrorKind::Closed, "the session was closed"));
         }
@@ -347,12 +357,9 @@ impl State {
     }
 
     fn start(&mut self) -> Join {
-        let flight = Arc::new(Flight::new());
+        let flight = Arc::new(Flight::new(self.generation));
         self.flight = Some(flight.clone());
-        Join::Wait {
-            flight,
-            start: true,
-        }
+        Join::Wait { flight, start: true }
     }
 
     /// Puts tokens into use. An access token that we have already is no new generation.
@@ -367,10 +374,7 @@ impl State {
         self.seed = None;
         self.ended = None;
         self.current = Some(Current {
-            header_value: tokens
-                .access
-                .as_ref()
-                .map(|access| access.header_value(&config.scheme)),
+            header_value: tokens.access.as_ref().map(|access| access.header_value(&config.scheme)),
             deadlines: Deadlines::of(&tokens, config),
             tokens,
         });
@@ -379,11 +383,20 @@ impl State {
     /// Takes over what the store holds, which is newer.
     pub(super) fn follow(&mut self, record: Record, config: &Config) {
         let version = record.version();
+        // Whoever was spending this token may have died over it.
+        let in_doubt = record.spending().is_some();
         self.unsaved = None;
+        self.stored = version;
         match record.into_tokens() {
             Some(tokens) => {
-                self.in_doubt = false;
+                self.in_doubt = in_doubt;
+                let same = |current: &&Current| current.tokens.access == tokens.access;
+                let deadlines = self.current.as_ref().filter(same).and_then(|c| c.deadlines);
                 self.install(tokens, version, config);
+                // Fixed once per token, however often its record is written.
+                if let Some(current) = self.current.as_mut().filter(|_| deadlines.is_some()) {
+                    current.deadlines = deadlines;
+                }
             }
             None => {
                 self.forget(version);
@@ -420,11 +433,7 @@ impl State {
             }
             After::Rejected => {
                 let until = now + c.rejected_pause;
-                self.pause = Some(Pause {
-                    until,
-                    error: error.clone(),
-                    demanded: false,
-                });
+                self.pause = Some(Pause { until, error: error.clone(), demanded: false });
             }
             After::Transient { retry_after } => {
                 self.failures = self.failures.saturating_add(1);
@@ -487,6 +496,10 @@ impl State {
         }
     }
 
+    pub(super) fn set_leaving(&mut self, leaving: bool) {
+        self.leaving = leaving;
+    }
+
     pub(super) fn close(&mut self) {
         self.closed = true;
     }
@@ -513,8 +526,26 @@ impl State {
         self.unsaved.get_or_insert(Unsaved::Rotation);
     }
 
+    /// The store holds what memory holds, with the word that we are spending its token.
+    pub(super) fn marked(&mut self, version: u64) -> bool {
+        self.version = version;
+        self.stored = version;
+        true
+    }
+
+    /// The store held this version when it was looked at.
+    pub(super) fn note_stored(&mut self, version: Option<u64>) {
+        self.stored = self.stored.max(version.unwrap_or_default());
+    }
+
+    /// Whether a store that now holds `version` has lost a newer one.
+    pub(super) fn is_lost(&self, version: Option<u64>) -> bool {
+        version.unwrap_or_default() < self.stored
+    }
+
     /// The store holds `version`; if that is what memory holds, nothing is owed any more.
     pub(super) fn saved(&mut self, version: u64) -> bool {
+        self.stored = self.stored.max(version);
         let settled = self.version == version && self.unsaved.is_some();
         if settled {
             self.unsaved = None;

@@ -20,13 +20,18 @@ pub(super) enum Outcome {
 /// One refresh under way. Success and failure alike reach all who wait.
 pub(super) struct Flight {
     outcome: watch::Sender<Option<Outcome>>,
+    replaces: u64,
 }
 
 impl Flight {
-    pub(super) fn new() -> Self {
-        Self {
-            outcome: watch::Sender::new(None),
-        }
+    /// A refresh that is to replace this generation.
+    pub(super) fn new(replaces: u64) -> Self {
+        Self { outcome: watch::Sender::new(None), replaces }
+    }
+
+    /// Any newer generation that is live will do.
+    pub(super) fn replaces(&self) -> u64 {
+        self.replaces
     }
 
     /// Tells everybody; the first word counts.

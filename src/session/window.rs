@@ -30,13 +30,18 @@ impl Deadlines {
     /// tokens were made together does not come back together.
     pub(super) fn of(tokens: &Tokens, config: &Config) -> Option<Self> {
         let (now, wall) = (Instant::now(), SystemTime::now());
-        let (life, left) = (tokens.life?, tokens.left(wall)?);
+        let life = tokens.life?;
+        // The wall clock is asked only if this process has not seen the token arrive.
+        let (from, left) = match tokens.arrived {
+            Some(arrived) => (arrived, life),
+            None => (now, tokens.left(wall)?),
+        };
         let leeway = config.leeway.min(life.mul_f64(0.05));
         let ahead = config.refresh_ahead.min(life.mul_f64(0.20));
         let ahead = ahead.mul_f64(1.0 - fastrand::f64() / 2.0).max(leeway);
         Some(Self {
-            stale_at: now + left.saturating_sub(ahead),
-            expires_at: now + left.saturating_sub(leeway),
+            stale_at: from + left.saturating_sub(ahead),
+            expires_at: from + left.saturating_sub(leeway),
             agreed: (now, wall),
         })
     }
@@ -64,11 +69,7 @@ pub(super) struct Refusals {
 impl Refusals {
     /// Whether a refusal may cause one more refresh; if so, it is counted.
     pub(super) fn admit(&mut self, now: Instant, (most, window): (u32, Duration)) -> bool {
-        while self
-            .caused
-            .front()
-            .is_some_and(|&at| now.duration_since(at) >= window)
-        {
+        while self.caused.front().is_some_and(|&at| now.duration_since(at) >= window) {
             self.caused.pop_front();
         }
         let admitted = self.caused.len() < most as usize;
@@ -117,17 +118,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_life_that_is_over_is_over_now() {
         let (now, config) = (Instant::now(), Config::default());
-        for life in [
-            Duration::ZERO,
-            Duration::from_secs(60),
-            crate::token::LONGEST_LIFE,
-        ] {
+        for life in [Duration::ZERO, Duration::from_secs(60), crate::token::LONGEST_LIFE] {
             let deadlines = Deadlines::of(&living(life, life), &config).unwrap();
-            assert_eq!(
-                (deadlines.stale_at, deadlines.expires_at),
-                (now, now),
-                "{life:?}"
-            );
+            assert_eq!((deadlines.stale_at, deadlines.expires_at), (now, now), "{life:?}");
         }
     }
 

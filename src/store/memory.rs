@@ -77,11 +77,7 @@ impl TokenStore for MemoryStore {
 
     fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
         self.with(|inner| {
-            if inner
-                .lease
-                .as_ref()
-                .is_some_and(|(holder, _)| holder == owner)
-            {
+            if inner.lease.as_ref().is_some_and(|(holder, _)| holder == owner) {
                 inner.lease = None;
             }
         });

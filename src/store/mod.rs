@@ -30,14 +30,14 @@ mod record;
 
 use std::{fmt, time::Duration};
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 
 use crate::error::BoxError;
 
 pub use self::{
     from_fn::{FromFn, from_fn},
     memory::MemoryStore,
-    record::Record,
+    record::{Record, Spending},
 };
 
 /// Keeps the tokens of one identity, for one process or for many.
@@ -70,6 +70,13 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
         let _ = owner;
         ready(Ok(())).boxed()
+    }
+
+    /// Resolves when the record may have changed since the call; it may do so too often, and a
+    /// store that cannot tell never does. Sessions look by themselves from time to time: this
+    /// only lets those who wait for another's refresh go on at once.
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        pending().boxed()
     }
 
     /// Whether other processes may refresh the same record. If they may, a session does not

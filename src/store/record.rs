@@ -14,11 +14,34 @@ use crate::token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens};
 pub struct Record {
     version: u64,
     tokens: Option<Tokens>,
+    spending: Option<Spending>,
+}
+
+/// Says that somebody is calling the token endpoint with the record's refresh token right now, so
+/// that nobody else does, even if the lease is lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Spending {
+    /// Who.
+    pub owner: String,
+    /// When this word loses its force, by the wall clock: whoever gave it may have died.
+    pub until: SystemTime,
 }
 
 impl Record {
     pub(crate) fn new(version: u64, tokens: Option<Tokens>) -> Self {
-        Self { version, tokens }
+        Self { version, tokens, spending: None }
+    }
+
+    /// The next version of the record, with the word that `owner` is about to spend its token.
+    pub(crate) fn spent_by(self, owner: &str, until: SystemTime) -> Self {
+        let spending = Some(Spending { owner: owner.to_owned(), until });
+        Self { version: self.version + 1, spending, ..self }
+    }
+
+    /// Who is spending its refresh token, if somebody is.
+    pub fn spending(&self) -> Option<&Spending> {
+        self.spending.as_ref()
     }
 
     /// Grows by at least one with each save, whoever saves.
@@ -57,6 +80,15 @@ struct Stored {
     format: String,
     version: u64,
     tokens: Option<StoredTokens>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spending: Option<StoredSpending>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSpending {
+    owner: String,
+    /// Milliseconds since the Unix epoch.
+    until: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,29 +106,18 @@ struct StoredTokens {
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let tokens = self.tokens.as_ref().map(|tokens| StoredTokens {
-            access_token: tokens
-                .access
-                .as_ref()
-                .map(|token| token.expose().to_owned()),
-            refresh_token: tokens
-                .refresh
-                .as_ref()
-                .map(|token| token.expose().to_owned()),
-            obtained_at: millis(
-                tokens
-                    .obtained_at
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default(),
-            ),
+            access_token: tokens.access.as_ref().map(|token| token.expose().to_owned()),
+            refresh_token: tokens.refresh.as_ref().map(|token| token.expose().to_owned()),
+            obtained_at: since_epoch(tokens.obtained_at),
             life: tokens.life.map(millis),
             extra: tokens.extra.clone(),
         });
-        Stored {
-            format: FORMAT.to_owned(),
-            version: self.version,
-            tokens,
-        }
-        .serialize(serializer)
+        let spending = self.spending.as_ref().map(|spending| StoredSpending {
+            owner: spending.owner.clone(),
+            until: since_epoch(spending.until),
+        });
+        Stored { format: FORMAT.to_owned(), version: self.version, tokens, spending }
+            .serialize(serializer)
     }
 }
 
@@ -109,12 +130,11 @@ impl<'de> Deserialize<'de> for Record {
                  or by a newer version of this one?"
             )));
         }
-        let tokens = stored
-            .tokens
-            .map(Tokens::try_from)
-            .transpose()
-            .map_err(de::Error::custom)?;
-        Ok(Self::new(stored.version, tokens))
+        let tokens = stored.tokens.map(Tokens::try_from).transpose().map_err(de::Error::custom)?;
+        let spending = stored
+            .spending
+            .map(|spending| Spending { owner: spending.owner, until: from_epoch(spending.until) });
+        Ok(Self { version: stored.version, tokens, spending })
     }
 }
 
@@ -122,17 +142,23 @@ impl TryFrom<StoredTokens> for Tokens {
     type Error = crate::Error;
 
     fn try_from(stored: StoredTokens) -> Result<Self, Self::Error> {
-        let obtained_at = UNIX_EPOCH.checked_add(Duration::from_millis(stored.obtained_at));
         Ok(Self {
             access: stored.access_token.map(AccessToken::new).transpose()?,
             refresh: stored.refresh_token.map(RefreshToken::new).transpose()?,
-            obtained_at: obtained_at.unwrap_or(SystemTime::UNIX_EPOCH),
-            life: stored
-                .life
-                .map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),
+            obtained_at: from_epoch(stored.obtained_at),
+            arrived: None,
+            life: stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),
             extra: stored.extra,
         })
     }
+}
+
+fn since_epoch(time: SystemTime) -> u64 {
+    millis(time.duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+fn from_epoch(millis: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -145,10 +171,7 @@ mod tests {
 
     #[test]
     fn a_record_survives_its_own_format() {
-        let mut tokens = Tokens::new("access")
-            .unwrap()
-            .with_refresh_token("refresh")
-            .unwrap();
+        let mut tokens = Tokens::new("access").unwrap().with_refresh_token("refresh").unwrap();
         tokens.life = Some(Duration::from_millis(1500));
         tokens.extra.insert("device_id".into(), "device-123".into());
         let json = serde_json::to_string(&Record::new(7, Some(tokens.clone()))).unwrap();
@@ -163,20 +186,13 @@ mod tests {
         assert!(lost < Duration::from_millis(1), "milliseconds are kept");
 
         let json = serde_json::to_string(&Record::new(8, None)).unwrap();
-        assert!(
-            serde_json::from_str::<Record>(&json)
-                .unwrap()
-                .tokens()
-                .is_none()
-        );
+        assert!(serde_json::from_str::<Record>(&json).unwrap().tokens().is_none());
     }
 
     #[test]
     fn another_programs_format_is_named() {
         let foreign = r#"{"format":"keyring/9","version":1,"tokens":null}"#;
-        let error = serde_json::from_str::<Record>(foreign)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<Record>(foreign).unwrap_err().to_string();
         assert!(error.contains("tower-refresh/1"), "{error}");
         assert!(serde_json::from_str::<Record>("{}").is_err());
         assert!(serde_json::from_str::<Record>("").is_err());

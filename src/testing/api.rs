@@ -113,10 +113,7 @@ async fn drain(body: Incoming) -> Result<(u64, String), BoxError> {
         }
     }
     let digest = digest.finalize();
-    Ok((
-        length,
-        digest.iter().map(|byte| format!("{byte:02x}")).collect(),
-    ))
+    Ok((length, digest.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -131,17 +128,13 @@ impl Refusal {
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = status;
             let headers = response.headers_mut();
-            headers.insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static(challenge),
-            );
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             response
         };
         match self {
-            Self::InvalidToken if token_sent => challenged(
-                StatusCode::UNAUTHORIZED,
-                r#"Bearer realm="api", error="invalid_token""#,
-            ),
+            Self::InvalidToken if token_sent => {
+                challenged(StatusCode::UNAUTHORIZED, r#"Bearer realm="api", error="invalid_token""#)
+            }
             Self::InvalidToken => challenged(StatusCode::UNAUTHORIZED, r#"Bearer realm="api""#),
             Self::Bare => {
                 let mut response = Response::new(Bytes::from_static(b"Unauthorized"));

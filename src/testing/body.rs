@@ -14,9 +14,7 @@ use crate::error::BoxError;
 pub(super) type ServerBody = UnsyncBoxBody<Bytes, BoxError>;
 
 pub(super) fn whole(body: Bytes) -> ServerBody {
-    Full::new(body)
-        .map_err(|never| match never {})
-        .boxed_unsync()
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Promises the whole of a body, sends half of it and breaks.

@@ -123,8 +123,6 @@ impl AuthServerBuilder {
 impl fmt::Debug for AuthServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The settings hold the client's secret.
-        f.debug_struct("AuthServerBuilder")
-            .field("policy", &self.policy)
-            .finish_non_exhaustive()
+        f.debug_struct("AuthServerBuilder").field("policy", &self.policy).finish_non_exhaustive()
     }
 }

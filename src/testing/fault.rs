@@ -46,10 +46,7 @@ impl Fault {
     /// [`after_spending`](Self::after_spending) it is carried out at once and only the answer is
     /// late.
     pub fn delay(delay: Duration) -> Self {
-        Self {
-            delay,
-            ..Self::new(Effect::Late)
-        }
+        Self { delay, ..Self::new(Effect::Late) }
     }
 
     /// An answer with this status and an empty body.
@@ -124,11 +121,7 @@ impl Fault {
     }
 
     fn new(effect: Effect) -> Self {
-        Self {
-            after_spending: false,
-            delay: Duration::ZERO,
-            effect,
-        }
+        Self { after_spending: false, delay: Duration::ZERO, effect }
     }
 
     /// Answers a call. `carry_out` is the call as it would go without the fault.
@@ -196,18 +189,13 @@ pub(super) struct Mix {
 impl Faults {
     pub(super) fn next(&mut self) -> Option<Fault> {
         let queued = self.queued.pop_front();
-        queued
-            .or_else(|| self.always.clone())
-            .or_else(|| self.mix.as_mut()?.draw())
+        queued.or_else(|| self.always.clone()).or_else(|| self.mix.as_mut()?.draw())
     }
 }
 
 impl Mix {
     pub(super) fn new(seed: u64, shares: impl IntoIterator<Item = (f64, Fault)>) -> Self {
-        Self {
-            random: fastrand::Rng::with_seed(seed),
-            shares: shares.into_iter().collect(),
-        }
+        Self { random: fastrand::Rng::with_seed(seed), shares: shares.into_iter().collect() }
     }
 
     fn draw(&mut self) -> Option<Fault> {

@@ -112,10 +112,7 @@ impl GatedEndpoint {
             script: Mutex::new(script),
             traffic: watch::Sender::default(),
         };
-        Self {
-            shared: Arc::new(shared),
-            ready: false,
-        }
+        Self { shared: Arc::new(shared), ready: false }
     }
 
     /// Changes how long the tokens live that it counts up (their `expires_in`); `None` says
@@ -274,10 +271,7 @@ impl Script {
 impl Clone for GatedEndpoint {
     fn clone(&self) -> Self {
         // Readiness belongs to one clone.
-        Self {
-            shared: self.shared.clone(),
-            ready: false,
-        }
+        Self { shared: self.shared.clone(), ready: false }
     }
 }
 

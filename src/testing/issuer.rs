@@ -34,9 +34,7 @@ pub struct Issuer {
 impl Issuer {
     /// An issuer that signs with `key`, which may have any length.
     pub fn new(key: impl AsRef<[u8]>) -> Self {
-        Self {
-            key: Hmac::new_from_slice(key.as_ref()).expect("HMAC takes keys of any length"),
-        }
+        Self { key: Hmac::new_from_slice(key.as_ref()).expect("HMAC takes keys of any length") }
     }
 
     /// An issuer with a key that nobody else has. It is good enough to keep two test servers'

@@ -163,10 +163,7 @@ impl Ledger {
                 self.renew(id, now);
             }
             let issued = self.issued(id, now);
-            return Ok(Issued {
-                within_grace: true,
-                ..issued
-            });
+            return Ok(Issued { within_grace: true, ..issued });
         }
         if family.expires.is_some_and(|expires| expires <= now) {
             return Err(Refused::Expired);
@@ -268,9 +265,7 @@ impl Ledger {
     }
 
     fn family(&mut self, id: u64) -> &mut Family {
-        self.families
-            .get_mut(&id)
-            .expect("the caller has looked it up")
+        self.families.get_mut(&id).expect("the caller has looked it up")
     }
 
     fn lives(&self, serial: u64, now: Instant) -> bool {
@@ -295,10 +290,7 @@ impl Ledger {
 pub(super) fn serial(issuer: &Issuer, access_token: &str) -> Option<u64> {
     if let Some(claims) = issuer.verify(access_token) {
         // The signature vouches for the id; the seal in it only makes it unique among servers.
-        let (serial, _) = claims["jti"]
-            .as_str()?
-            .strip_prefix("jti~")?
-            .split_once('~')?;
+        let (serial, _) = claims["jti"].as_str()?.strip_prefix("jti~")?.split_once('~')?;
         return serial.parse().ok();
     }
     let id = issuer.unseal(access_token)?;

@@ -76,10 +76,7 @@ fn grant(shared: &Shared, head: &Parts, body: &Bytes) -> Result<Response<Bytes>,
         (policy.access_life, policy.scope.clone(), policy.rotate)
     };
     let scope = form.one("scope")?.unwrap_or(&granted);
-    if !scope
-        .split(' ')
-        .all(|wanted| granted.split(' ').any(|scope| scope == wanted))
-    {
+    if !scope.split(' ').all(|wanted| granted.split(' ').any(|scope| scope == wanted)) {
         return Err(OAuthError::new("invalid_scope", "more than was granted"));
     }
     let issued = match form.required("grant_type")? {
@@ -138,8 +135,7 @@ impl Form {
     }
 
     fn required(&self, name: &str) -> Result<&str, OAuthError> {
-        self.one(name)?
-            .ok_or_else(|| OAuthError::new("invalid_request", "a parameter is missing"))
+        self.one(name)?.ok_or_else(|| OAuthError::new("invalid_request", "a parameter is missing"))
     }
 
     /// Client authentication by `client_secret_basic`, `client_secret_post` or `none`
@@ -159,10 +155,7 @@ impl Form {
         let tried_basic = by_basic.is_some();
         let (sent_id, sent_secret) = match by_basic {
             Some((id, secret)) => (Some(id), Some(secret)),
-            None => (
-                self.one("client_id")?.map(str::to_owned),
-                by_post.map(str::to_owned),
-            ),
+            None => (self.one("client_id")?.map(str::to_owned), by_post.map(str::to_owned)),
         };
         if sent_id.as_ref() != Some(id) || sent_secret != *secret {
             return Err(OAuthError::client(tried_basic));
@@ -183,9 +176,7 @@ fn basic(value: &HeaderValue) -> Option<(String, String)> {
 fn form_decoded(text: &str) -> String {
     // A form with one key and no value is the text; `&` and `=` were encoded in it.
     let mut pairs = form_urlencoded::parse(text.as_bytes());
-    pairs
-        .next()
-        .map_or_else(String::new, |(key, _)| key.into_owned())
+    pairs.next().map_or_else(String::new, |(key, _)| key.into_owned())
 }
 
 /// RFC 6749 §5.2.
@@ -198,12 +189,7 @@ struct OAuthError {
 
 impl OAuthError {
     fn new(code: &'static str, description: &'static str) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            code,
-            description,
-            challenge: false,
-        }
+        Self { status: StatusCode::BAD_REQUEST, code, description, challenge: false }
     }
 
     fn client(tried_basic: bool) -> Self {
@@ -219,9 +205,7 @@ impl OAuthError {
         let mut answer = json_answer(self.status, &error);
         if self.challenge {
             let challenge = HeaderValue::from_static("Basic realm=\"token endpoint\"");
-            answer
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, challenge);
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         answer
     }

@@ -41,11 +41,7 @@ pub(super) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            client: None,
-            send_expires_in: true,
-            refuse_early: false,
-        }
+        Self { client: None, send_expires_in: true, refuse_early: false }
     }
 }
 

@@ -113,7 +113,7 @@ async fn the_store_is_read_before_a_token_in_doubt_is_presented_again() {
     let hold = world.endpoint.hold();
     let (status, ()) = futures::join!(world.get(), async {
         world.endpoint.calls_reached(1).await;
-        vault.put(record(2, "theirs", "refresh-theirs"));
+        vault.put(record(9, "theirs", "refresh-theirs"));
         hold.release();
     });
     assert_eq!(status.unwrap(), StatusCode::OK);

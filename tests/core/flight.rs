@@ -33,24 +33,15 @@ async fn ten_thousand_callers_cost_one_call() {
 async fn a_failing_endpoint_costs_one_round_and_everybody_gets_the_same_error() {
     let world = World::new(expired());
     world.endpoint.answer_always(|| {
-        tower_refresh::endpoint::EndpointError::transient("down")
-            .not_spent()
-            .into()
+        tower_refresh::endpoint::EndpointError::transient("down").not_spent().into()
     });
     let callers = (0..1_000).map(|_| world.get());
-    let errors: Vec<_> = join_all(callers)
-        .await
-        .into_iter()
-        .map(Result::unwrap_err)
-        .collect();
+    let errors: Vec<_> = join_all(callers).await.into_iter().map(Result::unwrap_err).collect();
     assert_eq!(world.endpoint.calls(), 3);
     let first = Error::find(errors[0].as_ref()).unwrap();
     assert!(first.is_transient());
     for error in &errors {
-        assert_eq!(
-            Error::find(error.as_ref()).unwrap().to_string(),
-            first.to_string()
-        );
+        assert_eq!(Error::find(error.as_ref()).unwrap().to_string(), first.to_string());
     }
     // In the pause: the last error at once, and no call.
     let before = tokio::time::Instant::now();
@@ -58,9 +49,7 @@ async fn a_failing_endpoint_costs_one_round_and_everybody_gets_the_same_error() 
     assert_eq!(before, tokio::time::Instant::now());
 
     tokio::time::sleep(Duration::from_secs(1)).await;
-    world
-        .endpoint
-        .answer_always(|| tower_refresh::testing::Answer::Next);
+    world.endpoint.answer_always(|| tower_refresh::testing::Answer::Next);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.endpoint.calls(), 4);
 }
@@ -82,15 +71,7 @@ async fn a_stale_token_serves_while_its_successor_is_fetched() {
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.endpoint.calls(), 1);
     assert_eq!(world.api.tokens().pop().unwrap(), "access-1");
-    assert_eq!(
-        world
-            .api
-            .tokens()
-            .iter()
-            .filter(|&token| token == "seed")
-            .count(),
-        11
-    );
+    assert_eq!(world.api.tokens().iter().filter(|&token| token == "seed").count(), 11);
 }
 
 // S17
@@ -113,8 +94,45 @@ async fn a_refresh_whose_callers_are_all_gone_is_finished_and_saved() {
     session.close().await.unwrap();
     use tower_refresh::TokenStore;
     let record = store.load().await.unwrap().unwrap();
-    assert_eq!(
-        record.tokens().unwrap().refresh_token().unwrap().expose(),
-        "refresh-1"
-    );
+    assert_eq!(record.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
+}
+
+// S15
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_not_remembered_for_ever() {
+    let world = World::new(expired());
+    for round in 1..=8 {
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+        assert_eq!(world.api.tokens().len(), round);
+        tokio::time::advance(Duration::from_secs(60 * 60)).await;
+
+        for _ in 0..3 {
+            let down = tower_refresh::endpoint::EndpointError::transient("down");
+            world.endpoint.answer(down.not_spent());
+        }
+        assert!(world.get().await.is_err());
+        // The pause after a first failure, however many there were before the last success.
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_cured_by_what_another_process_has_saved() {
+    let store = Arc::new(MemoryStore::new());
+    let session = |endpoint: &GatedEndpoint| {
+        let builder = Session::builder(endpoint.clone()).tokens(live_for(Duration::from_secs(60)));
+        builder.shared_store(store.clone()).build()
+    };
+    let (ours, theirs) = (GatedEndpoint::new(), GatedEndpoint::new());
+    let world = World::of(ours.clone(), session(&ours));
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+
+    let other = session(&theirs);
+    other.load().await.unwrap();
+    other.refresh().await.unwrap();
+    world.api.refuse("seed");
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["seed", "seed", "access-1"]);
+    assert_eq!((ours.calls(), theirs.calls()), (0, 1));
 }

@@ -9,7 +9,7 @@ use tower_refresh::{Session, Tokens, testing::GatedEndpoint};
 
 use crate::{
     support::{World, error_of, expired, get, live},
-    vault::{Fault, Vault, record},
+    vault::{Fault, Vault, record, refresh_into},
 };
 
 fn login() -> Tokens {
@@ -243,12 +243,11 @@ async fn a_clear_elsewhere_outlives_a_rotation_that_could_not_be_saved() {
     let here = World::of(endpoint, builder.min_interval(Duration::ZERO).build());
     here.session.load().await.unwrap();
     there.session.load().await.unwrap();
-    vault.set(Fault::ReadOnly);
-    here.session.refresh().await.unwrap();
-    // Each calls what it has the second version, and the next refresh here is quicker than the
+    refresh_into(Fault::ReadOnly, &here.session, &here.endpoint, &vault).await;
+    // Each calls what it has the third version, and the next refresh here is quicker than the
     // task that saves.
     there.session.clear().await.unwrap();
-    assert_eq!(vault.stored().unwrap().version(), 2);
+    assert_eq!(vault.stored().unwrap().version(), 3);
     vault.set(Fault::None);
     here.api.refuse("access-1");
     assert_eq!(here.get().await.unwrap(), StatusCode::UNAUTHORIZED);

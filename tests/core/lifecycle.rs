@@ -15,7 +15,7 @@ use tower_refresh::{
 
 use crate::{
     support::{World, error_of, expired, get, live},
-    vault::{Fault, Vault},
+    vault::{Fault, Vault, refresh_into},
 };
 
 fn runtime() -> Runtime {
@@ -96,8 +96,7 @@ async fn close_waits_for_a_rotation_that_is_not_saved_yet() {
     let endpoint = GatedEndpoint::new();
     let session = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone()).build();
     session.load().await.unwrap();
-    vault.set(Fault::ReadOnly);
-    session.refresh().await.unwrap();
+    refresh_into(Fault::ReadOnly, &session, &endpoint, &vault).await;
     let mut close = Box::pin(session.close());
     assert!(close.as_mut().now_or_never().is_none());
     tokio::time::advance(Duration::from_secs(20)).await;
@@ -144,8 +143,7 @@ fn a_session_outlives_the_runtimes_that_it_was_used_in() {
         world.api.refuse(&format!("access-{round}"));
     }
     // What the last runtime did not live to save, the next one does.
-    vault.set(Fault::ReadOnly);
-    runtime().block_on(world.get()).unwrap();
+    runtime().block_on(refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault));
     vault.set(Fault::None);
     runtime().block_on(world.session.close()).unwrap();
     assert_eq!(vault.refresh_token().unwrap(), "refresh-4");

@@ -1,17 +1,25 @@
 //! What the crate promises, shown in memory and in paused time. The list of promises is in
 //! `tests/README.md`.
 
+mod bodies;
+mod cancel;
+mod condemned;
 mod doubt;
 mod events;
+mod expiry;
 mod failure;
 mod flight;
 mod from_fn;
 mod identity;
+mod injection;
 mod lifecycle;
+mod origins;
 mod ready;
+mod refusal;
 mod retry_after;
 mod rotation;
 mod stack;
+mod steps;
 mod stores;
 mod support;
 mod vault;

@@ -11,7 +11,7 @@ use tower_refresh::{
 
 use crate::{
     support::{World, expired, get},
-    vault::{Fault, Vault},
+    vault::{Fault, Vault, refresh_into},
 };
 
 fn world(store: impl TokenStore) -> World {
@@ -127,8 +127,7 @@ async fn what_could_not_be_saved_is_saved_before_the_next_call() {
     let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone());
     let world = World::of(endpoint, builder.min_interval(Duration::ZERO).build());
     world.session.token().await.unwrap();
-    vault.set(Fault::ReadOnly);
-    world.session.refresh().await.unwrap();
+    refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
     // The next refresh is quicker than the task that saves.
     vault.set(Fault::None);
     let hold = world.endpoint.hold();
@@ -150,10 +149,9 @@ async fn a_save_whose_answer_is_lost_holds_nobody_up_for_long() {
     let world = world(vault.clone());
     world.session.token().await.unwrap();
     let mut events = world.session.events();
-    vault.set(Fault::LosesAnswers);
     sleep(Duration::from_secs(1)).await;
     let start = Instant::now();
-    world.session.refresh().await.unwrap();
+    refresh_into(Fault::LosesAnswers, &world.session, &world.endpoint, &vault).await;
     assert_eq!(start.elapsed(), Duration::from_secs(2));
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     // What is stored turns out to be ours.

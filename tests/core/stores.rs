@@ -26,7 +26,7 @@ async fn a_newer_token_in_the_store_is_adopted_without_a_call() {
     let vault = Vault::new();
     let world = world(live(), &vault);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    vault.put(record(2, "theirs", "refresh-theirs"));
+    vault.put(record(9, "theirs", "refresh-theirs"));
     world.api.refuse("seed");
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens().pop().unwrap(), "theirs");
@@ -54,7 +54,7 @@ async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
     let hold = world.endpoint.hold();
     let (status, ()) = join(world.get(), async {
         world.endpoint.calls_reached(1).await;
-        vault.put(record(2, "theirs", "refresh-theirs"));
+        vault.put(record(9, "theirs", "refresh-theirs"));
         hold.release();
     })
     .await;
@@ -71,7 +71,7 @@ async fn an_answer_that_comes_after_another_process_has_saved_is_dropped_for_the
     let hold = world.endpoint.hold();
     let (status, ()) = join(world.get(), async {
         world.endpoint.calls_reached(1).await;
-        vault.put(record(2, "theirs", "refresh-theirs"));
+        vault.put(record(9, "theirs", "refresh-theirs"));
         hold.release();
     })
     .await;

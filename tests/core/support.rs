@@ -12,7 +12,10 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, yield_now},
+};
 use tower::{Layer, Service, ServiceExt};
 use tower_refresh::{
     BoxError, Error, Refresh, RefreshLayer, Session, Tokens, testing::GatedEndpoint,
@@ -34,6 +37,7 @@ struct Shared {
 struct State {
     refused: HashSet<String>,
     refuse_all: bool,
+    refusal: Option<Response<Full<Bytes>>>,
     seen: Vec<Seen>,
 }
 
@@ -61,9 +65,7 @@ impl Api {
             held: watch::Sender::new(false),
             arrived: watch::Sender::new(0),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Answers this token with a 401 from now on.
@@ -74,6 +76,11 @@ impl Api {
     /// Answers everything with a 401.
     pub(crate) fn refuse_all(&self) {
         self.state().refuse_all = true;
+    }
+
+    /// Changes what a refusal looks like; before, it is a bare 401.
+    pub(crate) fn refuse_with(&self, refusal: Response<&'static str>) {
+        self.state().refusal = Some(refusal.map(Full::from));
     }
 
     /// Lets requests arrive and not go on, until `false`.
@@ -93,10 +100,7 @@ impl Api {
 
     pub(crate) async fn arrived(&self, requests: usize) {
         let mut arrived = self.shared.arrived.subscribe();
-        arrived
-            .wait_for(|&arrived| arrived >= requests)
-            .await
-            .unwrap();
+        arrived.wait_for(|&arrived| arrived >= requests).await.unwrap();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,14 +111,14 @@ impl Api {
         let mut state = self.state();
         let refused = state.refuse_all || seen.token().is_some_and(|t| state.refused.contains(t));
         state.seen.push(seen);
-        let (status, body) = match refused {
-            true => (StatusCode::UNAUTHORIZED, "refused"),
-            false => (StatusCode::OK, "fine"),
-        };
-        Response::builder()
-            .status(status)
-            .body(Full::from(body))
-            .unwrap()
+        if !refused {
+            return Response::new(Full::from("fine"));
+        }
+        state.refusal.clone().unwrap_or_else(|| {
+            let mut refusal = Response::new(Full::from("refused"));
+            *refusal.status_mut() = StatusCode::UNAUTHORIZED;
+            refusal
+        })
     }
 }
 
@@ -130,20 +134,12 @@ impl Service<Request<Full<Bytes>>> for Api {
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let api = self.clone();
         async move {
-            let authorization = request
-                .headers()
-                .get_all(AUTHORIZATION)
-                .iter()
-                .cloned()
-                .collect();
+            let authorization = request.headers().get_all(AUTHORIZATION).iter().cloned().collect();
             let body = request.into_body().collect().await?.to_bytes();
             api.shared.arrived.send_modify(|arrived| *arrived += 1);
             let mut held = api.shared.held.subscribe();
             held.wait_for(|&held| !held).await.unwrap();
-            Ok(api.answer(Seen {
-                authorization,
-                body,
-            }))
+            Ok(api.answer(Seen { authorization, body }))
         }
         .boxed()
     }
@@ -168,17 +164,17 @@ impl World {
     pub(crate) fn of(endpoint: GatedEndpoint, session: Session) -> Self {
         let api = Api::new();
         let client = RefreshLayer::new(session.clone()).layer(api.clone());
-        Self {
-            api,
-            endpoint,
-            session,
-            client,
-        }
+        Self { api, endpoint, session, client }
     }
 
     /// Sends a GET and returns the status.
     pub(crate) async fn get(&self) -> Result<StatusCode, BoxError> {
         get(self.client.clone()).await
+    }
+
+    /// The same in a task of its own.
+    pub(crate) fn start(&self) -> JoinHandle<Result<StatusCode, BoxError>> {
+        tokio::spawn(get(self.client.clone()))
     }
 }
 
@@ -186,7 +182,18 @@ pub(crate) async fn get<S>(client: S) -> Result<StatusCode, BoxError>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
 {
-    Ok(client.oneshot(request("")).await?.status())
+    send(client, request("")).await
+}
+
+/// Sends a request and returns the status.
+pub(crate) async fn send<S>(
+    client: S,
+    request: Request<Full<Bytes>>,
+) -> Result<StatusCode, BoxError>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,
+{
+    Ok(client.oneshot(request).await?.status())
 }
 
 /// The session's error in a request's outcome.
@@ -195,17 +202,12 @@ pub(crate) fn error_of(outcome: Result<StatusCode, BoxError>) -> Error {
 }
 
 pub(crate) fn request(body: &'static str) -> Request<Full<Bytes>> {
-    Request::post("https://api.example.com/v1")
-        .body(Full::from(body))
-        .unwrap()
+    Request::post("https://api.example.com/v1").body(Full::from(body)).unwrap()
 }
 
 /// `seed` and the refresh token `refresh-0`, live for so long.
 pub(crate) fn live_for(life: Duration) -> Tokens {
-    let tokens = Tokens::new("seed")
-        .unwrap()
-        .with_refresh_token("refresh-0")
-        .unwrap();
+    let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
     tokens.with_expires_at(std::time::SystemTime::now() + life)
 }
 
@@ -217,4 +219,11 @@ pub(crate) fn live() -> Tokens {
 /// The same, but past its life.
 pub(crate) fn expired() -> Tokens {
     live_for(Duration::ZERO)
+}
+
+/// Lets all tasks run until they wait for something.
+pub(crate) async fn settle() {
+    for _ in 0..100 {
+        yield_now().await;
+    }
 }

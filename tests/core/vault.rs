@@ -11,8 +11,9 @@ use futures::{
 };
 use tokio::sync::watch;
 use tower_refresh::{
-    BoxError, TokenStore,
+    BoxError, Session, TokenStore,
     store::{MemoryStore, Record, Saved},
+    testing::GatedEndpoint,
 };
 
 /// One session's view of a store. Views of one [`MemoryStore`] break one by one, as the
@@ -191,4 +192,24 @@ pub(crate) fn tombstone(version: u64) -> Record {
         "format": "tower-refresh/1", "version": version, "tokens": null,
     });
     serde_json::from_value(record).unwrap()
+}
+
+/// Refreshes while the store breaks between the call and the save: before the call it was still
+/// told that the token is being spent.
+pub(crate) async fn refresh_into(
+    fault: Fault,
+    session: &Session,
+    endpoint: &GatedEndpoint,
+    vault: &Vault,
+) {
+    let hold = endpoint.hold();
+    let calls = endpoint.calls();
+    let refresh = tokio::spawn({
+        let session = session.clone();
+        async move { session.refresh().await }
+    });
+    endpoint.calls_reached(calls + 1).await;
+    vault.set(fault);
+    hold.release();
+    refresh.await.unwrap().unwrap();
 }

@@ -46,9 +46,7 @@ async fn it_echoes_bytes_and_trailers_over_both_versions() {
             Frame::trailers(trailers.clone()),
         ];
         let frames = futures::stream::iter(frames.map(Ok::<_, std::io::Error>));
-        let client = Client::builder(TokioExecutor::new())
-            .http2_only(version_2)
-            .build_http();
+        let client = Client::builder(TokioExecutor::new()).http2_only(version_2).build_http();
         let request = Request::post(format!("{}/echo", server.api_url()))
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
             .header(header::TRAILER, "checksum")
@@ -168,18 +166,13 @@ async fn it_refuses_as_it_is_told() {
 async fn it_can_refuse_before_the_body_has_come() {
     let server = AuthServer::builder().refuse_early(true).start().await;
     let server = server.unwrap();
-    let body = StreamBody::new(futures::stream::pending::<
-        Result<Frame<Bytes>, std::io::Error>,
-    >());
+    let body = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, std::io::Error>>());
     let client = Client::builder(TokioExecutor::new()).build_http();
     let request = Request::post(server.api_url()).body(body).unwrap();
     let response = client.request(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     // No token, so no error in the challenge (RFC 6750 §3.1).
-    assert_eq!(
-        response.headers()[header::WWW_AUTHENTICATE],
-        r#"Bearer realm="api""#
-    );
+    assert_eq!(response.headers()[header::WWW_AUTHENTICATE], r#"Bearer realm="api""#);
 }
 
 #[tokio::test]

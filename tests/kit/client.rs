@@ -33,20 +33,14 @@ pub(crate) fn http() -> Http {
 }
 
 pub(crate) fn http2() -> Http {
-    Client::builder(TokioExecutor::new())
-        .http2_only(true)
-        .build_http()
+    Client::builder(TokioExecutor::new()).http2_only(true).build_http()
 }
 
 pub(crate) async fn send(http: &Http, request: Request<Full<Bytes>>) -> Result<Answer, BoxError> {
     let response: Result<_, Error> = http.request(request).await;
     let (head, body) = response?.into_parts();
     let body = body.collect().await?.to_bytes();
-    Ok(Answer {
-        status: head.status,
-        headers: head.headers,
-        body,
-    })
+    Ok(Answer { status: head.status, headers: head.headers, body })
 }
 
 /// A refresh by Freddy's protocol.
@@ -68,9 +62,7 @@ pub(crate) async fn form(
     basic: Option<&str>,
     form: &[(&str, &str)],
 ) -> Result<Answer, BoxError> {
-    let body = form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(form)
-        .finish();
+    let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
     let mut request = Request::post(url)
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(body.into())?;
@@ -83,10 +75,7 @@ pub(crate) async fn form(
 
 /// A refresh by OAuth 2.0.
 pub(crate) async fn oauth2(server: &AuthServer, refresh_token: &str) -> Result<Answer, BoxError> {
-    let parameters = [
-        ("grant_type", "refresh_token"),
-        ("refresh_token", refresh_token),
-    ];
+    let parameters = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
     form(server.token_url(), None, &parameters).await
 }
 

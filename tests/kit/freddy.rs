@@ -67,12 +67,8 @@ async fn re_use_revokes_the_family_and_only_that() {
 
 #[tokio::test]
 async fn within_grace_the_same_successor_is_handed_out_again() {
-    let server = AuthServer::builder()
-        .rotate(true)
-        .grace(Duration::from_secs(600))
-        .start()
-        .await
-        .unwrap();
+    let server =
+        AuthServer::builder().rotate(true).grace(Duration::from_secs(600)).start().await.unwrap();
     let login = server.log_in();
     let first = freddy(&server, &login.refresh_token).await.unwrap();
     let again = freddy(&server, &login.refresh_token).await.unwrap();
@@ -96,35 +92,19 @@ async fn within_grace_the_same_successor_is_handed_out_again() {
 
 #[tokio::test]
 async fn a_refresh_token_expires() {
-    let server = AuthServer::builder()
-        .refresh_life(Duration::ZERO)
-        .start()
-        .await
-        .unwrap();
+    let server = AuthServer::builder().refresh_life(Duration::ZERO).start().await.unwrap();
     let answer = freddy(&server, &server.log_in().refresh_token).await;
     let answer = answer.unwrap();
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(
-        answer.json(),
-        json!({ "detail": "Refresh token has expired" })
-    );
+    assert_eq!(answer.json(), json!({ "detail": "Refresh token has expired" }));
 }
 
 #[tokio::test]
 async fn unknown_tokens_and_malformed_calls_are_rejected() {
-    let (server, other) = (
-        AuthServer::start().await.unwrap(),
-        AuthServer::start().await.unwrap(),
-    );
+    let (server, other) = (AuthServer::start().await.unwrap(), AuthServer::start().await.unwrap());
     let login = server.log_in();
     let foreign = other.log_in().refresh_token;
-    for token in [
-        "",
-        "guess",
-        "refresh~1~1~AAAA",
-        &foreign,
-        &login.access_token,
-    ] {
+    for token in ["", "guess", "refresh~1~1~AAAA", &foreign, &login.access_token] {
         let answer = freddy(&server, token).await.unwrap();
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{token}");
     }

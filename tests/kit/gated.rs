@@ -132,10 +132,8 @@ async fn it_remembers_what_was_presented() {
     let none = RefreshRequest::new(None);
     endpoint.clone().oneshot(none).await.unwrap();
     let presented = endpoint.presented();
-    let presented: Vec<_> = presented
-        .iter()
-        .map(|token| token.as_ref().map(RefreshToken::expose))
-        .collect();
+    let presented: Vec<_> =
+        presented.iter().map(|token| token.as_ref().map(RefreshToken::expose)).collect();
     assert_eq!(presented, [Some("seed"), None]);
 }
 

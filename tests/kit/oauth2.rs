@@ -64,24 +64,13 @@ async fn errors_have_the_codes_of_the_rfc() {
         (&[], "invalid_request"),
         (&[("grant_type", "password")], "unsupported_grant_type"),
         (&[("grant_type", "refresh_token")], "invalid_request"),
+        (&[("grant_type", "refresh_token"), ("refresh_token", "guess")], "invalid_grant"),
         (
-            &[("grant_type", "refresh_token"), ("refresh_token", "guess")],
-            "invalid_grant",
-        ),
-        (
-            &[
-                ("grant_type", "refresh_token"),
-                ("refresh_token", token),
-                ("refresh_token", token),
-            ],
+            &[("grant_type", "refresh_token"), ("refresh_token", token), ("refresh_token", token)],
             "invalid_request",
         ),
         (
-            &[
-                ("grant_type", "refresh_token"),
-                ("refresh_token", token),
-                ("scope", "read admin"),
-            ],
+            &[("grant_type", "refresh_token"), ("refresh_token", token), ("scope", "read admin")],
             "invalid_scope",
         ),
     ];

@@ -39,10 +39,7 @@ fn data(bytes: impl Into<Bytes>) -> Seen {
 }
 
 fn trailers() -> HeaderMap {
-    HeaderMap::from_iter([(
-        "checksum".parse().unwrap(),
-        http::HeaderValue::from_static("1"),
-    )])
+    HeaderMap::from_iter([("checksum".parse().unwrap(), http::HeaderValue::from_static("1"))])
 }
 
 fn superseded() -> Seen {

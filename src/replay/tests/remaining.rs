@@ -87,10 +87,7 @@ fn a_spare_counts_before_it_is_used() {
 #[test]
 fn an_unknown_size_stays_unknown_until_the_body_has_been_read() {
     let (mut body, spare) = ReplayBody::new(streamed([data("one"), data("two")])).replay();
-    assert_eq!(
-        (body.size_hint().lower(), body.size_hint().upper()),
-        (0, None)
-    );
+    assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (0, None));
     assert!(!body.is_end_stream());
     poll(&mut body);
     assert_eq!(read(&mut body), [data("two"), Seen::End]);

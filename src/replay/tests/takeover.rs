@@ -72,7 +72,7 @@ fn the_task_that_took_over_is_woken_by_the_source() {
 fn over_the_cap_the_body_streams_on_and_the_spare_is_lost() {
     let frames = [data("four"), data("five"), data("six")];
     let (body, spare) = ReplayBody::with_limit(streamed(frames.clone()), LIMIT).replay();
-    assert!(!spare.is_none());
+    assert!(!spare.is_lost());
     let mut seen = read(body);
     assert_eq!(seen.pop(), Some(Seen::End));
     assert_eq!(seen, frames);
@@ -115,7 +115,7 @@ fn what_a_retry_has_sent_does_not_count_against_the_cap() {
 fn a_body_that_announces_more_than_the_cap_is_not_kept() {
     let body = ReplayBody::with_limit(String::from("seventeen"), LIMIT);
     let (body, spare) = body.replay();
-    assert!(spare.is_none());
+    assert!(spare.is_lost());
     assert_eq!(read(body), [data("seventeen"), Seen::End]);
 }
 
@@ -134,7 +134,7 @@ fn a_body_that_has_failed_is_not_kept() {
     let mut body = ReplayBody::new(streamed([Seen::Error("broken".into()), data("rest")]));
     assert_eq!(poll(&mut body), Seen::Error("broken".into()));
     let (_body, spare) = body.replay();
-    assert!(spare.is_none());
+    assert!(spare.is_lost());
 }
 
 // S55
@@ -214,5 +214,5 @@ fn each_spare_begins_where_it_was_split_off() {
 fn a_spare_of_a_superseded_copy_is_lost() {
     let (body, spare) = ReplayBody::new(streamed([data("one")])).replay();
     let _spare = spare.take().unwrap();
-    assert!(body.replay().1.is_none());
+    assert!(body.replay().1.is_lost());
 }

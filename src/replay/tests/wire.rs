@@ -50,10 +50,7 @@ async fn a_superseded_connection_is_closed_without_an_end_of_the_body() {
     };
     let (answered, seen) = tokio::join!(client.request(request(spare)), accept);
     assert_eq!(answered.unwrap().status(), 200);
-    assert!(
-        seen.ends_with("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"),
-        "{seen}"
-    );
+    assert!(seen.ends_with("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"), "{seen}");
 
     // The old connection sees neither more of the body nor its end.
     assert_eq!(read_until(&mut first, "never").await, "");

@@ -1,0 +1,249 @@
+//! One HTTP call to a token endpoint, over any transport.
+
+use std::{
+    error::Error as StdError,
+    fmt,
+    future::Future,
+    io,
+    pin::pin,
+    task::{Context, Poll},
+    time::SystemTime,
+};
+
+use bytes::{Buf, Bytes};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use tower::{ServiceExt, util::BoxService};
+use tower_service::Service;
+use zeroize::Zeroizing;
+
+use super::{
+    answer::{Answer, retry_after},
+    error::EndpointError,
+    url::EndpointUrl,
+};
+use crate::{error::BoxError, token::Wiped};
+
+/// Far more than any token answer needs, and little enough to hold.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+type Transport =
+    BoxService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
+
+/// Where and how the calls go out.
+pub(super) struct Exchange {
+    url: EndpointUrl,
+    transport: Transport,
+    pub(super) headers: HeaderMap,
+    pub(super) max_body_bytes: usize,
+}
+
+impl Exchange {
+    pub(super) fn new(url: EndpointUrl) -> Self {
+        Self {
+            url,
+            transport: default_transport(),
+            headers: HeaderMap::new(),
+            max_body_bytes: MAX_BODY_BYTES,
+        }
+    }
+
+    pub(super) fn transport<S, B>(&mut self, transport: S)
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send + 'static,
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.transport = boxed(transport);
+    }
+
+    /// Adds a header to every call. Its value may be a key, so `Debug` is not to show it.
+    pub(super) fn header(&mut self, name: HeaderName, mut value: HeaderValue) {
+        value.set_sensitive(true);
+        self.headers.append(name, value);
+    }
+
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EndpointError>> {
+        // Nothing is sent before it is ready.
+        let ready = self.transport.poll_ready(cx);
+        ready.map_err(|error| unsent_or_lost(error).not_spent())
+    }
+
+    /// Posts `body` and reads the whole answer.
+    pub(super) fn post(
+        &mut self,
+        content_type: &'static str,
+        authorization: Option<HeaderValue>,
+        body: Zeroizing<Vec<u8>>,
+    ) -> impl Future<Output = Result<Answer, EndpointError>> + Send + use<> {
+        let mut request = Request::new(Full::new(Bytes::from_owner(Wiped(body))));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.url.uri().clone();
+        *request.headers_mut() = self.headers(content_type, authorization);
+        let response = self.transport.call(request);
+        let max_body_bytes = self.max_body_bytes;
+        async move {
+            let (head, body) = response.await.map_err(unsent_or_lost)?.into_parts();
+            let body = read(&head.headers, body, max_body_bytes).await;
+            Ok(Answer {
+                body: body.map_err(|error| with_retry_after(error, &head.headers))?,
+                status: head.status,
+                headers: head.headers,
+            })
+        }
+    }
+
+    fn headers(&self, content_type: &'static str, authorization: Option<HeaderValue>) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization);
+        }
+        // GitHub answers a form unless it is asked for JSON, and firewalls distrust the nameless.
+        let json = HeaderValue::from_static("application/json");
+        headers.entry(ACCEPT).or_insert(json);
+        let us = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+        let us = HeaderValue::from_static(us);
+        headers.entry(USER_AGENT).or_insert(us);
+        headers
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("url", &self.url)
+            .field("headers", &self.headers)
+            .field("max_body_bytes", &self.max_body_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adds what the server says about when to come back.
+pub(super) fn with_retry_after(error: EndpointError, headers: &HeaderMap) -> EndpointError {
+    if !headers.contains_key(RETRY_AFTER) {
+        return error;
+    }
+    match retry_after(headers, SystemTime::now()) {
+        Some(pause) => error.with_retry_after(pause),
+        None => error,
+    }
+}
+
+/// Reads a body to its end, or to the cap. How long that may take is for whoever calls.
+async fn read<B>(
+    headers: &HeaderMap,
+    body: B,
+    max: usize,
+) -> Result<Zeroizing<Vec<u8>>, EndpointError>
+where
+    B: Body<Data = Bytes, Error = BoxError>,
+{
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| {
+        let length: u64 = value.to_str().ok()?.parse().ok()?;
+        Some(usize::try_from(length).unwrap_or(usize::MAX))
+    });
+    let declared = declared.unwrap_or_default();
+    if declared > max {
+        return Err(too_large(max));
+    }
+    // Room is made for no more than is usual, whatever cap was set and length declared.
+    let mut whole = Zeroizing::new(Vec::with_capacity(declared.min(MAX_BODY_BYTES)));
+    let mut body = pin!(body);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            EndpointError::transient("the token endpoint's answer broke off").with_source(error)
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if data.len() > max - whole.len() {
+            return Err(too_large(max));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole)
+}
+
+fn too_large(max: usize) -> EndpointError {
+    EndpointError::transient(format!(
+        "the token endpoint's answer is larger than {max} bytes: is this its URL? `max_body_bytes` \
+         raises the cap"
+    ))
+}
+
+/// A transport's failure. One that is an [`EndpointError`] already knows best.
+fn unsent_or_lost(error: BoxError) -> EndpointError {
+    let error = match error.downcast::<EndpointError>() {
+        Ok(error) => return *error,
+        Err(error) => error,
+    };
+    if is_unsent(&*error) {
+        EndpointError::transient("no connection to the token endpoint").not_spent()
+    } else {
+        EndpointError::transient("the call to the token endpoint broke off")
+    }
+    .with_source(error)
+}
+
+/// Whether `error` proves that no byte of the request left: the connection, its TLS handshake
+/// included, never came to be. Everything else, and every error that we do not know, may have
+/// struck after the server had read it.
+fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        #[cfg(feature = "transport")]
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        next = match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
+            // `source` would skip the very error that is wrapped.
+            Some(error) => error.get_ref().map(|inner| inner as _),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+fn boxed<S, B>(transport: S) -> Transport
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+    transport
+        .map_response(move |response: Response<B>| {
+            response.map(|body| {
+                body.map_frame(move |frame| frame.map_data(bytes))
+                    .map_err(Into::into)
+                    .boxed_unsync()
+            })
+        })
+        .map_err(Into::into)
+        .boxed()
+}
+
+#[cfg(feature = "transport")]
+fn default_transport() -> Transport {
+    boxed(super::transport::DefaultTransport::default())
+}
+
+#[cfg(not(feature = "transport"))]
+fn default_transport() -> Transport {
+    tower::service_fn(async |_| {
+        let none = "the token endpoint has no transport: give it one with `transport`, or turn on \
+                    the feature `transport`";
+        Err(EndpointError::rejected(none).into())
+    })
+    .boxed()
+}

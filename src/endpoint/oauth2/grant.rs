@@ -1,0 +1,206 @@
+use serde_json::{Map, Value};
+
+use crate::endpoint::{
+    EndpointError, TokenResponse, answer::Answer, fields::Fields, secrets::Secrets,
+};
+
+/// What the token is asked for with, and what the answers mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grant {
+    RefreshToken,
+    ClientCredentials,
+}
+
+impl Grant {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+        }
+    }
+
+    /// A pure function of what came back.
+    pub(super) fn read(
+        self,
+        answer: &Answer,
+        mut secrets: Secrets,
+    ) -> Result<TokenResponse, EndpointError> {
+        let object = answer.object(&secrets);
+        if let Ok(object) = &object {
+            Fields::OAUTH2.hide(object, &mut secrets);
+        }
+        match object {
+            Ok(object) if has_error(&object) => Err(self.refusal(answer, &object, &secrets)),
+            object if answer.status.is_success() => {
+                Fields::OAUTH2.read(answer, object?, None, &secrets)
+            }
+            _ => Err(answer.failure(None, &secrets)),
+        }
+    }
+
+    /// What an error answer means (RFC 6749 §5.2). GitHub and others send one with a 200.
+    fn refusal(
+        self,
+        answer: &Answer,
+        object: &Map<String, Value>,
+        secrets: &Secrets,
+    ) -> EndpointError {
+        let error = &object["error"];
+        let said = object.get("error_description");
+        let Some(code) = error.as_str() else {
+            // No code of the RFC's, but what some servers put there is worth reading.
+            let said = said.or(Some(error));
+            return match answer.status.is_success() {
+                true => EndpointError::rejected(answer.message(" with an error", said, secrets)),
+                false => answer.failure(said, secrets),
+            };
+        };
+        let message = |what| answer.message(what, said, secrets);
+        let refusal = match (answer.status.as_u16(), code) {
+            // A server that fails does not know what it says.
+            (300..=399 | 408 | 429 | 500.., _) => answer.failure(said, secrets),
+            (_, "temporarily_unavailable" | "server_error" | "slow_down") => {
+                EndpointError::transient(message("")).not_spent()
+            }
+            // The second is GitHub's name for the first.
+            (_, "invalid_grant" | "bad_refresh_token") if self == Self::RefreshToken => {
+                EndpointError::grant(message(": somebody has to log in again"))
+            }
+            (_, "invalid_client") => EndpointError::rejected(message(
+                ": check the client's id, its secret, and whether it is to be sent by \
+                 `Client::basic` or `Client::post`",
+            )),
+            (_, "unauthorized_client" | "unsupported_grant_type") => {
+                EndpointError::rejected(message(": the client may not use this grant"))
+            }
+            (_, "invalid_scope") => EndpointError::rejected(message(": check the scope")),
+            _ => EndpointError::rejected(message("")),
+        };
+        refusal.with_code(secrets.quote(code))
+    }
+}
+
+/// `"error": null` and `"error": ""` come with good answers.
+fn has_error(object: &Map<String, Value>) -> bool {
+    match object.get("error") {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(code)) => !code.is_empty(),
+        Some(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::endpoint::FailureClass::{self, Rejected, Transient};
+
+    fn read(grant: Grant, status: u16, body: &str) -> Result<TokenResponse, EndpointError> {
+        let mut secrets = Secrets::default();
+        secrets.add("s3cret");
+        grant.read(&Answer::of(status, &[], body), secrets)
+    }
+
+    #[test]
+    fn an_answer_by_the_rfc() {
+        let body = r#"{"access_token":"a","token_type":"Bearer","expires_in":"3600",
+            "refresh_token":"r","scope":"x y","id_token":"i"}"#;
+        let tokens = read(Grant::RefreshToken, 200, body).unwrap();
+        assert_eq!(tokens.access_token.expose(), "a");
+        assert_eq!(tokens.refresh_token.unwrap().expose(), "r");
+        assert_eq!(tokens.expires_in, Some(Duration::from_secs(3600)));
+        assert_eq!(
+            Value::Object(tokens.extra),
+            json!({"token_type": "Bearer", "scope": "x y", "id_token": "i"})
+        );
+        for error in ["null", "false", r#""""#] {
+            let body = format!(r#"{{"access_token":"a","error":{error}}}"#);
+            assert!(read(Grant::RefreshToken, 200, &body).is_ok(), "{error}");
+        }
+    }
+
+    #[test]
+    fn failures_are_told_apart() {
+        let grant = FailureClass::Grant;
+        let table: &[(u16, &str, _, bool)] = &[
+            (400, "invalid_grant", grant, false),
+            (401, "invalid_grant", grant, false),
+            (200, "invalid_grant", grant, false),
+            (200, "bad_refresh_token", grant, false),
+            (401, "invalid_client", Rejected, false),
+            (400, "unauthorized_client", Rejected, false),
+            (400, "unsupported_grant_type", Rejected, false),
+            (400, "invalid_scope", Rejected, false),
+            (400, "invalid_request", Rejected, false),
+            (400, "never_heard_of", Rejected, false),
+            (200, "never_heard_of", Rejected, false),
+            (307, "invalid_grant", Rejected, false),
+            (400, "temporarily_unavailable", Transient, false),
+            (400, "server_error", Transient, false),
+            (200, "slow_down", Transient, false),
+            (408, "invalid_grant", Transient, false),
+            (429, "invalid_grant", Transient, false),
+            (500, "invalid_grant", Transient, false),
+            (503, "temporarily_unavailable", Transient, false),
+            (502, "server_error", Transient, true),
+            (504, "server_error", Transient, true),
+        ];
+        for &(status, code, class, may_have_spent) in table {
+            let body = json!({"error": code}).to_string();
+            let error = read(Grant::RefreshToken, status, &body).expect_err(code);
+            assert_eq!(error.class(), class, "{status} {code}");
+            assert_eq!(error.may_have_spent(), may_have_spent, "{status} {code}");
+            assert_eq!(error.code(), Some(code));
+        }
+    }
+
+    #[test]
+    fn failures_without_a_code_are_told_apart() {
+        let facebook = r#"{"error":{"message":"expired","code":190}}"#;
+        let table: &[(u16, &str, _, bool)] = &[
+            (400, "", Rejected, false),
+            (401, "<html>", Rejected, false),
+            (400, facebook, Rejected, false),
+            (200, facebook, Rejected, false),
+            (500, facebook, Transient, false),
+            // S38
+            (200, "", Transient, true),
+            (200, "<html>", Transient, true),
+            (200, r#"{"access_token":"a","#, Transient, true),
+            (200, r#"{"token":"a"}"#, Transient, true),
+            (502, "<html>", Transient, true),
+        ];
+        for &(status, body, class, may_have_spent) in table {
+            let error = read(Grant::RefreshToken, status, body).expect_err(body);
+            assert_eq!(error.class(), class, "{status} {body}");
+            assert_eq!(error.may_have_spent(), may_have_spent, "{status} {body}");
+            assert_eq!(error.code(), None);
+        }
+        let error = read(Grant::RefreshToken, 200, facebook).unwrap_err();
+        assert!(error.to_string().contains("expired"), "{error}");
+    }
+
+    #[test]
+    fn client_credentials_have_no_grant_to_lose() {
+        let body = r#"{"error":"invalid_grant"}"#;
+        let error = read(Grant::ClientCredentials, 400, body).unwrap_err();
+        assert_eq!(error.class(), Rejected);
+    }
+
+    #[test]
+    fn messages_repeat_the_servers_reason_and_no_token() {
+        let body = r#"{"error":"invalid_grant","error_description":"s3cret\nis n3w",
+            "access_token":"n3w"}"#;
+        let error = read(Grant::RefreshToken, 400, body).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the token endpoint answered 400: somebody has to log in again; it says \"[redacted] \
+             is [redacted]\" (invalid_grant)"
+        );
+        let error = read(Grant::RefreshToken, 400, r#"{"error":"s3cret"}"#).unwrap_err();
+        assert_eq!(error.code(), Some("[redacted]"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The way out: no new refresh, the newest refresh token revoked, a tombstone in the store.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use tower::{ServiceExt, util::BoxService};
+use tower_service::Service;
+
+use super::{Session, failure::Failure, shared::Shared, state::State};
+use crate::{
+    endpoint::RevokeRequest,
+    error::{BoxError, Error, ErrorKind},
+    store::Record,
+    token::{RefreshToken, Tokens},
+};
+
+/// Where somebody's logging out is told, if anywhere.
+pub(super) type Revocation = BoxService<RevokeRequest, (), BoxError>;
+
+impl Session {
+    /// Logs out: waits for the refresh under way, tells the server to revoke the newest refresh
+    /// token if the session has a [`revocation`](super::SessionBuilder::revocation) endpoint, and
+    /// [clears](Self::clear) the session and its store.
+    ///
+    /// No refresh starts meanwhile. If the future is dropped before it is done, nothing may have
+    /// been revoked, and the session goes on.
+    ///
+    /// # Errors
+    ///
+    /// If the server did not revoke the token or the store did not take the tombstone. The session
+    /// is cleared all the same.
+    pub async fn log_out(&self) -> Result<(), Error> {
+        let leaving = Leaving::begin(&self.shared);
+        // One that takes longer is overtaken: it belongs to an epoch that ends here.
+        let landed = self.shared.wait_until(|shared| !shared.read(State::is_refreshing));
+        self.within(self.shared.config.wait_limit, landed).await;
+        let revoked = revoke(&self.shared).await;
+        let cleared = self.clear().await;
+        drop(leaving);
+        cleared.and(revoked)
+    }
+}
+
+/// While it lives, no refresh starts.
+struct Leaving<'a>(&'a Shared);
+
+impl<'a> Leaving<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.change(|state| state.set_leaving(true));
+        Self(shared)
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.change(|state| state.set_leaving(false));
+    }
+}
+
+async fn revoke(shared: &Arc<Shared>) -> Result<(), Error> {
+    let Some(revocation) = &shared.revocation else { return Ok(()) };
+    let Some(refresh_token) = newest(shared).await else { return Ok(()) };
+    let mut revocation = revocation.lock().await;
+    let call = async { revocation.ready().await?.call(RevokeRequest::new(refresh_token)).await };
+    let error = match timeout(shared.config.attempt_timeout, call).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => Failure::of(error).error,
+        Err(_elapsed) => Failure::timed_out(shared.config.attempt_timeout).error,
+    };
+    let message = "logged out here, but the server did not revoke the refresh token";
+    Err(Error::with_source(ErrorKind::Unavailable, message, error))
+}
+
+/// Another process may have rotated the refresh token since.
+async fn newest(shared: &Arc<Shared>) -> Option<RefreshToken> {
+    let stored = shared.in_time(shared.store.load()).await.ok().flatten();
+    let ours = shared.read(|state| {
+        let known = stored.as_ref().map(Record::version).unwrap_or_default();
+        (state.version() >= known).then(|| state.tokens().cloned())
+    });
+    let tokens = match ours {
+        Some(tokens) => tokens,
+        None => stored.and_then(Record::into_tokens),
+    };
+    tokens.as_ref().and_then(Tokens::refresh_token).cloned()
+}

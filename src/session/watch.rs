@@ -1,0 +1,55 @@
+//! Watching a store that others write to.
+//!
+//! Whoever has refreshed, logged in or logged out elsewhere is followed without a request having
+//! to fail first. And a store that has lost what it held (a restart, a wipe) gets it back from
+//! whoever holds the newest tokens, before anybody spends older ones.
+
+use std::{pin::pin, sync::Arc};
+
+use futures_util::future::select;
+use tokio::time::sleep;
+
+use super::{shared::Shared, state::State, tasks::Started};
+use crate::store::{Record, TokenStore};
+
+pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
+    loop {
+        let Some(lease) = started.session().map(|shared| shared.config.lease) else {
+            return;
+        };
+        // A store that was lost is given so much time for the newest tokens to come back: a look
+        // has to fall into it, also one that is late.
+        let look = sleep(lease.mul_f64(0.3 + 0.2 * fastrand::f64()));
+        select(pin!(look), store.changed()).await;
+        let Some(shared) = started.session() else {
+            return;
+        };
+        look_at(&shared).await;
+    }
+}
+
+async fn look_at(shared: &Arc<Shared>) {
+    // A refresh under way looks for itself, and so does whoever saves.
+    let busy = |state: &State| {
+        state.is_refreshing() || state.unsaved().is_some() || state.seed().is_some()
+    };
+    if shared.read(busy) {
+        return;
+    }
+    let Ok(stored) = shared.in_time(shared.store.load()).await else {
+        return;
+    };
+    if let Some(stored) = &stored {
+        shared.follow(stored);
+    }
+    let version = stored.as_ref().map(Record::version);
+    let lost = shared.read(|state| {
+        let lost =
+            !busy(state) && state.is_lost(version) && version.unwrap_or_default() < state.version();
+        lost.then(|| state.record())
+    });
+    if let Some(record) = lost {
+        // Another may have been faster, with the same tokens or newer ones.
+        let _ = shared.in_time(shared.store.save(record, version)).await;
+    }
+}

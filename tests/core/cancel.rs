@@ -1,0 +1,117 @@
+//! Callers that give up, and the refresh that goes on without them.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt, future::join_all};
+use http::StatusCode;
+use tokio::time::Instant;
+use tower::{ServiceBuilder, ServiceExt, timeout::Timeout};
+use tower_refresh::{
+    Error, ErrorKind, RefreshLayer, Session, TokenStore, Tokens, testing::GatedEndpoint,
+};
+
+use crate::{
+    steps::{SteppedStore, Steps},
+    support::{Api, World, expired, get, live, request},
+};
+
+// S16
+#[tokio::test(start_paused = true)]
+async fn wherever_its_starter_gives_up_a_refresh_serves_the_others_and_is_saved() {
+    for tokens in [expired, live] {
+        let mut polls = 0;
+        while !starter_is_done_after(polls, tokens()).await {
+            polls += 1;
+            assert!(polls < 100, "the world has come to rest");
+        }
+        // At least: lease, load, seed, load, the endpoint, the save, the API.
+        assert!(polls > 7, "{polls}");
+    }
+}
+
+/// Starts a refresh with a request, polls that so many times with one step of the world in between,
+/// and drops it. Whenever that is, nothing is lost. Returns whether the request was done by then.
+async fn starter_is_done_after(polls: usize, tokens: Tokens) -> bool {
+    let steps = Steps::new();
+    let store = Arc::new(SteppedStore::new(steps.clone()));
+    let (endpoint, api) = (GatedEndpoint::new(), Api::new());
+    let stepped = ServiceBuilder::new().filter_async(steps.filter()).service(endpoint.clone());
+    let session = Session::builder(stepped)
+        .tokens(tokens)
+        .shared_store(store.clone())
+        // No step makes time pass.
+        .min_interval(Duration::ZERO)
+        .build();
+    let client = ServiceBuilder::new()
+        .layer(RefreshLayer::new(session.clone()))
+        .filter_async(steps.filter())
+        .service(api.clone());
+    api.refuse("seed");
+
+    let mut starter = get(client.clone()).boxed();
+    let mut done = false;
+    for _ in 0..polls {
+        done = starter.as_mut().now_or_never().is_some();
+        if done {
+            break;
+        }
+        steps.step().await;
+    }
+    let mut others = join_all((0..3).map(|_| get(client.clone()))).boxed();
+    if !done {
+        assert!(others.as_mut().now_or_never().is_none());
+        drop(starter);
+    }
+    steps.end();
+    for other in others.await {
+        assert_eq!(other.unwrap(), StatusCode::OK);
+    }
+
+    session.refresh().await.unwrap();
+    session.close().await.unwrap();
+    let presented = endpoint.presented().into_iter().flatten();
+    let presented: Vec<_> = presented.map(|token| token.expose().to_owned()).collect();
+    assert_eq!(presented, ["refresh-0", "refresh-1"], "after {polls} polls");
+    let record = store.load().await.unwrap().unwrap();
+    assert_eq!(record.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-2");
+    done
+}
+
+// S21
+#[tokio::test(start_paused = true)]
+async fn a_request_may_time_out_while_the_refresh_goes_on() {
+    let world = World::new(expired());
+    let hold = world.endpoint.hold();
+    let impatient = Timeout::new(world.client.clone(), Duration::from_secs(1));
+    let patient = world.start();
+    let started = Instant::now();
+    let error = impatient.oneshot(request("")).await.unwrap_err();
+    assert!(error.is::<tower::timeout::error::Elapsed>());
+    assert_eq!(started.elapsed(), Duration::from_secs(1));
+
+    assert_eq!(world.endpoint.in_flight(), 1);
+    hold.release();
+    assert_eq!(patient.await.unwrap().unwrap(), StatusCode::OK);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.endpoint.calls(), 1);
+}
+
+// S21
+#[tokio::test(start_paused = true)]
+async fn a_caller_waits_for_as_long_as_it_may_and_no_longer() {
+    let endpoint = GatedEndpoint::new();
+    let limit = Duration::from_secs(5);
+    let builder = Session::builder(endpoint.clone()).tokens(expired());
+    let world = World::of(endpoint, builder.wait_limit(limit).build());
+    let hold = world.endpoint.hold();
+    let started = Instant::now();
+    let error = world.get().await.unwrap_err();
+    assert_eq!(Error::find(error.as_ref()).unwrap().kind(), ErrorKind::TimedOut);
+    assert_eq!(started.elapsed(), limit);
+
+    hold.release();
+    world.endpoint.idle().await;
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["access-1"]);
+    assert_eq!(world.endpoint.calls(), 1);
+}

@@ -1,0 +1,25 @@
+//! The ready-made token endpoints, as a session calls them.
+
+mod any_answer;
+mod default_transport;
+mod own_transport;
+mod requests;
+
+use tower::{Service, ServiceExt};
+use tower_refresh::{
+    RefreshToken,
+    endpoint::{EndpointError, RefreshRequest, TokenResponse},
+};
+
+/// The token that every test spends.
+const SPENT: &str = "r3fresh/1+2";
+
+/// Calls `endpoint` once, as a session does.
+async fn refresh<E>(endpoint: &mut E) -> Result<TokenResponse, EndpointError>
+where
+    E: Service<RefreshRequest, Response = TokenResponse, Error = EndpointError>,
+{
+    let token = RefreshToken::new(SPENT).expect("a token");
+    let request = RefreshRequest::new(Some(token));
+    endpoint.ready().await?.call(request).await
+}
