@@ -113,6 +113,33 @@ async fn tokens_set_while_the_store_is_gone_are_used_and_win_when_it_is_back() {
     assert_eq!(world.api.tokens(), ["login", "login"]);
 }
 
+// S40
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_ends_before_a_decision_is_saved_changes_nothing() {
+    for set in [Some(login()), None] {
+        let vault = Vault::new();
+        let world = world(expired(), &vault);
+        let hold = world.endpoint.hold();
+        let caller = tokio::spawn(get(world.client.clone()));
+        world.endpoint.calls_reached(1).await;
+        vault.set(Fault::ReadOnly);
+        let (saved, expected) = match set {
+            Some(tokens) => (world.session.set_tokens(tokens).await, Some("refresh-login")),
+            None => (world.session.clear().await, None),
+        };
+        saved.unwrap_err();
+        // The flight is quicker than the task that saves.
+        vault.set(Fault::None);
+        hold.release();
+        world.endpoint.idle().await;
+        world.session.close().await.unwrap();
+        let _ = caller.await.unwrap();
+        assert_eq!(world.get().await.is_ok(), expected.is_some());
+        assert!(world.api.tokens().iter().all(|token| token == "login"));
+        assert_eq!(vault.refresh_token().as_deref(), expected);
+    }
+}
+
 // S62
 #[tokio::test(start_paused = true)]
 async fn a_refusal_from_before_a_login_or_a_log_out_is_handed_through() {
@@ -161,16 +188,20 @@ async fn rotation_held(world: &World, vault: &Vault) {
 // S66
 #[tokio::test(start_paused = true)]
 async fn a_clear_here_while_a_save_is_under_way_ends_in_the_tombstone() {
-    let vault = Vault::new();
-    let world = world(expired(), &vault);
-    rotation_held(&world, &vault).await;
-    let (cleared, ()) = join(world.session.clear(), async { vault.hold_saves(false) }).await;
-    cleared.unwrap();
-    assert!(vault.is_tombstone());
-    world.session.close().await.unwrap();
-    assert!(vault.is_tombstone());
-    assert!(error_of(world.get().await).is_login_required());
-    assert!(world.api.seen().is_empty());
+    for rotation_first in [true, false] {
+        let vault = Vault::new();
+        let world = world(expired(), &vault);
+        rotation_held(&world, &vault).await;
+        if rotation_first {
+            vault.hold_saves(false);
+        }
+        let (cleared, ()) = join(world.session.clear(), async { vault.hold_saves(false) }).await;
+        cleared.unwrap();
+        world.session.close().await.unwrap();
+        assert!(vault.is_tombstone());
+        assert!(error_of(world.get().await).is_login_required());
+        assert!(world.api.seen().is_empty());
+    }
 }
 
 // S66

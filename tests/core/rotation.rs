@@ -123,9 +123,12 @@ async fn a_token_that_cannot_be_saved_is_used_and_saved_later() {
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_saved_is_saved_before_the_next_call() {
     let vault = Vault::new();
-    let world = world(vault.clone());
+    let endpoint = GatedEndpoint::new();
+    let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone());
+    let world = World::of(endpoint, builder.min_interval(Duration::ZERO).build());
     world.session.token().await.unwrap();
     refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
+    // The next refresh is quicker than the task that saves.
     vault.set(Fault::None);
     let hold = world.endpoint.hold();
     let refresh = tokio::spawn({

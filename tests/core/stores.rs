@@ -161,8 +161,12 @@ async fn eight_sessions_that_seed_the_same_token_at_once_agree() {
             World::of(endpoint.clone(), builder.shared_store(store.clone()).build())
         })
         .collect();
-    let tasks = worlds.iter().map(|world| tokio::spawn(get(world.client.clone())));
-    for status in join_all(tasks.collect::<Vec<_>>()).await {
+    let hold = endpoint.hold();
+    let tasks: Vec<_> = worlds.iter().map(|w| tokio::spawn(get(w.client.clone()))).collect();
+    // A slow call: the others come for the lease again and again, for longer than it lives.
+    sleep(Duration::from_secs(8)).await;
+    hold.release();
+    for status in join_all(tasks).await {
         assert_eq!(status.unwrap().unwrap(), StatusCode::OK);
     }
     assert_eq!(endpoint.calls(), 1);
