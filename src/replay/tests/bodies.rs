@@ -87,6 +87,8 @@ fn a_box_may_have_an_error_of_its_own() {
         }
     }
 
+    impl std::error::Error for Error {}
+
     let failing = || streamed([data("hello"), Seen::Error("broken".into())]);
     let boxed = BoxBody::new(failing().map_err(|_| Error::Mine));
     let (body, _spare) = ByBody.split(boxed);
