@@ -13,4 +13,5 @@ mod origins;
 mod refusals;
 mod rotation;
 mod runtimes;
+mod secrets;
 mod support;
