@@ -30,7 +30,6 @@ async fn an_answer_that_is_no_use_is_an_error_in_time_and_the_live_token_stays()
     });
     let calls = [
         (Fault::hang(), "did not answer within 500ms"),
-        (Fault::endless(), ""),
         (Fault::garbage(), "HTML instead of JSON"),
         (Fault::truncate(), "broke off"),
         (Fault::body(""), "an empty body"),
@@ -55,6 +54,18 @@ async fn an_answer_that_is_no_use_is_an_error_in_time_and_the_live_token_stays()
     in_time(world.session.refresh()).await.unwrap();
     assert_eq!(world.status().await, 200);
     assert_eq!(world.server.counts().refreshes, 1);
+}
+
+// S38
+#[tokio::test]
+async fn an_answer_without_an_end_is_given_up_at_the_cap() {
+    let world = World::new(BOTH[0]).await;
+    world.server.faults_always(Fault::endless());
+    let start = Instant::now();
+    let error = in_time(world.session.refresh()).await.unwrap_err();
+    assert!(format!("{error:?}").contains("larger than 1048576 bytes"), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(10), "the time-out of one attempt");
+    assert_eq!(world.status().await, 200);
 }
 
 /// An endpoint that begins its answer and goes on with `more` for ever, but slowly, so that no
