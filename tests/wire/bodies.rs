@@ -1,7 +1,7 @@
 //! Bodies that are sent twice, and those that cannot be.
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use http::{Request, header};
 use http_body::{Body, Frame};
 use http_body_util::{
@@ -9,7 +9,7 @@ use http_body_util::{
     combinators::{BoxBody, UnsyncBoxBody},
 };
 use hyper::body::Incoming;
-use tower::{Layer, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use tower_refresh::{
     BoxError, RefreshLayer,
     replay::{Replay, ReplayBody, Rewrap, SendOnce},
@@ -148,19 +148,33 @@ async fn a_stream_over_the_cap_is_streamed_whole_once_and_its_sender_sees_the_re
     }
 }
 
+// What a handler awaits has to be `Send`, and rustc has to see that it is.
+#[tokio::test]
+async fn a_boxed_body_can_be_sent_from_a_task() {
+    let world = World::new(BOTH[0]).await;
+    let layer = RefreshLayer::new(world.session.clone());
+    let mut client = layer.layer(http::<UnsyncBoxBody<Bytes, BoxError>>(BOTH[0]));
+    let request = Request::post(world.server.api_url()).body(UnsyncBoxBody::new(frames()));
+    let task = tokio::spawn(async move {
+        let response = client.ready().await?.call(request?).await?;
+        Ok::<_, BoxError>(response.status())
+    });
+    assert_eq!(task.await.unwrap().unwrap(), 200);
+}
+
 /// A reverse proxy that puts the session's token on what it forwards.
 async fn proxy(world: &World, version: Version) -> String {
     let layer = RefreshLayer::new(world.session.clone());
     let client = layer.layer(http::<ReplayBody<Incoming>>(version));
     let upstream = world.server.url().to_owned();
     serve(move |request| {
-        let client = client.clone();
+        let mut client = client.clone();
         let (mut head, body) = request.into_parts();
         head.uri = format!("{upstream}{}", head.uri.path()).parse().unwrap();
         head.version = Default::default();
         head.headers.remove(header::HOST);
         let request = Request::from_parts(head, ReplayBody::new(body));
-        client.oneshot(request).map(Result::unwrap).boxed()
+        async move { client.ready().await.unwrap().call(request).await.unwrap() }
     })
     .await
 }
