@@ -21,12 +21,16 @@ use crate::{
 
 pin_project! {
     /// The response of a [`Refresh`](crate::Refresh) service.
-    pub struct ResponseFuture<S, P, B>
-    where
-        S: Service<Request<B>>,
-    {
+    ///
+    /// `F` is the future of the service inside, and `R` its response.
+    //
+    // These follow from `S` and `B`, and are named all the same: a bound `S: Service<Request<B>>`
+    // on the type would have to hold wherever rustc asks whether an `async` block that awaits it is
+    // `Send`, and there it cannot be proven for a `B` with a `Box<dyn Error>` in it
+    // (rust-lang/rust#110338).
+    pub struct ResponseFuture<S, P, B, F, R> {
         #[pin]
-        state: State<S, B>,
+        state: State<S, B, F, R>,
         // `None` if nothing comes after the first answer.
         policy: Option<Arc<Policy<P>>>,
     }
@@ -34,18 +38,15 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, B>
-    where
-        S: Service<Request<B>>,
-    {
+    enum State<S, B, F, R> {
         /// The request is under way. A refusal of it is the caller's if it is not `refusable`.
-        Calling { #[pin] call: S::Future, refusable: Option<Sent<S, B>> },
+        Calling { #[pin] call: F, refusable: Option<Sent<S, B>> },
         /// There is no live token yet. The wait is boxed, as its type cannot be named; a request
         /// that need not wait never gets here.
         Waiting { token: Wait, next: Option<Next<S, B>> },
         /// The token was refused. The refusal is kept: it is the answer if there is nothing to
         /// retry with.
-        Refreshing { token: Wait, sent: Option<Sent<S, B>>, refusal: Option<S::Response> },
+        Refreshing { token: Wait, sent: Option<Sent<S, B>>, refusal: Option<R> },
         /// There is a token, and the service has to be ready for the call.
         Readying { token: Token, next: Option<Next<S, B>> },
         /// Nothing was sent.
@@ -82,9 +83,9 @@ struct Next<S, B> {
     is_retry: bool,
 }
 
-impl<S, P, B, R> ResponseFuture<S, P, B>
+impl<S, P, B> ResponseFuture<S, P, B, S::Future, S::Response>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>>,
     P: Split<B>,
 {
     /// Nothing is sent.
@@ -118,7 +119,7 @@ where
     }
 }
 
-impl<S, B> State<S, B>
+impl<S, B> State<S, B, S::Future, S::Response>
 where
     S: Service<Request<B>>,
 {
@@ -152,7 +153,7 @@ where
     }
 }
 
-impl<S, P, B, R> Future for ResponseFuture<S, P, B>
+impl<S, P, B, R> Future for ResponseFuture<S, P, B, S::Future, Response<R>>
 where
     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>>,
     P: Split<B>,
@@ -224,10 +225,7 @@ where
     }
 }
 
-impl<S, P, B> fmt::Debug for ResponseFuture<S, P, B>
-where
-    S: Service<Request<B>>,
-{
+impl<S, P, B, F, R> fmt::Debug for ResponseFuture<S, P, B, F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",
