@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
+    error::Error,
     event::Event,
     store::{Record, Saved},
 };
@@ -181,7 +182,7 @@ impl Round<'_> {
             return Landing::Down;
         }
         let record = Record::new(version, Some(tokens.clone()));
-        let saved = self.shared.in_time(self.shared.store.save(record, base.version)).await;
+        let saved = self.save(record, base.version).await;
         if matches!(saved, Ok(Saved::Conflict)) {
             return Landing::Conflict;
         }
@@ -204,6 +205,25 @@ impl Round<'_> {
             }
         }
         Landing::Down
+    }
+
+    /// Saves by compare-and-swap. If the store could not be read before the call it may hold less
+    /// than memory did. That is nobody's work that we would overwrite, and to drop what the call
+    /// has brought would be to go on with a refresh token that is spent.
+    async fn save(&self, record: Record, mut expected: Option<u64>) -> Result<Saved, Error> {
+        let (shared, version) = (self.shared, record.version());
+        loop {
+            let saved = shared.in_time(shared.store.save(record.clone(), expected)).await?;
+            if saved == Saved::Yes || !shared.read(|state| state.is_flying(self.flight)) {
+                return Ok(saved);
+            }
+            let stored = shared.in_time(shared.store.load()).await?;
+            let found = stored.as_ref().map(Record::version);
+            if found >= Some(version) || found == expected {
+                return Ok(saved);
+            }
+            expected = found;
+        }
     }
 }
 
