@@ -30,6 +30,7 @@ use crate::{
     error::Error,
     event::Event,
     store::{Record, Saved},
+    token::Tokens,
 };
 
 tokio::task_local! {
@@ -177,19 +178,21 @@ impl Round<'_> {
     /// old refresh token is worth nothing any more, so these are the only good ones.
     async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
         let tokens = response.into_tokens(&base.tokens, SystemTime::now());
-        let (version, life) = (base.version.unwrap_or(0) + 1, tokens.life);
+        let life = tokens.life;
+        // Whoever saves what memory holds is not to take ours for another process's.
+        let _writing = self.shared.writing.lock().await;
         if !self.shared.read(|state| state.is_flying(self.flight)) {
             return Landing::Down;
         }
-        let record = Record::new(version, Some(tokens.clone()));
-        let saved = self.save(record, base.version).await;
-        if matches!(saved, Ok(Saved::Conflict)) {
-            return Landing::Conflict;
-        }
+        let (version, unsaved) = match self.save(base, &tokens).await {
+            Ok(Some(version)) => (version, None),
+            Ok(None) => return Landing::Conflict,
+            Err(error) => (base.version.unwrap_or(0) + 1, Some(error)),
+        };
         let generation = self.shared.change(|state| {
             state.is_flying(self.flight).then(|| {
                 state.install(tokens, version, &self.shared.config);
-                if saved.is_err() {
+                if unsaved.is_some() {
                     state.set_unsaved();
                 }
                 state.land(self.flight, &self.shared.config);
@@ -199,7 +202,7 @@ impl Round<'_> {
         if let Some(generation) = generation {
             self.shared.events.observer().token_lives(life);
             self.shared.events.send(Event::Refreshed { generation, adopted: false });
-            if let Err(error) = saved {
+            if let Some(error) = unsaved {
                 self.shared.events.send(Event::SaveFailed { error });
                 save::spawn(self.shared);
             }
@@ -207,20 +210,26 @@ impl Round<'_> {
         Landing::Down
     }
 
-    /// Saves by compare-and-swap. If the store could not be read before the call it may hold less
-    /// than memory did. That is nobody's work that we would overwrite, and to drop what the call
-    /// has brought would be to go on with a refresh token that is spent.
-    async fn save(&self, record: Record, mut expected: Option<u64>) -> Result<Saved, Error> {
-        let (shared, version) = (self.shared, record.version());
+    /// Saves by compare-and-swap, and says as which version; `None` if somebody else was faster.
+    ///
+    /// If the store could not be read before the call it may hold less than memory did, and it may
+    /// hold the same under another version. Neither is anybody's work that we would overwrite, and
+    /// to drop what the call has brought would be to go on with a refresh token that is spent.
+    async fn save(&self, base: &Base, tokens: &Tokens) -> Result<Option<u64>, Error> {
+        let shared = self.shared;
+        let mut expected = base.version;
         loop {
-            let saved = shared.in_time(shared.store.save(record.clone(), expected)).await?;
-            if saved == Saved::Yes || !shared.read(|state| state.is_flying(self.flight)) {
-                return Ok(saved);
+            let version = expected.max(base.version).unwrap_or(0) + 1;
+            let record = Record::new(version, Some(tokens.clone()));
+            if shared.in_time(shared.store.save(record, expected)).await? == Saved::Yes {
+                return Ok(Some(version));
             }
             let stored = shared.in_time(shared.store.load()).await?;
             let found = stored.as_ref().map(Record::version);
-            if found >= Some(version) || found == expected {
-                return Ok(saved);
+            let ours = stored.is_none_or(|stored| stored.holds(Some(&base.tokens)));
+            let lost = found > base.version && !ours || found == expected;
+            if lost || !shared.read(|state| state.is_flying(self.flight)) {
+                return Ok(None);
             }
             expected = found;
         }

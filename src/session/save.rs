@@ -31,19 +31,20 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
 
 /// Saves, as far as one or two writes do it.
 pub(super) async fn once(shared: &Arc<Shared>) -> Result<(), Error> {
+    let _writing = shared.writing.lock().await;
     let stored = shared.in_time(shared.store.load()).await?;
     let mut followed = None;
     let write = shared.change(|state| {
         let unsaved = state.unsaved()?;
         let expected = stored.as_ref().map(Record::version);
         match stored {
+            // Ours after all, though we never heard so.
+            Some(same) if same.version() >= state.version() && same.holds(state.tokens()) => {
+                state.saved(state.version());
+                return None;
+            }
             Some(newer) if newer.version() >= state.version() => match unsaved {
                 Unsaved::Decision => state.outrank(newer.version()),
-                // Ours after all, though we never heard so.
-                Unsaved::Rotation if newer.holds(state.tokens()) => {
-                    state.saved(state.version());
-                    return None;
-                }
                 Unsaved::Rotation => {
                     followed = Some(newer.tokens().is_some());
                     state.follow(newer, &shared.config);

@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     /// Whoever holds this is the one refresh.
     pub(super) endpoint: tokio::sync::Mutex<Endpoint>,
     pub(super) store: Arc<dyn TokenStore>,
+    /// Whoever holds this brings the store up to what memory holds, or both up to something newer.
+    pub(super) writing: tokio::sync::Mutex<()>,
     /// Names this session among those that share a store.
     pub(super) owner: String,
     pub(super) config: Config,
@@ -63,6 +65,7 @@ impl Shared {
             state: Mutex::new(state),
             endpoint: tokio::sync::Mutex::new(endpoint),
             store,
+            writing: tokio::sync::Mutex::new(()),
             owner: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
             config,
             events: EventSender::new(name),
