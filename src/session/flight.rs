@@ -152,7 +152,7 @@ impl Round<'_> {
         let was_in_doubt = self.shared.read(State::in_doubt);
         if spends {
             // Until the answer is here. If this task dies with its runtime, the next one knows.
-            self.shared.change(|state| state.set_in_doubt(true));
+            self.shared.change(|state| state.set_in_doubt(self.flight, true));
         }
         let call = async {
             let endpoint = endpoint.ready().await?;
@@ -160,7 +160,7 @@ impl Round<'_> {
         };
         let mut failure = match timeout(self.shared.config.attempt_timeout, call).await {
             Ok(Ok(response)) => {
-                self.shared.change(|state| state.set_in_doubt(false));
+                self.shared.change(|state| state.set_in_doubt(self.flight, false));
                 return Ok(response);
             }
             Ok(Err(error)) => Failure::of(error),
@@ -170,7 +170,7 @@ impl Round<'_> {
         failure.final_in_doubt = failure.may_have_spent && was_in_doubt;
         failure.rotation_lost = failure.class == FailureClass::Grant && was_in_doubt;
         let in_doubt = failure.may_have_spent || was_in_doubt;
-        self.shared.change(|state| state.set_in_doubt(spends && in_doubt));
+        self.shared.change(|state| state.set_in_doubt(self.flight, spends && in_doubt));
         Err(failure)
     }
 
