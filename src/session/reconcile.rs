@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{failure::Failure, shared::Shared, waiting::Flight};
+use super::{failure::Failure, shared::Shared, state::Unsaved, waiting::Flight};
 use crate::{
     event::Event,
     store::{Record, Saved},
@@ -74,6 +74,15 @@ fn compare(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<Record>) -
         }
         let version = stored.as_ref().map(Record::version);
         match stored {
+            Some(newer)
+                if newer.version() >= state.version()
+                    && state.unsaved() == Some(Unsaved::Decision)
+                    && !newer.holds(state.tokens()) =>
+            {
+                // What was set wins, also over what others have saved in the meantime.
+                state.outrank(newer.version());
+                return Step::Put(state.record(), version);
+            }
             Some(newer) if newer.version() > state.version() => {
                 let before = state.stamp();
                 state.follow(newer, &shared.config);

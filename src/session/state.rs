@@ -496,8 +496,10 @@ impl State {
         self.unsaved
     }
 
+    /// Memory holds what a refresh brought and the store does not. If what was refreshed is a
+    /// decision that is not saved either, so is this.
     pub(super) fn set_unsaved(&mut self) {
-        self.unsaved = Some(Unsaved::Rotation);
+        self.unsaved.get_or_insert(Unsaved::Rotation);
     }
 
     /// The store holds `version`; if that is what memory holds, nothing is owed any more.
