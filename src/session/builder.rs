@@ -50,8 +50,9 @@ impl SessionBuilder {
         // request.
         let ask_store = self.store.is_some();
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let state = State::new(self.tokens, ask_store, &self.config);
-        let shared = Shared::new(self.endpoint, store, state, self.config, self.runtime, self.name);
+        let config = self.config.bounded();
+        let state = State::new(self.tokens, ask_store, &config);
+        let shared = Shared::new(self.endpoint, store, state, config, self.runtime, self.name);
         Session { shared: Arc::new(shared) }
     }
 
