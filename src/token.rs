@@ -310,3 +310,6 @@ impl fmt::Debug for Tokens {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
