@@ -315,3 +315,6 @@ impl fmt::Debug for Tokens {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::token::LONGEST_LIFE;
+
 /// The numbers of a session; their meaning and defaults stand at the builder's setters.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
@@ -19,6 +21,28 @@ pub(super) struct Config {
     pub(super) lease: Duration,
     pub(super) refresh_without_store: bool,
     pub(super) keep_fresh: bool,
+}
+
+impl Config {
+    /// The same without times that no clock can be ahead by: `Duration::MAX` is how one says
+    /// "for ever".
+    pub(super) fn bounded(mut self) -> Self {
+        for time in [
+            &mut self.attempt_timeout,
+            &mut self.backoff.0,
+            &mut self.backoff.1,
+            &mut self.pause.0,
+            &mut self.pause.1,
+            &mut self.rejected_pause,
+            &mut self.retry_after_limit,
+            &mut self.wait_limit,
+            &mut self.store_timeout,
+            &mut self.spacing,
+        ] {
+            *time = LONGEST_LIFE.min(*time);
+        }
+        self
+    }
 }
 
 impl Default for Config {

@@ -27,8 +27,10 @@ use super::{
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
+    error::Error,
     event::Event,
     store::{Record, Saved},
+    token::Tokens,
 };
 
 tokio::task_local! {
@@ -156,7 +158,7 @@ impl Round<'_> {
         let was_in_doubt = self.shared.read(State::in_doubt);
         if spends {
             // Until the answer is here. If this task dies with its runtime, the next one knows.
-            self.shared.change(|state| state.set_in_doubt(true));
+            self.shared.change(|state| state.set_in_doubt(self.flight, true));
         }
         let call = async {
             let endpoint = endpoint.ready().await?;
@@ -164,7 +166,7 @@ impl Round<'_> {
         };
         let mut failure = match timeout(self.shared.config.attempt_timeout, call).await {
             Ok(Ok(response)) => {
-                self.shared.change(|state| state.set_in_doubt(false));
+                self.shared.change(|state| state.set_in_doubt(self.flight, false));
                 return Ok(response);
             }
             Ok(Err(error)) => Failure::of(error),
@@ -174,7 +176,7 @@ impl Round<'_> {
         failure.final_in_doubt = failure.may_have_spent && was_in_doubt;
         failure.rotation_lost = failure.class == FailureClass::Grant && was_in_doubt;
         let in_doubt = failure.may_have_spent || was_in_doubt;
-        self.shared.change(|state| state.set_in_doubt(spends && in_doubt));
+        self.shared.change(|state| state.set_in_doubt(self.flight, spends && in_doubt));
         Err(failure)
     }
 
@@ -182,23 +184,22 @@ impl Round<'_> {
     /// old refresh token is worth nothing any more, so these are the only good ones.
     async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
         let tokens = response.into_tokens(&base.tokens, Instant::now());
-        let (version, life) = (base.version.unwrap_or(0) + 1, tokens.life);
+        let life = tokens.life;
+        // Whoever saves what memory holds is not to take ours for another process's.
+        let _writing = self.shared.writing.lock().await;
         if !self.shared.read(|state| state.is_flying(self.flight)) {
             return Landing::Down;
         }
-        let record = Record::new(version, Some(tokens.clone()));
-        let saved = self.shared.in_time(self.shared.store.save(record, base.version)).await;
-        // Who goes alone does not know what the store holds: whoever saves finds out, and
-        // meanwhile these are the only good tokens.
-        if matches!(saved, Ok(Saved::Conflict)) && !base.alone {
-            return Landing::Conflict;
-        }
-        let is_saved = matches!(saved, Ok(Saved::Yes));
+        let (version, unsaved) = match self.save(base, &tokens).await {
+            Ok(Some(version)) => (version, None),
+            Ok(None) => return Landing::Conflict,
+            Err(error) => (base.version.unwrap_or(0) + 1, Some(error)),
+        };
         let landed = self.shared.change(|state| {
             state.is_flying(self.flight).then(|| {
                 state.install(tokens, version, &self.shared.config);
-                let caught_up = is_saved && state.saved(version);
-                if !is_saved {
+                let caught_up = unsaved.is_none() && state.saved(version);
+                if unsaved.is_some() {
                     state.set_unsaved();
                 }
                 state.land(self.flight, &self.shared.config);
@@ -211,14 +212,37 @@ impl Round<'_> {
             if caught_up {
                 self.shared.events.send(Event::Saved);
             }
-            if let Err(error) = saved {
+            if let Some(error) = unsaved {
                 self.shared.events.send(Event::SaveFailed { error });
-            }
-            if !is_saved {
                 save::spawn(self.shared);
             }
         }
         Landing::Down
+    }
+
+    /// Saves by compare-and-swap, and says as which version; `None` if somebody else was faster.
+    ///
+    /// If the store could not be read before the call it may hold less than memory did, and it may
+    /// hold the same under another version. Neither is anybody's work that we would overwrite, and
+    /// to drop what the call has brought would be to go on with a refresh token that is spent.
+    async fn save(&self, base: &Base, tokens: &Tokens) -> Result<Option<u64>, Error> {
+        let shared = self.shared;
+        let mut expected = base.version;
+        loop {
+            let version = expected.max(base.version).unwrap_or(0) + 1;
+            let record = Record::new(version, Some(tokens.clone()));
+            if shared.in_time(shared.store.save(record, expected)).await? == Saved::Yes {
+                return Ok(Some(version));
+            }
+            let stored = shared.in_time(shared.store.load()).await?;
+            let found = stored.as_ref().map(Record::version);
+            let ours = stored.is_none_or(|stored| stored.holds(Some(&base.tokens)));
+            let lost = found > base.version && !ours || found == expected;
+            if lost || !shared.read(|state| state.is_flying(self.flight)) {
+                return Ok(None);
+            }
+            expected = found;
+        }
     }
 }
 

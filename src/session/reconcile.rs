@@ -19,8 +19,6 @@ pub(super) struct Base {
     pub(super) tokens: Tokens,
     /// Their version in the store; `None` if it holds nothing.
     pub(super) version: Option<u64>,
-    /// The store could not be asked, and the version is what it ought to hold.
-    pub(super) alone: bool,
 }
 
 pub(super) enum Reconciled {
@@ -72,6 +70,7 @@ pub(super) async fn reconcile(
     let mut tries = 0;
     let mut yielding: Option<(Option<u64>, Instant)> = None;
     while tries < TRIES {
+        let writing = shared.writing.lock().await;
         let stored = match shared.in_time(shared.store.load()).await {
             Ok(stored) => stored,
             Err(_) if shared.goes_alone() => return Ok(alone(shared, flight)),
@@ -85,6 +84,7 @@ pub(super) async fn reconcile(
         let step = match compare(shared, flight, stored, mark_holds) {
             Step::Done(reconciled) => return Ok(reconciled),
             Step::Yield => {
+                drop(writing);
                 shared.changed_or(POLL).await;
                 continue;
             }
@@ -105,6 +105,7 @@ pub(super) async fn reconcile(
                 if shared.change(|state| state.saved(version)) {
                     shared.events.send(Event::Saved);
                 }
+                drop(writing);
                 if matches!(step, Step::PutBack(..)) {
                     sleep(shared.config.lease).await;
                 }
@@ -161,8 +162,7 @@ fn compare(
             };
         }
         state.note_stored(version);
-        let base =
-            Base { tokens: state.tokens().cloned().unwrap_or_default(), version, alone: false };
+        let base = Base { tokens: state.tokens().cloned().unwrap_or_default(), version };
         if !shared.is_shared || base.tokens.refresh_token().is_none() {
             return Step::Done(Reconciled::Base(base));
         }
@@ -195,6 +195,6 @@ fn alone(shared: &Arc<Shared>, flight: &Arc<Flight>) -> Reconciled {
         }
         let tokens = state.tokens().cloned().unwrap_or_default();
         let version = (state.version() > 0).then(|| state.version());
-        Reconciled::Base(Base { tokens, version, alone: true })
+        Reconciled::Base(Base { tokens, version })
     })
 }

@@ -6,11 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::{
-    backoff,
-    shared::Shared,
-    state::{State, Unsaved},
-};
+use super::{backoff, shared::Shared, state::State};
 use crate::{
     error::{BoxError, Error},
     event::Event,
@@ -31,22 +27,23 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
 
 /// Saves, as far as one or two writes do it.
 pub(super) async fn once(shared: &Arc<Shared>) -> Result<(), Error> {
+    let _writing = shared.writing.lock().await;
     let stored = shared.in_time(shared.store.load()).await?;
     if let Some(stored) = &stored {
         shared.follow(stored);
     }
     let write = shared.change(|state| {
-        let unsaved = state.unsaved()?;
+        state.unsaved()?;
         let expected = stored.as_ref().map(Record::version);
-        if expected.unwrap_or_default() >= state.version() {
-            match unsaved {
-                Unsaved::Decision => state.outrank(expected.unwrap_or_default()),
-                // Ours after all, though we never heard so: anything else was followed.
-                Unsaved::Rotation => {
-                    state.saved(state.version());
-                    return None;
-                }
+        if let Some(stored) = stored.filter(|stored| stored.version() >= state.version()) {
+            if stored.holds(state.tokens()) {
+                // Saved after all, though we never heard so.
+                state.outrank(stored.version() - 1);
+                state.saved(stored.version());
+                return None;
             }
+            // What somebody decided here wins; anything else was followed.
+            state.outrank(stored.version());
         }
         Some((state.record(), expected))
     });

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(super) store: Arc<dyn TokenStore>,
     /// Whether others may refresh what is in the store.
     pub(super) is_shared: bool,
+    /// Whoever holds this brings the store up to what memory holds, or both up to something newer.
+    pub(super) writing: tokio::sync::Mutex<()>,
     /// Names this session among those that share a store.
     pub(super) owner: String,
     pub(super) config: Config,
@@ -66,6 +68,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(super) fn new(builder: SessionBuilder) -> Self {
         let SessionBuilder { endpoint, revocation, tokens, store, runtime, name, config } = builder;
+        let config = config.bounded();
         // A store of our own is empty for certain: nothing has to be asked before the first
         // request.
         let ask_store = store.is_some();
@@ -79,6 +82,7 @@ impl Shared {
             revocation: revocation.map(tokio::sync::Mutex::new),
             store,
             is_shared,
+            writing: tokio::sync::Mutex::new(()),
             owner: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
             config,
             events: EventSender::new(name),

@@ -508,9 +508,12 @@ impl State {
         self.seed.as_ref()
     }
 
-    /// Marks that a call may spend the refresh token, or that its answer settled the matter.
-    pub(super) fn set_in_doubt(&mut self, in_doubt: bool) {
-        self.in_doubt = in_doubt;
+    /// Marks that a call may spend the refresh token, or that its answer settled the matter. What
+    /// becomes of a call of an earlier epoch says nothing of the refresh token there is now.
+    pub(super) fn set_in_doubt(&mut self, flight: &Arc<Flight>, in_doubt: bool) {
+        if self.is_flying(flight) {
+            self.in_doubt = in_doubt;
+        }
     }
 
     pub(super) fn in_doubt(&self) -> bool {

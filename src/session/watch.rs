@@ -36,6 +36,7 @@ async fn look_at(shared: &Arc<Shared>) {
     if shared.read(busy) {
         return;
     }
+    let _writing = shared.writing.lock().await;
     let Ok(stored) = shared.in_time(shared.store.load()).await else {
         return;
     };

@@ -82,7 +82,100 @@ impl Refusals {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, test_runner::RngSeed};
+
     use super::*;
+    use crate::token::LONGEST_LIFE;
+
+    /// From nothing to all there is, the small ones as often as the large.
+    fn durations() -> impl Strategy<Value = Duration> {
+        let spread = (any::<u64>(), 0..64u32, 0..1_000_000_000u32);
+        let spread = spread.prop_map(|(secs, shift, nanos)| Duration::new(secs >> shift, nanos));
+        prop_oneof![1 => Just(Duration::ZERO), 1 => Just(Duration::MAX), 8 => spread]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            rng_seed: RngSeed::Fixed(0),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn deadlines_keep_their_order_and_their_margins(
+            life in durations(),
+            age in durations(),
+            from_the_future in any::<bool>(),
+            (refresh_ahead, leeway) in (durations(), durations()),
+        ) {
+            let wall = SystemTime::now();
+            let obtained_at = match from_the_future {
+                true => wall.checked_add(age),
+                false => wall.checked_sub(age),
+            };
+            let life = life.min(LONGEST_LIFE);
+            let tokens = Tokens {
+                life: Some(life),
+                obtained_at: obtained_at.unwrap_or(SystemTime::UNIX_EPOCH),
+                ..Tokens::new("token").unwrap()
+            };
+            let left = tokens.left(wall).unwrap();
+            prop_assert!(left <= life);
+
+            let config = Config { refresh_ahead, leeway, ..Config::default() };
+            let before = Instant::now();
+            let deadlines = Deadlines::of(&tokens, &config).unwrap();
+            let (stale, over) = (deadlines.stale_at, deadlines.expires_at);
+            prop_assert!(before <= stale && stale <= over);
+            // The clock goes on while this is computed.
+            let slack = Duration::from_secs(5);
+            prop_assert!(over <= before + left + slack);
+            let twentieth = life.mul_f64(0.05);
+            prop_assert!(over + leeway.min(twentieth) + slack >= before + left);
+            let ahead = refresh_ahead.min(life.mul_f64(0.2));
+            prop_assert!(stale + ahead.max(leeway.min(twentieth)) + slack >= before + left);
+            if left > ahead + slack {
+                // At most a half is taken off at random.
+                prop_assert!(stale <= before + left - ahead / 2 + slack);
+            }
+        }
+
+        #[test]
+        fn a_wall_clock_that_jumps_only_makes_a_token_stale_earlier(
+            steps in prop::collection::vec((0..1_000_000u64, durations(), any::<bool>()), 0..8),
+        ) {
+            let hour = Duration::from_secs(3600);
+            let tokens = living(hour, Duration::ZERO);
+            let mut deadlines = Deadlines::of(&tokens, &Config::default()).unwrap();
+            let (mut now, wall) = deadlines.agreed;
+            for (ran, jump, ahead) in steps {
+                now += Duration::from_secs(ran);
+                let wall = if ahead { wall.checked_add(jump) } else { wall.checked_sub(jump) };
+                let before = deadlines;
+                deadlines.follow_wall_clock(now, wall.unwrap_or(SystemTime::UNIX_EPOCH));
+                prop_assert!(deadlines.stale_at <= before.stale_at);
+                prop_assert_eq!(deadlines.expires_at, before.expires_at);
+            }
+        }
+
+        #[test]
+        fn refusals_are_bounded_in_every_window(
+            most in 0..5u32,
+            window in 1..100u64,
+            steps in prop::collection::vec(0..50u64, 0..100),
+        ) {
+            let (mut refusals, mut now) = (Refusals::default(), Instant::now());
+            let limit = (most, Duration::from_secs(window));
+            let mut admitted = Vec::new();
+            for step in steps {
+                now += Duration::from_secs(step);
+                let recent = admitted.iter().filter(|&&at| now - at < limit.1).count();
+                let admits = refusals.admit(now, limit);
+                prop_assert_eq!(admits, recent < most as usize);
+                admitted.extend(admits.then_some(now));
+            }
+        }
+    }
 
     fn living(life: Duration, age: Duration) -> Tokens {
         Tokens {

@@ -1,4 +1,7 @@
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    ops::RangeInclusive,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
@@ -75,6 +78,9 @@ impl From<Tokens> for Record {
 
 const FORMAT: &str = "tower-refresh/1";
 
+/// Versions begin with 1, grow by little with each save, and always have room to grow.
+const VERSIONS: RangeInclusive<u64> = 1..=i64::MAX as u64;
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     format: String,
@@ -129,6 +135,9 @@ impl<'de> Deserialize<'de> for Record {
                 "the token record is not in the format {FORMAT}: was it written by another program \
                  or by a newer version of this one?"
             )));
+        }
+        if !VERSIONS.contains(&stored.version) {
+            return Err(de::Error::custom("the token record's version cannot be one of ours"));
         }
         let tokens = stored.tokens.map(Tokens::try_from).transpose().map_err(de::Error::custom)?;
         let spending = stored
@@ -194,6 +203,10 @@ mod tests {
         let foreign = r#"{"format":"keyring/9","version":1,"tokens":null}"#;
         let error = serde_json::from_str::<Record>(foreign).unwrap_err().to_string();
         assert!(error.contains("tower-refresh/1"), "{error}");
+        for version in [0, u64::MAX] {
+            let json = format!(r#"{{"format":"{FORMAT}","version":{version},"tokens":null}}"#);
+            assert!(serde_json::from_str::<Record>(&json).is_err(), "{version}");
+        }
         assert!(serde_json::from_str::<Record>("{}").is_err());
         assert!(serde_json::from_str::<Record>("").is_err());
     }
