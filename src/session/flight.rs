@@ -108,8 +108,9 @@ impl Round<'_> {
                 Reconciled::Over => return Ok(()),
                 Reconciled::Base(base) => base,
             };
+            let called = self.call(endpoint, &base).await;
             let last = attempt >= config.attempts || lease.is_lost();
-            let failure = match self.call(endpoint, &base).await {
+            let failure = match called {
                 Ok(response) => match self.land(&base, response).await {
                     Landing::Down => return Ok(()),
                     // Somebody else has saved: theirs counts, ours is dropped.

@@ -129,6 +129,7 @@ impl Shared {
 
     /// Starts the task of a flight that is in the slot by now.
     pub(super) fn launch(self: &Arc<Self>, flight: Arc<Flight>, runtime: &Handle) {
+        self.start_tasks(runtime);
         self.task_started();
         let takeoff = Takeoff { shared: self.clone(), flight };
         let flight = flight::fly(takeoff);

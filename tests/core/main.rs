@@ -8,6 +8,7 @@ mod doubt;
 mod events;
 mod expiry;
 mod failure;
+mod fleet;
 mod flight;
 mod from_fn;
 mod identity;

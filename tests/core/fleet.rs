@@ -1,0 +1,204 @@
+//! Sessions of several processes over one store, which is not always what it was.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use http::StatusCode;
+use tokio::time::{Instant, sleep};
+use tower_refresh::{
+    BoxError, Session, TokenStore,
+    endpoint::EndpointError,
+    store::{MemoryStore, Record, Saved},
+    testing::{Answer, GatedEndpoint},
+};
+
+use crate::support::{World, error_of, expired, live};
+
+/// A store that all sessions share and that can lose what it holds, leases and all.
+#[derive(Clone, Debug, Default)]
+struct Shelf {
+    inner: Arc<Mutex<Arc<MemoryStore>>>,
+}
+
+impl Shelf {
+    fn current(&self) -> Arc<MemoryStore> {
+        self.inner.lock().unwrap().clone()
+    }
+
+    /// What was there is gone.
+    fn wipe(&self) {
+        *self.inner.lock().unwrap() = Arc::default();
+    }
+
+    /// The leases are gone, and the record is not.
+    async fn forget_leases(&self) {
+        let record = self.stored().await;
+        self.wipe();
+        self.current().save(record, None).await.unwrap();
+    }
+
+    async fn stored(&self) -> Record {
+        self.current().load().await.unwrap().unwrap()
+    }
+
+    fn session(&self, endpoint: &GatedEndpoint) -> Session {
+        Session::builder(endpoint.clone()).tokens(expired()).store(self.clone()).build()
+    }
+
+    fn world(&self, endpoint: &GatedEndpoint) -> World {
+        World::of(endpoint.clone(), self.session(endpoint))
+    }
+}
+
+impl TokenStore for Shelf {
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        Box::pin(async { self.current().load().await })
+    }
+
+    fn save(&self, record: Record, old: Option<u64>) -> BoxFuture<'_, Result<Saved, BoxError>> {
+        Box::pin(async move { self.current().save(record, old).await })
+    }
+
+    fn lease<'a>(
+        &'a self,
+        owner: &'a str,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
+        Box::pin(async move { self.current().lease(owner, life).await })
+    }
+
+    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
+        Box::pin(async move { self.current().release(owner).await })
+    }
+}
+
+// S46
+#[tokio::test(start_paused = true)]
+async fn the_store_says_who_is_spending_the_token_while_it_is_spent() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let world = shelf.world(&endpoint);
+    let hold = endpoint.hold();
+    let request = world.start();
+    endpoint.calls_reached(1).await;
+    assert!(shelf.stored().await.spending().is_some());
+    hold.release();
+    assert_eq!(request.await.unwrap().unwrap(), StatusCode::OK);
+    assert!(shelf.stored().await.spending().is_none());
+}
+
+// S46, S48
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_being_spent_is_left_alone_even_if_the_lease_is_gone() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    let hold = endpoint.hold();
+    let first = here.start();
+    endpoint.calls_reached(1).await;
+    shelf.forget_leases().await;
+    let second = there.start();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(endpoint.calls(), 1);
+    hold.release();
+    assert_eq!(first.await.unwrap().unwrap(), StatusCode::OK);
+    assert_eq!(second.await.unwrap().unwrap(), StatusCode::OK);
+    assert_eq!(endpoint.calls(), 1, "the second has the first's token");
+}
+
+// S47
+#[tokio::test(start_paused = true)]
+async fn when_the_holder_dies_another_takes_over_within_two_leases() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let there = shelf.world(&endpoint);
+    let hold = endpoint.hold();
+    let dying = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let here = shelf.session(&endpoint);
+    std::thread::spawn(move || {
+        let call = async {
+            tokio::select! {
+                _ = here.token() => {}
+                () = endpoint.calls_reached(1) => {}
+            }
+        };
+        dying.block_on(call);
+        drop(dying);
+    })
+    .join()
+    .unwrap();
+    drop(hold);
+    let start = Instant::now();
+    assert_eq!(there.get().await.unwrap(), StatusCode::OK);
+    let took = start.elapsed();
+    // The lease of the dead, and as long again for its word, which paused time never outdates.
+    assert!(took <= Duration::from_secs(11), "{took:?}");
+}
+
+// S48
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_slow_refresh_is_renewed() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    endpoint.answer(Answer::Next.after(Duration::from_secs(9)));
+    let (first, second) = futures::join!(here.get(), there.get());
+    assert_eq!((first.unwrap(), second.unwrap()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(endpoint.calls(), 1);
+}
+
+// S47
+#[tokio::test(start_paused = true)]
+async fn whoever_has_lost_the_lease_starts_no_further_attempt() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let world = shelf.world(&endpoint);
+    let down = || EndpointError::transient("down").not_spent();
+    endpoint.answer(Answer::from(down()).after(Duration::from_secs(4)));
+    let request = world.start();
+    endpoint.calls_reached(1).await;
+    shelf.forget_leases().await;
+    assert!(shelf.lease("another", Duration::from_secs(60)).await.unwrap());
+    assert!(error_of(request.await.unwrap()).is_transient());
+    assert_eq!(endpoint.calls(), 1);
+}
+
+// S46
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_wiped_gets_the_newest_tokens_back_before_older_ones_are_spent() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (newest, older) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    assert_eq!(older.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(newest.get().await.unwrap(), StatusCode::OK);
+    // The older one does not hear of the next refresh before the store is gone.
+    newest.api.refuse("access-1");
+    older.api.refuse("access-1");
+    tokio::join!(async { assert_eq!(newest.get().await.unwrap(), StatusCode::OK) }, async {
+        endpoint.calls_reached(2).await;
+        endpoint.idle().await;
+        tokio::task::yield_now().await;
+        shelf.wipe();
+    });
+    assert_eq!(older.get().await.unwrap(), StatusCode::OK);
+    let presented: Vec<_> =
+        endpoint.presented().into_iter().map(|token| token.unwrap().expose().to_owned()).collect();
+    let mut once = presented.clone();
+    once.dedup();
+    assert_eq!(presented, once, "no refresh token is spent twice");
+    assert_eq!(endpoint.calls(), 2, "the older one got the newest token");
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(there.get().await.unwrap(), StatusCode::OK);
+    there.session.clear().await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert!(here.session.status().login_required);
+    assert!(error_of(here.get().await).is_login_required());
+    there.session.set_tokens(live()).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(here.api.tokens().pop().unwrap(), "seed");
+}
