@@ -45,7 +45,7 @@ pub(super) async fn reconcile(
     flight: &Arc<Flight>,
 ) -> Result<Reconciled, Failure> {
     for _ in 0..TRIES {
-        let stored = match shared.in_time(shared.store.load()).await {
+        let stored = match shared.load().await {
             Ok(stored) => stored,
             Err(_) if shared.goes_alone() => return Ok(alone(shared, flight)),
             Err(error) => return Err(Failure::store(error)),

@@ -31,7 +31,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
 
 /// Saves, as far as one or two writes do it.
 pub(super) async fn once(shared: &Arc<Shared>) -> Result<(), Error> {
-    let stored = shared.in_time(shared.store.load()).await?;
+    let stored = shared.load().await?;
     let mut followed = None;
     let write = shared.change(|state| {
         let unsaved = state.unsaved()?;

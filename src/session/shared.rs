@@ -27,7 +27,7 @@ use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     event::{Event, EventSender},
-    store::TokenStore,
+    store::{Record, TokenStore},
 };
 
 /// A token endpoint, whatever its type was: neither `Clone` nor `Sync` is asked of it.
@@ -160,6 +160,12 @@ impl Shared {
         if ours {
             self.events.send(Event::RefreshFailed { error });
         }
+    }
+
+    /// Reads the store. An encrypted record is an error: it says nothing, not even that there are
+    /// no tokens.
+    pub(super) async fn load(&self) -> Result<Option<Record>, Error> {
+        self.in_time(self.store.load()).await?.map(Record::opened).transpose()
     }
 
     /// Gives a call to the store its time-out, and its failures their kind.
