@@ -5,6 +5,8 @@
 //! *lease* lets one process at a time call the token endpoint. A session's default is a
 //! [`MemoryStore`] of its own.
 //!
+//! `Encrypted` (feature `encrypted`) goes around any store whose place others can read.
+//!
 //! To save rotated tokens somewhere of your own, [`from_fn`] is enough for one process:
 //!
 //! ```
@@ -24,6 +26,8 @@
 //! let session = Session::builder(endpoint).store(store).build();
 //! ```
 
+#[cfg(feature = "encrypted")]
+mod encrypted;
 mod from_fn;
 mod memory;
 mod record;
@@ -34,6 +38,9 @@ use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 
 use crate::error::BoxError;
 
+#[cfg(feature = "encrypted")]
+#[cfg_attr(docsrs, doc(cfg(feature = "encrypted")))]
+pub use self::encrypted::{Encrypted, EncryptionKey};
 pub use self::{
     from_fn::{FromFn, from_fn},
     memory::MemoryStore,
