@@ -5,7 +5,8 @@
 //! *lease* lets one process at a time call the token endpoint. A session's default is a
 //! [`MemoryStore`] of its own.
 //!
-//! `Encrypted` (feature `encrypted`) goes around any store whose place others can read.
+//! For all processes of one machine there is `FileStore` (feature `file`), and `Encrypted` (feature
+//! `encrypted`) goes around any store whose place others can read.
 //!
 //! To save rotated tokens somewhere of your own, [`from_fn`] is enough for one process:
 //!
@@ -28,6 +29,8 @@
 
 #[cfg(feature = "encrypted")]
 mod encrypted;
+#[cfg(feature = "file")]
+mod file;
 mod from_fn;
 mod memory;
 mod record;
@@ -41,6 +44,9 @@ use crate::error::BoxError;
 #[cfg(feature = "encrypted")]
 #[cfg_attr(docsrs, doc(cfg(feature = "encrypted")))]
 pub use self::encrypted::{Encrypted, EncryptionKey};
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub use self::file::FileStore;
 pub use self::{
     from_fn::{FromFn, from_fn},
     memory::MemoryStore,
