@@ -56,7 +56,8 @@ pub use self::{
 /// Keeps the tokens of one identity, for one process or for many.
 ///
 /// Every method may be called at any time, from several tasks at once, and may be dropped before
-/// it is done (a session gives each call a time-out).
+/// it is done (a session gives each call a time-out). `testing::store_conformance` (feature
+/// `test-util`) puts a store of your own to the test.
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Reads the record; `None` if there has never been one.
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>>;
