@@ -235,7 +235,7 @@ impl Round<'_> {
             if shared.in_time(shared.store.save(record, expected)).await? == Saved::Yes {
                 return Ok(Some(version));
             }
-            let stored = shared.in_time(shared.store.load()).await?;
+            let stored = shared.load().await?;
             let found = stored.as_ref().map(Record::version);
             let ours = stored.is_none_or(|stored| stored.holds(Some(&base.tokens)));
             let lost = found > base.version && !ours || found == expected;

@@ -41,7 +41,7 @@ impl<'a> Lease<'a> {
                 Err(error) => return Err(Failure::store(error)),
             }
             // To adopt what the holder has saved takes no lease.
-            let stored = shared.in_time(shared.store.load()).await.map_err(Failure::store)?;
+            let stored = shared.load().await.map_err(Failure::store)?;
             if adopt(shared, flight, stored.as_ref()) {
                 return Ok(None);
             }

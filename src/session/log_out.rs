@@ -73,7 +73,7 @@ async fn revoke(shared: &Arc<Shared>) -> Result<(), Error> {
 
 /// Another process may have rotated the refresh token since.
 async fn newest(shared: &Arc<Shared>) -> Option<RefreshToken> {
-    let stored = shared.in_time(shared.store.load()).await.ok().flatten();
+    let stored = shared.load().await.ok().flatten();
     let ours = shared.read(|state| {
         let known = stored.as_ref().map(Record::version).unwrap_or_default();
         (state.version() >= known).then(|| state.tokens().cloned())

@@ -71,7 +71,7 @@ pub(super) async fn reconcile(
     let mut yielding: Option<(Option<u64>, Instant)> = None;
     while tries < TRIES {
         let writing = shared.writing.lock().await;
-        let stored = match shared.in_time(shared.store.load()).await {
+        let stored = match shared.load().await {
             Ok(stored) => stored,
             Err(_) if shared.goes_alone() => return Ok(alone(shared, flight)),
             Err(error) => return Err(Failure::store(error)),

@@ -28,7 +28,7 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
 /// Saves, as far as one or two writes do it.
 pub(super) async fn once(shared: &Arc<Shared>) -> Result<(), Error> {
     let _writing = shared.writing.lock().await;
-    let stored = shared.in_time(shared.store.load()).await?;
+    let stored = shared.load().await?;
     if let Some(stored) = &stored {
         shared.follow(stored);
     }

@@ -186,6 +186,12 @@ impl Shared {
         }
     }
 
+    /// Reads the store. An encrypted record is an error: it says nothing, not even that there are
+    /// no tokens.
+    pub(super) async fn load(&self) -> Result<Option<Record>, Error> {
+        self.in_time(self.store.load()).await?.map(Record::opened).transpose()
+    }
+
     /// Gives a call to the store its time-out, and its failures their kind.
     pub(super) async fn in_time<T>(
         &self,

@@ -37,7 +37,7 @@ async fn look_at(shared: &Arc<Shared>) {
         return;
     }
     let _writing = shared.writing.lock().await;
-    let Ok(stored) = shared.in_time(shared.store.load()).await else {
+    let Ok(stored) = shared.load().await else {
         return;
     };
     if let Some(stored) = &stored {

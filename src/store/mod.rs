@@ -5,6 +5,9 @@
 //! *lease* lets one process at a time call the token endpoint. A session's default is a
 //! [`MemoryStore`] of its own.
 //!
+//! For all processes of one machine there is `FileStore` (feature `file`), and `Encrypted` (feature
+//! `encrypted`) goes around any store whose place others can read.
+//!
 //! To save rotated tokens somewhere of your own, [`from_fn`] is enough for one process:
 //!
 //! ```
@@ -24,6 +27,10 @@
 //! let session = Session::builder(endpoint).store(store).build();
 //! ```
 
+#[cfg(feature = "encrypted")]
+mod encrypted;
+#[cfg(feature = "file")]
+mod file;
 mod from_fn;
 mod memory;
 mod record;
@@ -34,6 +41,12 @@ use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 
 use crate::error::BoxError;
 
+#[cfg(feature = "encrypted")]
+#[cfg_attr(docsrs, doc(cfg(feature = "encrypted")))]
+pub use self::encrypted::{Encrypted, EncryptionKey};
+#[cfg(feature = "file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "file")))]
+pub use self::file::FileStore;
 pub use self::{
     from_fn::{FromFn, from_fn},
     memory::MemoryStore,
@@ -43,7 +56,8 @@ pub use self::{
 /// Keeps the tokens of one identity, for one process or for many.
 ///
 /// Every method may be called at any time, from several tasks at once, and may be dropped before
-/// it is done (a session gives each call a time-out).
+/// it is done (a session gives each call a time-out). `testing::store_conformance` (feature
+/// `test-util`) puts a store of your own to the test.
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Reads the record; `None` if there has never been one.
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>>;

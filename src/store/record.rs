@@ -6,18 +6,42 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
-use crate::token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens};
+use crate::{
+    error::{Error, ErrorKind},
+    token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens},
+};
 
 /// What a [`TokenStore`](super::TokenStore) keeps: the tokens of one identity, or the word that
 /// there are none any more, under a version that only grows.
 ///
 /// It serializes to a self-describing JSON object **with the secrets in it**: where it goes must
-/// be as safe as a password file.
+/// be as safe as a password file. If it goes where others can read, wrap the store in
+/// `Encrypted` (feature `encrypted`): then the secrets in it are sealed.
 #[derive(Clone, Debug)]
 pub struct Record {
     version: u64,
-    tokens: Option<Tokens>,
+    contents: Contents,
     spending: Option<Spending>,
+}
+
+#[derive(Clone, Debug)]
+enum Contents {
+    Tokens(Tokens),
+    /// Somebody logged out.
+    Tombstone,
+    /// Any of these, for the eyes of who has the key. It says nothing about logging out.
+    Sealed(Sealed),
+}
+
+/// A whole record, encrypted. Nothing in here is secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sealed {
+    /// Which key opens it.
+    pub(crate) key: String,
+    /// Whose record it is.
+    pub(crate) name: String,
+    /// Nonce and ciphertext, in base64.
+    pub(crate) data: String,
 }
 
 /// Says that somebody is calling the token endpoint with the record's refresh token right now, so
@@ -33,7 +57,36 @@ pub struct Spending {
 
 impl Record {
     pub(crate) fn new(version: u64, tokens: Option<Tokens>) -> Self {
-        Self { version, tokens, spending: None }
+        let contents = tokens.map_or(Contents::Tombstone, Contents::Tokens);
+        Self { version, contents, spending: None }
+    }
+
+    #[cfg(feature = "encrypted")]
+    pub(super) fn from_sealed(version: u64, sealed: Sealed) -> Self {
+        Self { version, contents: Contents::Sealed(sealed), spending: None }
+    }
+
+    #[cfg(feature = "encrypted")]
+    pub(super) fn sealed(&self) -> Option<&Sealed> {
+        match &self.contents {
+            Contents::Sealed(sealed) => Some(sealed),
+            _ => None,
+        }
+    }
+
+    /// The record as a session can use it.
+    pub(crate) fn opened(self) -> Result<Self, Error> {
+        match self.contents {
+            Contents::Sealed(sealed) => Err(Error::new(
+                ErrorKind::Store,
+                format!(
+                    "the stored tokens are encrypted, with the key {} for the name {:?}: wrap \
+                     the store in `tower_refresh::store::Encrypted`",
+                    sealed.key, sealed.name
+                ),
+            )),
+            _ => Ok(self),
+        }
     }
 
     /// The next version of the record, with the word that `owner` is about to spend its token.
@@ -52,9 +105,19 @@ impl Record {
         self.version
     }
 
-    /// The tokens; `None` for a *tombstone*: somebody logged out.
+    /// The tokens; `None` for a [tombstone](Self::is_tombstone), and for a record that is
+    /// encrypted: what the store inside an `Encrypted` gets to see.
     pub fn tokens(&self) -> Option<&Tokens> {
-        self.tokens.as_ref()
+        match &self.contents {
+            Contents::Tokens(tokens) => Some(tokens),
+            Contents::Tombstone | Contents::Sealed(_) => None,
+        }
+    }
+
+    /// Whether it says that somebody logged out. An encrypted record says nothing of the kind to
+    /// who has no key.
+    pub fn is_tombstone(&self) -> bool {
+        matches!(self.contents, Contents::Tombstone)
     }
 
     /// Whether these are the tokens in it.
@@ -64,7 +127,10 @@ impl Record {
     }
 
     pub(crate) fn into_tokens(self) -> Option<Tokens> {
-        self.tokens
+        match self.contents {
+            Contents::Tokens(tokens) => Some(tokens),
+            Contents::Tombstone | Contents::Sealed(_) => None,
+        }
     }
 }
 
@@ -76,7 +142,9 @@ impl From<Tokens> for Record {
     }
 }
 
-const FORMAT: &str = "tower-refresh/1";
+/// What is stored says itself what it is.
+pub(super) const FORMAT: &str = "tower-refresh/1";
+pub(super) const SEALED_FORMAT: &str = "tower-refresh-sealed/1";
 
 /// Versions begin with 1, grow by little with each save, and always have room to grow.
 const VERSIONS: RangeInclusive<u64> = 1..=i64::MAX as u64;
@@ -85,6 +153,8 @@ const VERSIONS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 struct Stored {
     format: String,
     version: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sealed: Option<Sealed>,
     tokens: Option<StoredTokens>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spending: Option<StoredSpending>,
@@ -111,7 +181,7 @@ struct StoredTokens {
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let tokens = self.tokens.as_ref().map(|tokens| StoredTokens {
+        let tokens = self.tokens().map(|tokens| StoredTokens {
             access_token: tokens.access.as_ref().map(|token| token.expose().to_owned()),
             refresh_token: tokens.refresh.as_ref().map(|token| token.expose().to_owned()),
             obtained_at: since_epoch(tokens.obtained_at),
@@ -122,7 +192,11 @@ impl Serialize for Record {
             owner: spending.owner.clone(),
             until: since_epoch(spending.until),
         });
-        Stored { format: FORMAT.to_owned(), version: self.version, tokens, spending }
+        let (format, sealed) = match &self.contents {
+            Contents::Sealed(sealed) => (SEALED_FORMAT, Some(sealed.clone())),
+            _ => (FORMAT, None),
+        };
+        Stored { format: format.to_owned(), version: self.version, sealed, tokens, spending }
             .serialize(serializer)
     }
 }
@@ -130,20 +204,29 @@ impl Serialize for Record {
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let stored = Stored::deserialize(deserializer)?;
-        if stored.format != FORMAT {
-            return Err(de::Error::custom(format_args!(
-                "the token record is not in the format {FORMAT}: was it written by another program \
-                 or by a newer version of this one?"
-            )));
-        }
         if !VERSIONS.contains(&stored.version) {
             return Err(de::Error::custom("the token record's version cannot be one of ours"));
         }
-        let tokens = stored.tokens.map(Tokens::try_from).transpose().map_err(de::Error::custom)?;
+        let contents = match (stored.format.as_str(), stored.sealed, stored.tokens) {
+            (FORMAT, None, None) => Contents::Tombstone,
+            (FORMAT, None, Some(tokens)) => {
+                Contents::Tokens(tokens.try_into().map_err(de::Error::custom)?)
+            }
+            (SEALED_FORMAT, Some(sealed), None) => Contents::Sealed(sealed),
+            (FORMAT | SEALED_FORMAT, ..) => {
+                return Err(de::Error::custom("the token record is half encrypted"));
+            }
+            _ => {
+                return Err(de::Error::custom(format_args!(
+                    "the token record is not in the format {FORMAT}: was it written by another \
+                     program or by a newer version of this one?"
+                )));
+            }
+        };
         let spending = stored
             .spending
             .map(|spending| Spending { owner: spending.owner, until: from_epoch(spending.until) });
-        Ok(Self { version: stored.version, tokens, spending })
+        Ok(Self { version: stored.version, contents, spending })
     }
 }
 
@@ -195,7 +278,24 @@ mod tests {
         assert!(lost < Duration::from_millis(1), "milliseconds are kept");
 
         let json = serde_json::to_string(&Record::new(8, None)).unwrap();
-        assert!(serde_json::from_str::<Record>(&json).unwrap().tokens().is_none());
+        assert!(serde_json::from_str::<Record>(&json).unwrap().is_tombstone());
+    }
+
+    #[test]
+    fn an_encrypted_record_is_no_tombstone_and_no_session_takes_it_for_one() {
+        let json = r#"{"format":"tower-refresh-sealed/1","version":7,
+            "sealed":{"key":"k","name":"n","data":"ZGF0YQ=="}}"#;
+        let record: Record = serde_json::from_str(json).unwrap();
+        assert_eq!(record.version(), 7);
+        assert!(record.tokens().is_none() && !record.is_tombstone());
+        let again = serde_json::to_string(&record).unwrap();
+        assert!(again.contains("ZGF0YQ=="), "{again}");
+        assert!(record.opened().unwrap_err().to_string().contains("Encrypted"));
+
+        let half = json.replace("tower-refresh-sealed/1", "tower-refresh/1");
+        assert!(serde_json::from_str::<Record>(&half).is_err());
+        let half = r#"{"format":"tower-refresh-sealed/1","version":7,"tokens":null}"#;
+        assert!(serde_json::from_str::<Record>(half).is_err());
     }
 
     #[test]

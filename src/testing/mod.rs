@@ -1,11 +1,12 @@
-//! Two test kits for programs that use this crate, and for this crate itself.
+//! Test kits for programs that use this crate, and for this crate itself.
 //!
 //! - [`AuthServer`]: an auth server and a protected API on a loopback port, over real HTTP. It
 //!   rotates refresh tokens, detects re-use, fails on demand and counts.
 //! - [`GatedEndpoint`]: a token endpoint in memory, for tests in Tokio's paused time: its answers
 //!   are scripted and its calls can be held.
 //!
-//! [`Issuer`] signs JWTs with claims of your own.
+//! [`Issuer`] signs JWTs with claims of your own. [`store_conformance`] tells whether a
+//! [`TokenStore`](crate::TokenStore) of your own keeps what its trait promises.
 //!
 //! Real sockets need real time: under `start_paused` Tokio jumps ahead while a socket is idle,
 //! and time-outs fire that never should. The server's gate and counts make sleeping unnecessary.
@@ -91,6 +92,7 @@ mod api;
 mod auth_server;
 mod body;
 mod builder;
+mod conformance;
 mod counts;
 mod fault;
 mod gate;
@@ -104,6 +106,7 @@ pub use self::{
     api::Refusal,
     auth_server::{AuthServer, Login},
     builder::AuthServerBuilder,
+    conformance::store_conformance,
     counts::Counts,
     fault::Fault,
     gate::Hold,

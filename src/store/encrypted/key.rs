@@ -1,0 +1,76 @@
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, alphabet, engine};
+use chacha20poly1305::{
+    XChaCha20Poly1305, XNonce,
+    aead::{Aead, KeyInit, Payload},
+};
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+/// The key of an [`Encrypted`](super::Encrypted) store: 32 random bytes.
+///
+/// From text (`"…".parse()`): 64 hexadecimal digits, or base64 in either alphabet, with or without
+/// padding. `Debug` shows its [`id`](Self::id) only, and its memory is wiped on drop.
+#[derive(Clone)]
+pub struct EncryptionKey(Zeroizing<[u8; 32]>);
+
+impl EncryptionKey {
+    /// The key of these bytes. They must be random (`openssl rand 32`); a password is no key.
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// What is said of a key where it must not be shown: sixteen hexadecimal digits, computed from
+    /// it, that tell it from others and give nothing away.
+    pub fn id(&self) -> String {
+        // An authentication tag under a nonce that is never drawn for a record: nobody without
+        // the key can compute it, and it leads nobody back to the key.
+        let payload = Payload { msg: b"", aad: b"tower-refresh key id" };
+        let tag = self.cipher().encrypt(&XNonce::default(), payload).unwrap_or_default();
+        tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    pub(super) fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.0).into())
+    }
+}
+
+impl FromStr for EncryptionKey {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let text = text.trim();
+        let bytes = Zeroizing::new(match text.len() {
+            64 => from_hex(text),
+            _ => BASE64.decode(text).or_else(|_| BASE64_URL.decode(text)).ok(),
+        });
+        let bytes = bytes.as_deref().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes.map(Self::new).ok_or_else(|| {
+            Error::invalid(
+                "the encryption key is not 32 bytes in base64 or hexadecimal: make one with \
+                 `openssl rand -base64 32`",
+            )
+        })
+    }
+}
+
+impl fmt::Debug for EncryptionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EncryptionKey({})", self.id())
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+}
+
+const EITHER_PADDING: engine::GeneralPurposeConfig = engine::GeneralPurposeConfig::new()
+    .with_decode_padding_mode(engine::DecodePaddingMode::Indifferent);
+pub(super) const BASE64: engine::GeneralPurpose =
+    engine::GeneralPurpose::new(&alphabet::STANDARD, EITHER_PADDING);
+const BASE64_URL: engine::GeneralPurpose =
+    engine::GeneralPurpose::new(&alphabet::URL_SAFE, EITHER_PADDING);

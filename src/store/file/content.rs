@@ -1,0 +1,116 @@
+//! What may be read from the file.
+//!
+//! Errors never quote what was read, nor what the parser says of it: that may be half a token.
+
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read},
+    time::SystemTime,
+};
+
+use serde::Deserialize;
+use serde_json::error::Category;
+use zeroize::Zeroizing;
+
+use super::paths::{Paths, failure};
+use crate::{
+    error::BoxError,
+    store::record::{FORMAT, Record, SEALED_FORMAT},
+};
+
+/// A file larger than this holds something else.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// The record, if there is one, and how its file can be told from the next.
+pub(super) fn read(paths: &Paths) -> Result<Option<(Record, Option<Stamp>)>, BoxError> {
+    let mut file = match File::open(&paths.record) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && paths.folder.is_dir() => {
+            return Ok(None);
+        }
+        Err(error) => return Err(paths.failed("read", error)),
+    };
+    let metadata = file.metadata().map_err(|error| paths.failed("read", error))?;
+    check(paths, &metadata)?;
+    // Large enough that it need not grow: what it would leave behind is not wiped.
+    let room = usize::try_from(metadata.len()).unwrap_or_default() + 1;
+    let mut text = Zeroizing::new(Vec::with_capacity(room));
+    file.read_to_end(&mut text).map_err(|error| paths.failed("read", error))?;
+    Ok(Some((parse(paths, &text)?, Stamp::of(&metadata))))
+}
+
+fn check(paths: &Paths, metadata: &Metadata) -> Result<(), BoxError> {
+    let path = &paths.record;
+    if !metadata.is_file() {
+        return Err(failure(format!("the token file {path:?} is no file")));
+    }
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(failure(format!(
+                "the token file {path:?} can be read or written by others (mode {mode:04o}): \
+                 run `chmod 600 {path:?}`, and log in again if somebody may have read it"
+            )));
+        }
+    }
+    if metadata.len() > LARGEST {
+        return Err(failure(format!("the token file {path:?} is too large to hold tokens")));
+    }
+    Ok(())
+}
+
+fn parse(paths: &Paths, text: &[u8]) -> Result<Record, BoxError> {
+    let path = &paths.record;
+    let mend = "restore it, or delete it and log in again";
+    if text.trim_ascii().is_empty() {
+        return Err(failure(format!("the token file {path:?} is empty: {mend}")));
+    }
+    let error = match serde_json::from_slice(text) {
+        Ok(record) => return Ok(record),
+        Err(error) => error,
+    };
+    #[derive(Deserialize)]
+    struct Header {
+        format: String,
+    }
+    let header = serde_json::from_slice(text).ok().map(|Header { format }| format);
+    let message = match (header.as_deref(), error.classify()) {
+        (Some(FORMAT | SEALED_FORMAT), _) => {
+            format!("the token file {path:?} is damaged at line {}: {mend}", error.line())
+        }
+        (Some(newer), _) if newer.starts_with("tower-refresh") => format!(
+            "the token file {path:?} was written by a newer version of tower-refresh: update this \
+             program"
+        ),
+        (None, Category::Eof) => format!("the token file {path:?} is cut off: {mend}"),
+        _ => format!(
+            "the file {path:?} holds something else than tokens ({FORMAT}): name another file, or \
+             move it away"
+        ),
+    };
+    Err(failure(message))
+}
+
+/// Tells one version of the file from the next: each save makes a new file.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Stamp {
+    modified: SystemTime,
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Option<Self> {
+        #[cfg(unix)]
+        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
+        #[cfg(not(unix))]
+        let inode = 0;
+        Some(Self { modified: metadata.modified().ok()?, length: metadata.len(), inode })
+    }
+}
+
+/// The stamp of the file as it is now; `None` if there is none.
+pub(super) fn stamp(paths: &Paths) -> Option<Stamp> {
+    Stamp::of(&paths.record.metadata().ok()?)
+}

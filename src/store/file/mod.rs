@@ -1,0 +1,247 @@
+//! Tokens in a file: one machine, many processes.
+//!
+//! Read `lock` for how processes keep out of each other's way, `lease` for who may refresh,
+//! `content` for what may be read, and `replace` for how a new record takes the old one's place.
+
+mod content;
+mod lease;
+mod lock;
+mod paths;
+mod replace;
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::{runtime::Handle, time::sleep};
+
+use self::{
+    content::Stamp,
+    lease::Held,
+    lock::Lock,
+    paths::{Paths, failure},
+};
+use super::{Record, Saved, TokenStore};
+use crate::error::{BoxError, Error};
+
+/// Keeps the tokens in a file, for all processes of one machine that are given the same path.
+///
+/// ```
+/// use tower_refresh::{Session, store::FileStore};
+/// # use tower_refresh::{BoxError, endpoint::{RefreshRequest, TokenResponse}};
+/// # fn doc(folder: &std::path::Path) -> Result<(), BoxError> {
+/// # let endpoint = tower::service_fn(|_: RefreshRequest| async { Ok::<_, BoxError>(TokenResponse::new("t")?) });
+///
+/// let store = FileStore::new(folder.join("tokens.json"))?;
+/// let session = Session::builder(endpoint).store(store).build();
+/// # Ok(())
+/// # }
+/// # doc(&std::env::temp_dir()).unwrap();
+/// ```
+///
+/// # What it promises
+///
+/// - A reader sees the old record or the new one, whole, whenever a process is killed, the disk is
+///   full or the machine loses its power: a record is written beside the file, flushed to the disk
+///   and moved into its place.
+/// - Saves are compare-and-swap among all tasks and processes, under a lock of the operating
+///   system that is held for one read and one write.
+/// - The lease is one process's, and ends at once when that process dies, however it dies. If the
+///   holder lives and has stopped renewing (it is stopped in a debugger, or its runtime is gone),
+///   the lease ends after its life, by the wall clock; a clock that was set back ends it early.
+/// - Nothing here blocks the runtime: files are used on Tokio's threads for blocking calls, and
+///   who waits for a lock sleeps between tries. A call that is dropped starts nothing new; what
+///   has begun is finished on its thread, so that a save is done or not begun, and a lock that it
+///   took is given back. A lease that a dropped call took ends after its life.
+///
+/// # The files
+///
+/// | file | |
+/// |---|---|
+/// | `PATH` | the record, in JSON, with the secrets in it |
+/// | `PATH.lock` | empty, or who holds the lease; locked while one of these files changes |
+/// | `PATH.lease` | empty, and locked by the process that holds the lease |
+/// | `PATH.tmp` | a record on its way to the disk; one that a dead process left is replaced |
+///
+/// All are made with mode 0600. A `PATH` that others can read or write is refused, on Unix, and
+/// the error says how to mend it. The folder must exist, and should be one that nobody else can
+/// write to (mode 0700): who can replace files there can replace the tokens. The lock files may
+/// be deleted while no process uses them.
+///
+/// `PATH` is resolved once, by [`new`](Self::new): if it is a symbolic link, the file that it
+/// leads to is the store, and stays the store if the link is changed later.
+///
+/// # What it is not for
+///
+/// Network file systems (NFS, SMB): their locks do not exclude reliably, and the lease needs one
+/// clock. Nor containers that share the file from several machines. Who can run programs as the
+/// same user can read the file; `Encrypted` (feature `encrypted`) helps if the key is elsewhere.
+#[derive(Clone)]
+pub struct FileStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    paths: Paths,
+    /// The lease, if it is held through this store. Changed under the lock of the files only.
+    held: Mutex<Option<Held>>,
+    /// The file as it was last read or written through this store.
+    seen: Mutex<Option<Stamp>>,
+}
+
+impl FileStore {
+    /// A store in the file at `path`, which need not exist yet. Looks at the file system, but
+    /// opens nothing: a file that cannot be used is an error of the first use.
+    ///
+    /// # Errors
+    ///
+    /// If `path` is a folder or something else that is no file, if its folder does not exist, or
+    /// if it is a symbolic link that leads nowhere.
+    pub fn new(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let paths = Paths::resolve(path.as_ref())?;
+        let inner = Inner { paths, held: Mutex::default(), seen: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The file, with symbolic links resolved.
+    pub fn path(&self) -> &Path {
+        &self.inner.paths.record
+    }
+
+    /// Does `work` alone among all processes, on a thread that may block.
+    ///
+    /// The lock is taken, used and given back in one go: if this is dropped, either the work was
+    /// not begun, or it goes on to its end without us.
+    async fn alone<T, W>(&self, mut work: W) -> Result<T, BoxError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Inner, &mut Lock) -> Result<T, BoxError> + Send + 'static,
+    {
+        loop {
+            let inner = self.inner.clone();
+            let tried = blocking(move || match Lock::try_take(&inner.paths)? {
+                Some(mut lock) => Ok(Tried::Done(work(&inner, &mut lock)?)),
+                None => Ok(Tried::Busy(work)),
+            });
+            match tried.await? {
+                Tried::Done(result) => return Ok(result),
+                Tried::Busy(again) => work = again,
+            }
+            sleep(RETRY.mul_f64(0.5 + fastrand::f64())).await;
+        }
+    }
+}
+
+enum Tried<T, W> {
+    Done(T),
+    /// Somebody else has the lock.
+    Busy(W),
+}
+
+/// Between tries for the lock, which is held as long as a write takes; give or take a half.
+const RETRY: Duration = Duration::from_millis(4);
+
+/// Between looks at the file of who waits for a change, give or take a third.
+const LOOK: Duration = Duration::from_millis(75);
+
+impl TokenStore for FileStore {
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        let inner = self.inner.clone();
+        // A reader needs no lock: the file is replaced as a whole.
+        blocking(move || inner.read()).boxed()
+    }
+
+    fn save(
+        &self,
+        record: Record,
+        expected: Option<u64>,
+    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+        self.alone(move |inner, _lock| {
+            if inner.read()?.as_ref().map(Record::version) != expected {
+                return Ok(Saved::Conflict);
+            }
+            replace::replace(&inner.paths, &record)?;
+            inner.see(content::stamp(&inner.paths));
+            Ok(Saved::Yes)
+        })
+        .boxed()
+    }
+
+    fn lease<'a>(
+        &'a self,
+        owner: &'a str,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
+        let owner = owner.to_owned();
+        self.alone(move |inner, lock| {
+            let mut held = inner.held.lock().unwrap_or_else(PoisonError::into_inner);
+            lease::take(&inner.paths, lock, &mut held, &owner, life)
+        })
+        .boxed()
+    }
+
+    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
+        let owner = owner.to_owned();
+        self.alone(move |inner, lock| {
+            let mut held = inner.held.lock().unwrap_or_else(PoisonError::into_inner);
+            lease::release(&inner.paths, lock, &mut held, &owner)
+        })
+        .boxed()
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        let before = self.inner.seen();
+        async move {
+            loop {
+                sleep(LOOK.mul_f64(2.0 / 3.0 + fastrand::f64() * 2.0 / 3.0)).await;
+                let inner = self.inner.clone();
+                let now = blocking(move || Ok(content::stamp(&inner.paths)));
+                if now.await.ok().flatten() != before {
+                    return;
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Inner {
+    fn read(&self) -> Result<Option<Record>, BoxError> {
+        let read = content::read(&self.paths)?;
+        let (record, stamp) = read.map_or((None, None), |(record, stamp)| (Some(record), stamp));
+        self.see(stamp);
+        Ok(record)
+    }
+
+    fn see(&self, stamp: Option<Stamp>) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
+    }
+
+    fn seen(&self) -> Option<Stamp> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for FileStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStore").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+/// Runs `work` where it may block. It runs to its end even if nobody waits for it any more.
+async fn blocking<T, W>(work: W) -> Result<T, BoxError>
+where
+    T: Send + 'static,
+    W: FnOnce() -> Result<T, BoxError> + Send + 'static,
+{
+    let runtime = Handle::try_current()
+        .map_err(|_| failure("a token file can be used in a Tokio runtime only"))?;
+    match runtime.spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(failure(format!("the token file was not used: {error}"))),
+    }
+}

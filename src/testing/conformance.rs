@@ -1,0 +1,293 @@
+//! What [`TokenStore`] promises, as a test that each store can be put to.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    error::BoxError,
+    store::{Record, Saved, TokenStore},
+    token::Tokens,
+};
+
+/// Puts a [`TokenStore`] to the test: whether it keeps all that the trait's documentation asks.
+///
+/// `make` makes a new, empty store each time it is called. If the store says that it
+/// [is not shared](TokenStore::is_shared), what only matters between processes is left out: that
+/// saves are atomic, and the lease. It takes a second or two of real time; Tokio's paused time
+/// does not suit it.
+///
+/// A store that processes share is best tested through two handles at once: make a `TokenStore`
+/// that hands its calls to one or the other.
+///
+/// ```
+/// use tower_refresh::{store::MemoryStore, testing::store_conformance};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// store_conformance(|| async { MemoryStore::new() }).await;
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// If a promise is broken. The message says which, and where it is documented.
+pub async fn store_conformance<M, F, S>(make: M)
+where
+    M: Fn() -> F,
+    F: Future<Output = S>,
+    S: TokenStore,
+{
+    an_empty_store(&make().await).await;
+    what_was_saved(&make().await).await;
+    conflicts(&make().await).await;
+    large_tokens(&make().await).await;
+    let store = Arc::new(make().await);
+    dropped_calls(&*store).await;
+    if store.is_shared() {
+        put_if_absent(Arc::new(make().await)).await;
+        concurrent_saves(Arc::new(make().await)).await;
+        lease_is_exclusive(&make().await).await;
+        lease_is_renewed(&make().await).await;
+        lease_ends(&make().await).await;
+    }
+}
+
+async fn an_empty_store(store: &impl TokenStore) {
+    let nothing = ok("load", store.load().await).is_none();
+    keeps(nothing, "load", "it gives `None` if there has never been a record");
+    ok("release", store.release("nobody").await);
+}
+
+async fn what_was_saved(store: &impl TokenStore) {
+    let tokens = tokens(1, "refresh-1");
+    save(store, Record::from(tokens.clone()), None).await;
+    let read = load(store).await;
+    keeps(read.version() == 1, "load", "it gives the version that was saved");
+    let got = read.tokens().expect("tokens were saved, and are loaded");
+    let same = got.access == tokens.access && got.refresh == tokens.refresh;
+    keeps(same, "load", "it gives the tokens that were saved");
+    keeps(got.extra == tokens.extra, "load", "it gives all that the endpoint sent along");
+    keeps(got.life == tokens.life, "load", "it gives the life that was saved");
+    let off = tokens.obtained_at.duration_since(got.obtained_at).unwrap_or(Duration::MAX);
+    keeps(off < Duration::from_millis(1), "load", "it gives the time at which the life began");
+    keeps(read.spending().is_none(), "load", "it gives no mark of spending that was not made");
+
+    let until = SystemTime::now() + Duration::from_secs(5);
+    save(store, read.spent_by("me", until), Some(1)).await;
+    let read = load(store).await;
+    let spender = read.spending().map(|spending| spending.owner.as_str());
+    keeps(spender == Some("me"), "load", "it gives the mark of spending that was saved");
+    keeps(read.tokens().is_some(), "load", "the mark of spending is beside the tokens");
+
+    save(store, Record::new(7, None), Some(2)).await;
+    let read = load(store).await;
+    keeps(read.is_tombstone(), "load", "a tombstone that was saved is a tombstone");
+    keeps(read.version() == 7, "load", "a version may grow by more than one");
+
+    save(store, record(8, 8), Some(7)).await;
+    keeps(load(store).await.tokens().is_some(), "save", "tokens can follow a tombstone");
+}
+
+async fn conflicts(store: &impl TokenStore) {
+    let mut stored = None;
+    for (version, right, wrongs) in [
+        (1, None, [Some(0), Some(1)]),
+        (2, Some(1), [None, Some(2)]),
+        (5, Some(2), [Some(1), Some(5)]),
+    ] {
+        for wrong in wrongs {
+            let saved = ok("save", store.save(record(9, 9), wrong).await);
+            let rule = "it answers `Conflict` if another version is stored than was expected";
+            keeps(saved == Saved::Conflict, "save", rule);
+            let now = ok("load", store.load().await).map(|record| record.version());
+            keeps(now == stored, "save", "a conflict writes nothing");
+        }
+        save(store, record(version, version), right).await;
+        stored = Some(version);
+    }
+}
+
+async fn large_tokens(store: &impl TokenStore) {
+    let large = "x".repeat(64 * 1024);
+    let tokens = Tokens::new(large.clone()).and_then(|tokens| tokens.with_refresh_token(&large));
+    save(store, Record::from(tokens.expect("these are tokens")), None).await;
+    let read = load(store).await.into_tokens().unwrap_or_default();
+    let access = read.access_token().is_some_and(|token| token.expose() == large);
+    let refresh = read.refresh_token().is_some_and(|token| token.expose() == large);
+    keeps(access && refresh, "save", "tokens of 64 KiB are stored whole");
+}
+
+/// Drops calls at their first await, and later.
+async fn dropped_calls(store: &impl TokenStore) {
+    save(store, record(1, 1), None).await;
+    let mut version = 1;
+    for patience in (0..20).map(|step| Duration::from_micros(step * step * 10)) {
+        let _ =
+            timeout(patience, store.save(record(version + 1, version + 1), Some(version))).await;
+        let _ = timeout(patience, store.load()).await;
+        let _ = timeout(patience, store.changed()).await;
+        let _ = timeout(patience, store.lease("dropped", LIFE)).await;
+        let _ = timeout(patience, store.release("dropped")).await;
+        // A save may still be done after it was dropped. Whoever comes next finds out which.
+        version = loop {
+            let read = load(store).await;
+            let whole = read.tokens().and_then(count) == Some(read.version());
+            keeps(whole, "save", "one that is dropped has stored all of its record or nothing");
+            let next = read.version() + 1;
+            match ok("save", store.save(record(next, next), Some(read.version())).await) {
+                Saved::Yes => break next,
+                Saved::Conflict => {}
+            }
+        };
+    }
+    let freed = taken_within(store, "next", LONG).await;
+    keeps(freed.is_some(), "lease", "one that a dropped call took ends after its life");
+}
+
+async fn put_if_absent<S: TokenStore>(store: Arc<S>) {
+    let writers = (1..=8).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            (writer, ok("save", store.save(record(1, writer), None).await) == Saved::Yes)
+        })
+    });
+    let answers = join_all(writers).await.into_iter().map(Result::unwrap);
+    let winners: Vec<_> = answers.filter_map(|(writer, won)| won.then_some(writer)).collect();
+    keeps(winners.len() == 1, "save", "of many that expect an empty store, one is saved");
+    let stored = load(&*store).await.tokens().and_then(count);
+    keeps(stored == Some(winners[0]), "save", "what is stored is of the one that was told so");
+}
+
+async fn concurrent_saves<S: TokenStore>(store: Arc<S>) {
+    const WRITERS: u64 = 4;
+    const EACH: u64 = 5;
+    save(&*store, record(1, 0), None).await;
+    let writers = (0..WRITERS).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut written = 0;
+            while written < EACH {
+                let read = load(&*store).await;
+                let counted = read.tokens().and_then(count).unwrap_or_default();
+                let next = record(read.version() + 1, counted + 1);
+                match ok("save", store.save(next, Some(read.version())).await) {
+                    Saved::Yes => written += 1,
+                    Saved::Conflict => tokio::task::yield_now().await,
+                }
+            }
+        })
+    });
+    join_all(writers).await.into_iter().for_each(Result::unwrap);
+    let counted = load(&*store).await.tokens().and_then(count);
+    let rule = "comparing and writing is one atomic step: no save that was answered `Yes` is lost";
+    keeps(counted == Some(WRITERS * EACH), "save", rule);
+}
+
+async fn lease_is_exclusive(store: &impl TokenStore) {
+    keeps(lease(store, "one", LONG).await, "lease", "one that nobody holds can be taken");
+    keeps(!lease(store, "two", LONG).await, "lease", "it is held by one owner at a time");
+    keeps(lease(store, "one", LONG).await, "lease", "its owner can renew it");
+    ok("release", store.release("two").await);
+    keeps(!lease(store, "two", LONG).await, "release", "only who holds the lease gives it back");
+    save(store, record(1, 1), None).await;
+    keeps(!lease(store, "two", LONG).await, "save", "it does not touch the lease");
+    ok("release", store.release("one").await);
+    keeps(lease(store, "two", LONG).await, "release", "what was given back can be taken at once");
+    keeps(!lease(store, "one", LONG).await, "lease", "who gave it back holds it no longer");
+}
+
+async fn lease_is_renewed(store: &impl TokenStore) {
+    keeps(lease(store, "one", LIFE).await, "lease", "one that nobody holds can be taken");
+    keeps(lease(store, "one", LONG).await, "lease", "its owner can renew it");
+    sleep(LIFE * 2).await;
+    let denied = !lease(store, "two", LONG).await;
+    keeps(denied, "lease", "one that was renewed lives on for the life that it was renewed for");
+}
+
+async fn lease_ends(store: &impl TokenStore) {
+    let before = Instant::now();
+    keeps(lease(store, "one", LIFE).await, "lease", "one that nobody holds can be taken");
+    let ended = taken_within(store, "two", LONG).await;
+    let Some(at) = ended else {
+        panic!("{}", broken("lease", "it ends after its life if it is not renewed"));
+    };
+    // Clocks are read to the millisecond.
+    let whole = at.duration_since(before) + Duration::from_millis(5) >= LIFE;
+    keeps(whole, "lease", "it is held for the whole of its life");
+    keeps(!lease(store, "one", LONG).await, "lease", "who did not renew it has lost it");
+    ok("release", store.release("one").await);
+    keeps(
+        !lease(store, "three", LONG).await,
+        "release",
+        "who has lost the lease gives back nothing",
+    );
+}
+
+/// When `owner` got the lease, trying for as long as `limit`.
+async fn taken_within(store: &impl TokenStore, owner: &str, limit: Duration) -> Option<Instant> {
+    let start = Instant::now();
+    while start.elapsed() < limit {
+        if lease(store, owner, LONG).await {
+            return Some(Instant::now());
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    None
+}
+
+async fn lease(store: &impl TokenStore, owner: &str, life: Duration) -> bool {
+    ok("lease", store.lease(owner, life).await)
+}
+
+async fn load(store: &impl TokenStore) -> Record {
+    let loaded = ok("load", store.load().await);
+    loaded.unwrap_or_else(|| panic!("{}", broken("load", "it gives the record that was saved")))
+}
+
+async fn save(store: &impl TokenStore, record: Record, expected: Option<u64>) {
+    let saved = ok("save", store.save(record, expected).await);
+    keeps(saved == Saved::Yes, "save", "it writes if the version is stored that was expected");
+}
+
+/// A record that can be told from others by a number.
+fn record(version: u64, number: u64) -> Record {
+    Record::new(version, Some(tokens(number, "refresh")))
+}
+
+fn tokens(number: u64, refresh: &str) -> Tokens {
+    let tokens = Tokens::new(format!("access-{number}"));
+    let mut tokens = tokens.and_then(|tokens| tokens.with_refresh_token(refresh)).unwrap();
+    tokens.life = Some(Duration::from_millis(1500));
+    tokens.extra.insert("number".to_owned(), json!(number));
+    tokens.extra.insert("deep".to_owned(), json!({ "list": [1, "ü", null], "empty": {} }));
+    tokens
+}
+
+fn count(tokens: &Tokens) -> Option<u64> {
+    tokens.extra().get("number")?.as_u64()
+}
+
+fn ok<T>(method: &str, answer: Result<T, BoxError>) -> T {
+    answer.unwrap_or_else(|error| panic!("`TokenStore::{method}` failed: {error} ({error:?})"))
+}
+
+fn keeps(kept: bool, method: &str, rule: &str) {
+    assert!(kept, "{}", broken(method, rule));
+}
+
+fn broken(method: &str, rule: &str) -> String {
+    format!("the store breaks a promise: {rule} (see the documentation of `TokenStore::{method}`)")
+}
+
+/// The life of a lease that is waited for.
+const LIFE: Duration = Duration::from_millis(200);
+
+/// The life of one that is not.
+const LONG: Duration = Duration::from_secs(30);
