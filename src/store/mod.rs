@@ -27,6 +27,8 @@
 mod from_fn;
 mod memory;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{fmt, time::Duration};
 
@@ -34,6 +36,9 @@ use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 
 use crate::error::BoxError;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 pub use self::{
     from_fn::{FromFn, from_fn},
     memory::MemoryStore,
