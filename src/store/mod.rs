@@ -34,6 +34,8 @@ mod file;
 mod from_fn;
 mod memory;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::{fmt, time::Duration};
 
@@ -47,6 +49,9 @@ pub use self::encrypted::{Encrypted, EncryptionKey};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use self::file::FileStore;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 pub use self::{
     from_fn::{FromFn, from_fn},
     memory::MemoryStore,

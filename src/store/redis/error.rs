@@ -1,0 +1,70 @@
+use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
+
+use crate::error::{BoxError, Error, ErrorKind};
+
+/// Says what was tried with which key, and what to do.
+pub(super) fn failed(doing: &str, key: &str, error: RedisError) -> BoxError {
+    let mend = match (error.kind(), error.code()) {
+        (_, Some("WRONGTYPE")) => {
+            "another program has put something else there: give the store another name or prefix"
+        }
+        (_, Some("OOM")) => "the server's memory is full: raise `maxmemory`",
+        (_, Some("MISCONF")) => "the server cannot write its data to disk: see its log",
+        (_, Some("NOAUTH" | "WRONGPASS")) | (Kind::AuthenticationFailed, _) => {
+            "pass the user and the password in the connection's URL"
+        }
+        (Kind::Server(Server::NoPerm), _) => NO_RIGHTS,
+        (Kind::Server(Server::ReadOnly), _) => {
+            "this is a replica: connect to the primary (through Sentinel, if you have it)"
+        }
+        (Kind::Server(Server::BusyLoading), _) => "the server is starting: it will work soon",
+        _ if error.is_timeout() => "the server did not answer in time: is it up, or busy?",
+        _ if error.is_io_error() => {
+            "is the server up? A `ConnectionManager` connects again by itself, a plain \
+             `MultiplexedConnection` does not"
+        }
+        // What a script may not do has a code of its own only since Redis 7.2.
+        _ if error.to_string().contains("The user executing the script can't") => NO_RIGHTS,
+        _ => "the source of this error is the server's answer",
+    };
+    let message = format!("cannot {doing} in Redis (key {key}): {mend}");
+    Error::with_source(ErrorKind::Store, message, without_arguments(error)).into()
+}
+
+const NO_RIGHTS: &str = "give this user the rights that the documentation of `RedisStore` lists";
+
+/// A server that does not know a command answers with its arguments, and one of ours is the
+/// record with the tokens in it.
+fn without_arguments(error: RedisError) -> BoxError {
+    let shown = error.to_string();
+    match shown.split_once(", with args") {
+        Some((safe, _)) => safe.to_owned().into(),
+        None => error.into(),
+    }
+}
+
+/// Says what is wrong with a record, and nothing of what is in it: a parser's own message may
+/// quote a token.
+pub(super) fn unreadable(key: &str, why: &str) -> BoxError {
+    let message = format!(
+        "the token record in Redis (key {key}) cannot be used: {why}. Was it written by another \
+         program, or by a newer version of this one? If nobody needs it, delete the key and log in \
+         again"
+    );
+    Error::new(ErrorKind::Store, message).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_the_server_does_not_know_is_not_quoted_with_the_tokens() {
+        let detail = "unknown command 'EVALSHA', with args beginning with: '1' 'secret'".to_owned();
+        let error = RedisError::from((Kind::Extension, "ERR", detail));
+        let error = failed("save the tokens", "a:{b}:record", error);
+        let shown = format!("{error:?} {error} {:?}", error.source());
+        assert!(shown.contains("EVALSHA") && shown.contains("a:{b}:record"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,207 @@
+//! Hearing of changes: by subscription where there is one, else by looking.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{
+    future::{Either, select},
+    stream::StreamExt,
+};
+use redis::{Client, RedisError};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+/// Between two looks while there is no subscription: the first one, and the longest.
+pub(super) const LOOKS: (Duration, Duration) =
+    (Duration::from_millis(10), Duration::from_millis(200));
+
+/// Between two tries to subscribe: the first one, and the longest.
+const RETRIES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// A subscription on which nothing happens may be dead without a word: so often it is asked.
+const PING: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub(super) struct News {
+    latest: watch::Sender<Latest>,
+    /// The version that was seen last; 0 if there was none.
+    seen: AtomicU64,
+    subscription: Option<Subscription>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Latest {
+    /// How many messages have come so far.
+    messages: u64,
+    subscribed: bool,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    client: Client,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl News {
+    pub(super) fn subscribe_with(&mut self, client: Client) {
+        self.subscription = Some(Subscription { client, task: Mutex::default() });
+    }
+
+    /// Somebody has this version before his eyes: it is no news.
+    pub(super) fn see(&self, version: u64) {
+        self.seen.store(version, Ordering::Relaxed);
+    }
+
+    pub(super) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// From now on; the caller may come to wait for it later.
+    pub(super) fn since_now(&self) -> SinceNow<'_> {
+        let latest = self.latest.subscribe();
+        let messages = latest.borrow().messages;
+        SinceNow { news: self, latest, messages }
+    }
+
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.latest.borrow().subscribed
+    }
+
+    /// Starts the task that listens, unless it runs. It may have died with its runtime.
+    pub(super) fn listen(&self, channel: &str) {
+        let Some(subscription) = &self.subscription else {
+            return;
+        };
+        let mut task = subscription.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if task.as_ref().is_none_or(JoinHandle::is_finished) {
+            let listener = Listener {
+                client: subscription.client.clone(),
+                channel: channel.to_owned(),
+                latest: self.latest.clone(),
+            };
+            *task = Some(tokio::spawn(listener.run()));
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
+}
+
+pub(super) struct SinceNow<'a> {
+    news: &'a News,
+    latest: watch::Receiver<Latest>,
+    messages: u64,
+}
+
+impl SinceNow<'_> {
+    /// Waits for a message, or until `look` finds another version than the one seen last. While
+    /// there is a subscription nobody looks.
+    pub(super) async fn or_seen_by<L, F>(mut self, look: L)
+    where
+        L: Fn() -> F,
+        F: Future<Output = Option<u64>>,
+    {
+        let (news, messages, seen) = (self.news, self.messages, self.news.seen());
+        let message = self.latest.wait_for(|latest| latest.messages != messages);
+        let looks = async {
+            let mut delays = delays(LOOKS);
+            loop {
+                if !news.is_subscribed()
+                    && let Some(version) = look().await.filter(|&version| version != seen)
+                {
+                    return news.see(version);
+                }
+                sleep(delays.next().unwrap_or(LOOKS.1)).await;
+            }
+        };
+        match select(Box::pin(message), Box::pin(looks)).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    }
+}
+
+/// The task that listens. It knows nothing of the store, which ends it when it is dropped.
+struct Listener {
+    client: Client,
+    channel: String,
+    latest: watch::Sender<Latest>,
+}
+
+impl Listener {
+    async fn run(self) {
+        let mut retries = delays(RETRIES);
+        loop {
+            let heard = self.subscribed().await;
+            self.set_subscribed(false);
+            if heard.is_ok() {
+                retries = delays(RETRIES);
+            }
+            sleep(retries.next().unwrap_or(RETRIES.1)).await;
+        }
+    }
+
+    /// Listens for as long as the connection lasts.
+    async fn subscribed(&self) -> Result<(), RedisError> {
+        let connect = async {
+            let mut connection = self.client.get_async_pubsub().await?;
+            connection.subscribe(&self.channel).await?;
+            Ok::<_, RedisError>(connection)
+        };
+        let Ok(connection) = timeout(PATIENCE, connect).await else {
+            return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        };
+        let (mut sink, mut messages) = connection?.split();
+        self.set_subscribed(true);
+        loop {
+            match timeout(PING, messages.next()).await {
+                Ok(Some(_message)) => self.tell(),
+                Ok(None) => return Ok(()),
+                Err(_quiet) => {
+                    if !matches!(timeout(PATIENCE, sink.ping::<()>()).await, Ok(Ok(()))) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&self) {
+        self.latest.send_modify(|latest| latest.messages += 1);
+    }
+
+    /// Between two subscriptions messages get lost, so each one begins with a word.
+    fn set_subscribed(&self, subscribed: bool) {
+        self.latest.send_modify(|latest| {
+            latest.subscribed = subscribed;
+            latest.messages += u64::from(subscribed);
+        });
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.set_subscribed(false);
+    }
+}
+
+/// They double from the first to the longest, and of each a random part of up to one half is
+/// taken.
+fn delays((first, longest): (Duration, Duration)) -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(first), move |delay| Some((*delay * 2).min(longest)))
+        .map(|delay| delay.mul_f64(1.0 - fastrand::f64() / 2.0))
+}

@@ -1,0 +1,55 @@
+//! What has to happen in one step happens in a script. All keys of a script are of one session,
+//! and so in one slot of a cluster.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+/// `KEYS: record` → the record, if there is one.
+///
+/// Reading needs no script; but a cluster's client that reads from replicas would send a plain
+/// `HMGET` to one that lags behind, and an old refresh token is a spent one.
+pub(super) static LOAD: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("return redis.call('HMGET', KEYS[1], 'version', 'record')") //
+});
+
+/// `KEYS: record` → its version, or an empty string.
+pub(super) static VERSION: LazyLock<Script> = LazyLock::new(|| {
+    Script::new("return redis.call('HGET', KEYS[1], 'version') or ''") //
+});
+
+/// `KEYS: record; ARGV: expected version or '', new version, channel, record` → 1 if saved.
+///
+/// The record counts and the news of it does not: a user without the right to publish must not
+/// lose a refresh token by that.
+pub(super) static SAVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 0 end
+         redis.call('HSET', KEYS[1], 'version', ARGV[2], 'record', ARGV[4])
+         redis.pcall('PUBLISH', ARGV[3], ARGV[2])
+         return 1",
+    )
+});
+
+/// `KEYS: lease; ARGV: owner, milliseconds` → 1 if the owner holds it now.
+///
+/// Taking and renewing are one: a lease that was lost is taken again if nobody else has it.
+pub(super) static LEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
+         if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+         return redis.call('PEXPIRE', KEYS[1], ARGV[2])",
+    )
+});
+
+/// `KEYS: lease; ARGV: owner, channel` → 1 if the owner held it.
+///
+/// Whoever waits for the lease need not wait for its next look.
+pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+         redis.call('DEL', KEYS[1])
+         redis.pcall('PUBLISH', ARGV[2], 'released')
+         return 1",
+    )
+});

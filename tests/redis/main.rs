@@ -1,0 +1,11 @@
+//! The store in Redis, against a real server, in real time. The list of promises is in
+//! `tests/README.md`.
+
+mod fleet;
+mod loss;
+mod news;
+mod outage;
+mod server;
+mod sessions;
+mod store;
+mod support;
