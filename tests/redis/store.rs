@@ -59,7 +59,7 @@ async fn who_expects_another_version_writes_nothing() {
         assert_eq!(version(&store).await, Some(7));
     }
     // Versions that a floating-point number could not tell apart.
-    let (great, greater) = (u64::MAX - 1, u64::MAX);
+    let (great, greater) = (i64::MAX as u64 - 1, i64::MAX as u64);
     assert_eq!(store.save(record(great, None), Some(7)).await.unwrap(), Saved::Yes);
     assert_eq!(store.save(record(9, None), Some(greater)).await.unwrap(), Saved::Conflict);
     assert_eq!(version(&store).await, Some(great));
