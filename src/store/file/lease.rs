@@ -1,17 +1,16 @@
 //! Who may refresh.
 //!
-//! The lock file says who holds the lease, and until when. That alone would keep everybody waiting
+//! The lock file says who took the lease, and until when. That alone would keep everybody waiting
 //! for a process that died; so its holder also keeps a file open and locked, and when that lock is
-//! gone so is the holder. Both are read and changed under the lock of the store.
+//! gone so is the lease. Both are read and changed under the lock of the store.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::{
-    lock::{Holder, Lock, private, try_lock},
+    lock::{Holder, Lock, Locked, private},
     paths::Paths,
 };
 use crate::error::BoxError;
@@ -19,8 +18,8 @@ use crate::error::BoxError;
 /// The lease as its holder has it.
 pub(super) struct Held {
     owner: String,
-    /// Locked while it is open, which shows that we live.
-    _alive: File,
+    /// Shows that we live.
+    _alive: Locked,
 }
 
 pub(super) fn take(
@@ -51,29 +50,18 @@ pub(super) fn take(
     }
     let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
     let holder = Holder { owner: owner.to_owned(), until: now.saturating_add(life), life };
-    if let Err(error) = lock.set_holder(Some(&holder)) {
+    if let Err(error) = lock.set_holder(&holder) {
         *held = None;
         return Err(failed(error));
     }
     Ok(true)
 }
 
-pub(super) fn release(
-    paths: &Paths,
-    lock: &mut Lock,
-    held: &mut Option<Held>,
-    owner: &str,
-) -> Result<(), BoxError> {
-    if held.as_ref().is_none_or(|held| held.owner != owner) {
-        return Ok(());
+/// The word in the lock file may stay: without the lock on the other file it counts for nothing.
+pub(super) fn release(held: &mut Option<Held>, owner: &str) {
+    if held.as_ref().is_some_and(|held| held.owner == owner) {
+        *held = None;
     }
-    *held = None;
-    let released = match lock.holder() {
-        Ok(Some(holder)) if holder.owner == owner => lock.set_holder(None),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error),
-    };
-    released.map_err(|error| paths.failed("give back the lease on", error))
 }
 
 impl Holder {
@@ -87,7 +75,7 @@ impl Holder {
 /// Whether whoever took the lease last still runs.
 fn is_alive(paths: &Paths) -> io::Result<bool> {
     match private().open(&paths.lease) {
-        Ok(file) => Ok(!try_lock(&file)?),
+        Ok(file) => Ok(Locked::try_lock(file)?.is_none()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
@@ -95,17 +83,14 @@ fn is_alive(paths: &Paths) -> io::Result<bool> {
 
 /// Locks a new file in the old one's place: a holder whose lease has ended may live and keep the
 /// old one locked.
-fn show_life(paths: &Paths, held: &mut Option<Held>) -> io::Result<File> {
+fn show_life(paths: &Paths, held: &mut Option<Held>) -> io::Result<Locked> {
     *held = None;
     match fs::remove_file(&paths.lease) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let file = private().create_new(true).open(&paths.lease)?;
-    match try_lock(&file)? {
-        true => Ok(file),
-        false => Err(io::ErrorKind::ResourceBusy.into()),
-    }
+    Locked::try_lock(file)?.ok_or_else(|| io::ErrorKind::ResourceBusy.into())
 }
 
 fn since_epoch() -> u64 {

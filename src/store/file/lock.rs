@@ -18,10 +18,10 @@ use crate::error::BoxError;
 /// would hold the lock on something that nobody else looks at. The lock belongs to the opened
 /// file, so two stores in one process exclude each other as two processes do.
 pub(super) struct Lock {
-    file: File,
+    file: Locked,
 }
 
-/// Who holds the lease, written in the lock file.
+/// Who took the lease last, written in the lock file.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Holder {
     pub(super) owner: String,
@@ -36,39 +36,50 @@ impl Lock {
     pub(super) fn try_take(paths: &Paths) -> Result<Option<Self>, BoxError> {
         let file = private().create(true).truncate(false).open(&paths.lock);
         let file = file.map_err(|error| paths.failed("lock", error))?;
-        match try_lock(&file) {
-            Ok(true) => Ok(Some(Self { file })),
-            Ok(false) => Ok(None),
-            Err(error) => Err(paths.failed("lock", error)),
-        }
+        let locked = Locked::try_lock(file).map_err(|error| paths.failed("lock", error))?;
+        Ok(locked.map(|file| Self { file }))
     }
 
-    /// Who holds the lease. What cannot be read was written by a process that died over it: then
+    /// Who took the lease last. What cannot be read was written by a process that died over it: then
     /// nobody does.
     pub(super) fn holder(&mut self) -> io::Result<Option<Holder>> {
         let mut text = Vec::new();
-        self.file.rewind()?;
-        (&self.file).take(MOST).read_to_end(&mut text)?;
+        let mut file = &self.file.0;
+        file.rewind()?;
+        file.take(MOST).read_to_end(&mut text)?;
         Ok(serde_json::from_slice(&text).ok())
     }
 
-    pub(super) fn set_holder(&mut self, holder: Option<&Holder>) -> io::Result<()> {
-        let text = holder.map(serde_json::to_vec).transpose()?.unwrap_or_default();
-        self.file.rewind()?;
-        self.file.write_all(&text)?;
-        self.file.set_len(text.len() as u64)
+    pub(super) fn set_holder(&mut self, holder: &Holder) -> io::Result<()> {
+        let text = serde_json::to_vec(holder)?;
+        let mut file = &self.file.0;
+        file.rewind()?;
+        file.write_all(&text)?;
+        file.set_len(text.len() as u64)
     }
 }
 
-/// Locks `file` for as long as it is open, unless somebody else has.
-///
-/// Named through the trait, because newer versions of Rust have a method of the same name and
-/// another type.
-pub(super) fn try_lock(file: &File) -> io::Result<bool> {
-    match FileExt::try_lock(file) {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
+/// A file that nobody else has locked. The lock ends with this.
+pub(super) struct Locked(File);
+
+impl Locked {
+    /// Locks `file`, unless somebody has.
+    pub(super) fn try_lock(file: File) -> io::Result<Option<Self>> {
+        // Named through the trait, because newer versions of Rust have a method of the same name
+        // and another type.
+        match FileExt::try_lock(&file) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing the file does it too, unless another thread is about to start a program: then
+        // the child has the file open until it becomes that program.
+        let _ = FileExt::unlock(&self.0);
     }
 }
 

@@ -63,7 +63,7 @@ use crate::error::{BoxError, Error};
 /// | file | |
 /// |---|---|
 /// | `PATH` | the record, in JSON, with the secrets in it |
-/// | `PATH.lock` | empty, or who holds the lease; locked while one of these files changes |
+/// | `PATH.lock` | empty, or who took the lease last; locked while one of these files changes |
 /// | `PATH.lease` | empty, and locked by the process that holds the lease |
 /// | `PATH.tmp` | a record on its way to the disk; one that a dead process left is replaced |
 ///
@@ -87,7 +87,7 @@ pub struct FileStore {
 
 struct Inner {
     paths: Paths,
-    /// The lease, if it is held through this store. Changed under the lock of the files only.
+    /// The lease, if it is held through this store. Taken under the lock of the files only.
     held: Mutex<Option<Held>>,
     /// The file as it was last read or written through this store.
     seen: Mutex<Option<Stamp>>,
@@ -185,10 +185,11 @@ impl TokenStore for FileStore {
     }
 
     fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        let owner = owner.to_owned();
-        self.alone(move |inner, lock| {
+        let (inner, owner) = (self.inner.clone(), owner.to_owned());
+        blocking(move || {
             let mut held = inner.held.lock().unwrap_or_else(PoisonError::into_inner);
-            lease::release(&inner.paths, lock, &mut held, &owner)
+            lease::release(&mut held, &owner);
+            Ok(())
         })
         .boxed()
     }
