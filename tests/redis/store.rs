@@ -99,6 +99,9 @@ async fn a_lease_has_one_owner_until_it_ends() {
         assert!(!theirs.lease("theirs", life).await.unwrap());
         sleep(life / 6).await;
     }
+    ours.release("ours").await.unwrap();
+    assert!(ours.lease("ours", life).await.unwrap());
+    sleep(life / 2).await;
     let renewed = Instant::now();
     assert!(ours.lease("ours", life).await.unwrap());
     while !theirs.lease("theirs", life).await.unwrap() {
