@@ -10,7 +10,7 @@ use std::{
 };
 
 use redis::{
-    Client,
+    AsyncConnectionConfig, Client,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::time::{sleep, timeout};
@@ -116,7 +116,14 @@ impl RedisServer {
 
     /// What an operator does at the prompt.
     pub(crate) async fn run<T: redis::FromRedisValue>(&self, command: &str) -> T {
-        let mut connection = self.client().get_multiplexed_async_connection().await.unwrap();
+        // The client's own half second is little on a busy machine.
+        let patience = Some(Duration::from_secs(10));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(patience)
+            .set_response_timeout(patience);
+        let client = self.client();
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut connection = connection.unwrap_or_else(|error| panic!("{command}: {error}"));
         let mut words = command.split(' ');
         let mut cmd = redis::cmd(words.next().unwrap());
         words.for_each(|word| {
