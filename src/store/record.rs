@@ -155,6 +155,8 @@ struct Stored {
     version: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<Sealed>,
+    /// `null` says that somebody logged out. That it is missing says that the record is damaged.
+    #[serde(deserialize_with = "Option::deserialize")]
     tokens: Option<StoredTokens>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spending: Option<StoredSpending>,
@@ -284,7 +286,7 @@ mod tests {
     #[test]
     fn an_encrypted_record_is_no_tombstone_and_no_session_takes_it_for_one() {
         let json = r#"{"format":"tower-refresh-sealed/1","version":7,
-            "sealed":{"key":"k","name":"n","data":"ZGF0YQ=="}}"#;
+            "sealed":{"key":"k","name":"n","data":"ZGF0YQ=="},"tokens":null}"#;
         let record: Record = serde_json::from_str(json).unwrap();
         assert_eq!(record.version(), 7);
         assert!(record.tokens().is_none() && !record.is_tombstone());
@@ -307,6 +309,8 @@ mod tests {
             let json = format!(r#"{{"format":"{FORMAT}","version":{version},"tokens":null}}"#);
             assert!(serde_json::from_str::<Record>(&json).is_err(), "{version}");
         }
+        let no_word = format!(r#"{{"format":"{FORMAT}","version":1}}"#);
+        assert!(serde_json::from_str::<Record>(&no_word).is_err(), "no log-out");
         assert!(serde_json::from_str::<Record>("{}").is_err());
         assert!(serde_json::from_str::<Record>("").is_err());
     }

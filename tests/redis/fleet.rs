@@ -38,6 +38,8 @@ fn open(url: &str) -> Arc<dyn TokenStore> {
             let client = redis::Client::open(url).unwrap();
             Arc::new(server::store(url).subscribe(client))
         }
+        #[cfg(feature = "file")]
+        Some(("file", path)) => Arc::new(tower_refresh::store::FileStore::new(path).unwrap()),
         _ => panic!("no store is known for {url}"),
     }
 }
@@ -158,6 +160,15 @@ async fn worker() {
 async fn eight_processes_share_one_rotating_refresh_token() {
     let redis = RedisServer::start().await;
     Fleet::new(redis.url(), Duration::ZERO).await.works_for(Duration::from_secs(15)).await;
+}
+
+// S46
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn eight_processes_share_one_rotating_refresh_token_through_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = format!("file://{}", folder.path().join("tokens").display());
+    Fleet::new(store, Duration::ZERO).await.works_for(Duration::from_secs(15)).await;
 }
 
 // S46
