@@ -114,6 +114,10 @@ impl RedisServer {
         store(&self.url())
     }
 
+    pub(crate) async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        self.client().get_multiplexed_async_connection().await.unwrap()
+    }
+
     /// What an operator does at the prompt.
     pub(crate) async fn run<T: redis::FromRedisValue>(&self, command: &str) -> T {
         // The client's own half second is little on a busy machine.

@@ -1,13 +1,16 @@
 //! What every store promises.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use futures::future::{FutureExt, join_all};
 use tokio::time::{Instant, sleep, timeout};
 use tower_refresh::{
     ErrorKind, TokenStore,
     store::{RedisStore, Saved},
-    testing::Login,
+    testing::{Login, store_conformance},
 };
 
 use crate::{
@@ -34,6 +37,17 @@ async fn a_record_comes_back_as_it_was_saved() {
     let loaded = redis.store().load().await.unwrap().unwrap();
     assert_eq!(serde_json::to_value(&loaded).unwrap(), serde_json::to_value(&saved).unwrap());
     assert_eq!(loaded.tokens().unwrap().extra()["device_id"], "device-123");
+}
+
+#[tokio::test]
+async fn it_conforms() {
+    let redis = RedisServer::start().await;
+    let made = AtomicU32::new(0);
+    let make = || {
+        let name = format!("store-{}", made.fetch_add(1, Ordering::Relaxed));
+        async { RedisStore::new(redis.connection().await, name).unwrap() }
+    };
+    store_conformance(make).await;
 }
 
 #[tokio::test]
