@@ -1,0 +1,92 @@
+//! What the store knows of what memory holds.
+
+use std::sync::Arc;
+
+use super::State;
+use crate::{session::waiting::Flight, store::Record};
+
+/// Why memory is ahead of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::session) enum Unsaved {
+    /// A refresh brought tokens that could not be saved. A newer version in the store wins.
+    Rotation,
+    /// Somebody set tokens or logged out. This wins over whatever is stored.
+    Decision,
+}
+
+impl State {
+    /// Marks that a call may spend the refresh token, or that its answer settled the matter. What
+    /// becomes of a call of an earlier epoch says nothing of the refresh token there is now.
+    pub(in crate::session) fn set_in_doubt(&mut self, flight: &Arc<Flight>, in_doubt: bool) {
+        if self.is_flying(flight) {
+            self.in_doubt = in_doubt;
+        }
+    }
+
+    pub(in crate::session) fn in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    pub(in crate::session) fn unsaved(&self) -> Option<Unsaved> {
+        self.unsaved
+    }
+
+    /// A refresh could not be saved. If it goes back to an unsaved decision it counts as that.
+    pub(in crate::session) fn set_unsaved(&mut self) {
+        self.unsaved.get_or_insert(Unsaved::Rotation);
+    }
+
+    /// The store holds what memory holds, with the word that we are spending its token.
+    pub(in crate::session) fn marked(&mut self, version: u64) -> bool {
+        self.version = version;
+        self.stored = version;
+        true
+    }
+
+    /// The store held this version when it was looked at.
+    pub(in crate::session) fn note_stored(&mut self, version: Option<u64>) {
+        self.stored = self.stored.max(version.unwrap_or_default());
+    }
+
+    /// Whether a store that now holds `version` has lost a newer one.
+    pub(in crate::session) fn is_lost(&self, version: Option<u64>) -> bool {
+        version.unwrap_or_default() < self.stored
+    }
+
+    /// The store holds `version`; if that is what memory holds, nothing is owed any more.
+    pub(in crate::session) fn saved(&mut self, version: u64) -> bool {
+        self.stored = self.stored.max(version);
+        let settled = self.version == version && self.unsaved.is_some();
+        if settled {
+            self.unsaved = None;
+        }
+        settled
+    }
+
+    /// Whether the caller is to be the one task that saves.
+    pub(in crate::session) fn claim_saving(&mut self) -> bool {
+        self.unsaved.is_some() && !std::mem::replace(&mut self.saving, true)
+    }
+
+    /// Whether there is still something to save; if not, the claim is given back in the same step.
+    pub(in crate::session) fn keep_saving(&mut self) -> bool {
+        self.saving = self.unsaved.is_some();
+        self.saving
+    }
+
+    pub(in crate::session) fn give_up_saving(&mut self) {
+        self.saving = false;
+    }
+
+    /// Whether the store has gone another way than memory, and its way counts: it is ahead, or
+    /// somebody was quicker to give the same version to something else.
+    pub(in crate::session) fn is_behind(&self, stored: &Record) -> bool {
+        let elsewhere = self.unsaved.is_some() && !stored.holds(self.tokens());
+        stored.version() > self.version || (stored.version() == self.version && elsewhere)
+    }
+
+    /// Makes a decision outrank what somebody else has saved in the meantime.
+    pub(in crate::session) fn outrank(&mut self, stored: u64) {
+        self.version = self.version.max(stored + 1);
+    }
+}
