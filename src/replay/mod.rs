@@ -65,10 +65,10 @@ mod foreign;
 mod policy;
 mod recording;
 mod spare;
-#[cfg(feature = "tonic")]
-mod tonic;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tonic")]
+mod tonic;
 
 pub use self::{
     body::ReplayBody,
