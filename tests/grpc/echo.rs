@@ -129,12 +129,14 @@ pub(crate) enum Refuses {
     InTrailers,
 }
 
+/// The token of a call, and what was read of its messages.
+pub(crate) type Call = (String, Vec<String>);
+
 /// The service, and what it got.
 #[derive(Clone)]
 pub(crate) struct Echo {
     refuses: Refuses,
-    /// The token of each call and what was read of its messages.
-    seen: Arc<watch::Sender<Vec<(String, Vec<String>)>>>,
+    seen: Arc<watch::Sender<Vec<Call>>>,
     pub(crate) url: Arc<Mutex<String>>,
 }
 
@@ -153,7 +155,7 @@ impl Echo {
         self.url.lock().unwrap().clone()
     }
 
-    pub(crate) fn seen(&self) -> Vec<(String, Vec<String>)> {
+    pub(crate) fn seen(&self) -> Vec<Call> {
         self.seen.borrow().clone()
     }
 

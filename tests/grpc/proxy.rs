@@ -35,7 +35,7 @@ async fn proxy(upstream: String, token: &'static str, refusal: &'static str) -> 
             *request.uri_mut() = uri.parse().unwrap();
             // An `io::Error`, as rustc cannot prove the task `Send` with a boxed one.
             let response = client.request(request).await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>(response.map(|body| Body::new(body)))
+            Ok::<_, io::Error>(response.map(Body::new))
         }
     };
     tokio::spawn(async move {
