@@ -90,8 +90,9 @@ impl<P> RefreshLayer<P> {
     /// The header that the token goes into.
     ///
     /// Redirecting clients take `Authorization` off when they are sent to another host. They know
-    /// nothing of a header of your own: bind the layer with [`only_for`](Self::only_for) and put
-    /// it outside whatever follows redirects.
+    /// nothing of a header of your own, and would carry it along: turn redirects off, or follow
+    /// them *outside* the layer and bind it with [`only_for`](Self::only_for), so that each hop is
+    /// signed or left unsigned by where it goes.
     ///
     /// Defaults to `Authorization`.
     pub fn header(mut self, name: HeaderName) -> Self {

@@ -28,6 +28,8 @@
 //!   limits around it are ordinary layers.
 //! - A [`TokenStore`] is where tokens outlive the process, and who may refresh now.
 //!
+//! The [`guide`] tells the rest: in which order layers belong, and which bodies can be sent twice.
+//!
 //! # Errors
 //!
 //! Request and response types stay those of the service inside. Errors are boxed, as Tower's own
@@ -40,6 +42,7 @@ pub mod endpoint;
 mod error;
 mod event;
 mod future;
+pub mod guide;
 mod jwt;
 mod layer;
 mod observe;

@@ -68,6 +68,9 @@ fn every_usual_body_has_a_policy() {
     assert_splits::<UnsyncBoxBody<Bytes, Superseded>>(&ByBody);
     assert_splits::<ReplayBody<Incoming>>(&ByBody);
     assert_splits::<Framework>(&Rewrap(Framework::new));
+    assert_splits::<axum::body::Body>(&Rewrap(axum::body::Body::new));
+    #[cfg(feature = "tonic")]
+    assert_splits::<tonic::body::Body>(&ByBody);
     assert_splits::<Incoming>(&SendOnce);
 }
 

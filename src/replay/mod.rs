@@ -11,8 +11,8 @@
 //! | [`SendOnce`] | every type | nothing: a refused request is not sent again |
 //!
 //! [`Replay`] is there for `Full`, `Empty`, `String` and `Either`, for `BoxBody<Bytes, E>` and
-//! `UnsyncBoxBody<Bytes, E>` whose error can carry a [`Superseded`] (`BoxError` can), and for
-//! [`ReplayBody`]. A client that streams a body of any other type, `hyper::body::Incoming` for
+//! `UnsyncBoxBody<Bytes, E>` whose error can carry a [`Superseded`] (`BoxError` can), for
+//! [`ReplayBody`], and, with the feature `tonic`, for `tonic::body::Body`. A client that streams a body of any other type, `hyper::body::Incoming` for
 //! instance, sends it once unless the client is typed `Client<_, ReplayBody<Incoming>>`.
 //!
 //! # Example
@@ -67,6 +67,8 @@ mod recording;
 mod spare;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "tonic")]
+mod tonic;
 
 pub use self::{
     body::ReplayBody,

@@ -1,0 +1,99 @@
+//! What a body that is recorded costs in memory while it is streamed: no more than the cap.
+
+#![allow(unsafe_code, reason = "an allocator is unsafe by its nature; this one only counts")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    convert::Infallible,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use http::{Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, StreamBody};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_refresh::{
+    RefreshLayer, Session, Tokens,
+    replay::{Replay, ReplayBody},
+    testing::GatedEndpoint,
+};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(live, Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const GIB: usize = 1 << 30;
+const MIB: usize = 1 << 20;
+const CHUNK: usize = 16 * 1024;
+
+/// 1 GiB in chunks that are allocated one by one, as a connection would read them.
+fn gibibyte() -> impl http_body::Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {
+    let chunks = stream::iter(0..GIB / CHUNK);
+    StreamBody::new(chunks.map(|_| Ok(Frame::data(vec![7; CHUNK].into()))))
+}
+
+/// Sends a body through the layer to a service that reads all of it: the status, how much it
+/// read, and how far memory rose meanwhile.
+async fn stream<B>(body: B, status: StatusCode) -> (StatusCode, usize, usize)
+where
+    B: Replay + http_body::Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: std::fmt::Debug,
+{
+    let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
+    let session = Session::builder(GatedEndpoint::new()).tokens(tokens).build();
+    let api = service_fn(move |request: Request<B>| async move {
+        let mut body = request.into_body();
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            read += frame.unwrap().into_data().unwrap().len();
+        }
+        let mut response = Response::new(Empty::<Bytes>::new());
+        *response.status_mut() = status;
+        response.extensions_mut().insert(read);
+        Ok::<_, Infallible>(response)
+    });
+    let client = RefreshLayer::new(session).layer(api);
+    let request = Request::post("https://api.example.com/upload").body(body).unwrap();
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let response = client.oneshot(request).await.unwrap();
+    let rise = PEAK.load(Relaxed) - before;
+    (response.status(), *response.extensions().get::<usize>().unwrap(), rise)
+}
+
+// One test, as there is one allocator: another at the same time would be counted with it.
+#[tokio::test]
+async fn a_gibibyte_is_streamed_in_less_than_a_mebibyte() {
+    for status in [StatusCode::OK, StatusCode::UNAUTHORIZED] {
+        let (answer, read, rise) = stream(ReplayBody::new(gibibyte()), status).await;
+        assert_eq!((answer, read), (status, GIB));
+        assert!(rise < MIB, "{rise} bytes");
+        // It does record: this is no test of a body that is merely passed on.
+        assert!(rise > 64 * 1024, "{rise} bytes");
+    }
+
+    // With another cap it costs that much and not more.
+    let large = ReplayBody::with_limit(gibibyte(), 8 * MIB);
+    let (_, read, rise) = stream(large, StatusCode::OK).await;
+    assert_eq!(read, GIB);
+    assert!((8 * MIB..9 * MIB).contains(&rise), "{rise} bytes");
+}
