@@ -42,6 +42,8 @@ mod event;
 mod future;
 mod jwt;
 mod layer;
+#[cfg(feature = "reqwest-middleware")]
+mod middleware;
 mod observe;
 mod origin;
 mod refusal;

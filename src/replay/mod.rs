@@ -12,7 +12,8 @@
 //!
 //! [`Replay`] is there for `Full`, `Empty`, `String` and `Either`, for `BoxBody<Bytes, E>` and
 //! `UnsyncBoxBody<Bytes, E>` whose error can carry a [`Superseded`] (`BoxError` can), and for
-//! [`ReplayBody`]. A client that streams a body of any other type, `hyper::body::Incoming` for
+//! [`ReplayBody`]. With the feature `reqwest` it is there for `reqwest::Body` and
+//! `reqwest::Request`. A client that streams a body of any other type, `hyper::body::Incoming` for
 //! instance, sends it once unless the client is typed `Client<_, ReplayBody<Incoming>>`.
 //!
 //! # Example
@@ -64,6 +65,8 @@ mod error;
 mod foreign;
 mod policy;
 mod recording;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod spare;
 #[cfg(test)]
 mod tests;
