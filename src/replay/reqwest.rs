@@ -11,7 +11,7 @@ use super::{Replay, ReplayBody, Spare, body::rewrap};
 impl Replay for Body {
     fn replay(self) -> (Self, Spare<Self>) {
         if self.as_bytes().is_none() {
-            return rewrap::<_, ReplayBody<Self>>(self, |body| Self::wrap(body));
+            return rewrap::<_, ReplayBody<Self>>(self, Self::wrap);
         }
         let bytes = into_bytes(self);
         (bytes.clone().into(), Spare::ready(bytes.into()))
