@@ -87,9 +87,12 @@ impl<P> RefreshLayer<P> {
 
     /// The header that the token goes into.
     ///
-    /// Redirecting clients take `Authorization` off when they are sent to another host. They know
-    /// nothing of a header of your own: bind the layer with [`only_for`](Self::only_for) and put
-    /// it outside whatever follows redirects.
+    /// Clients that follow redirects take `Authorization` off when they are sent to another host.
+    /// A header of your own they carry along, whatever origins the layer is bound to: it does not
+    /// see what happens below it. So let nothing below it follow a redirect to another host: for
+    /// reqwest, `redirect(Policy::none())`; under Tower, bind the layer with
+    /// [`only_for`](Self::only_for) and put it *inside* of what follows redirects, so that each
+    /// hop goes through it.
     ///
     /// Defaults to `Authorization`.
     pub fn header(mut self, name: HeaderName) -> Self {
