@@ -94,7 +94,7 @@ async fn answered_with(through: Through, response: Response<Full<Bytes>>) -> (us
     let server = Server::start(move |_| response.clone()).await;
     let (endpoint, session) = seeded();
     let answer = through.send(&RefreshLayer::new(session), post(&server.url)).await.unwrap();
-    (server.seen().len(), endpoint.calls() as usize, answer.status.as_u16())
+    (server.seen().len(), endpoint.calls(), answer.status.as_u16())
 }
 
 // S30
