@@ -22,7 +22,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use http_body_util::combinators::UnsyncBoxBody;
+//! use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 //! use tower_refresh::BoxError;
 //! use tower_refresh::replay::{Replay, ReplayBody, Spare, Split};
 //!
@@ -34,7 +34,8 @@
 //! impl Split<Body> for UpTo {
 //!     fn split(&self, body: Body) -> (Body, Spare<Body>) {
 //!         let (body, spare) = ReplayBody::with_limit(body, self.0).replay();
-//!         (Body::new(body), spare.map(Body::new))
+//!         let boxed = |body: ReplayBody<Body>| body.map_err(BoxError::from).boxed_unsync();
+//!         (boxed(body), spare.map(boxed))
 //!     }
 //! }
 //! ```
