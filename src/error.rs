@@ -73,7 +73,7 @@ impl Error {
             if let Some(found) = error.downcast_ref::<Error>() {
                 return Some(found);
             }
-            next = error.source();
+            next = source(error);
         }
         None
     }
@@ -94,6 +94,16 @@ impl Error {
     pub(crate) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidInput, message)
     }
+}
+
+fn source<'a>(error: &'a (dyn error::Error + 'static)) -> Option<&'a (dyn error::Error + 'static)> {
+    #[cfg(feature = "reqwest-middleware")]
+    if let Some(reqwest_middleware::Error::Middleware(inner)) = error.downcast_ref() {
+        // It is transparent: its own `source` would skip the very error that it carries.
+        let inner: &(dyn error::Error + 'static) = inner.as_ref();
+        return Some(inner);
+    }
+    error.source()
 }
 
 impl fmt::Debug for Error {

@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::{
     error::{BoxError, Error},
     layer::Policy,
-    refusal::Verdict,
+    origin::is_elsewhere,
     replay::{Spare, Split},
     session::{Stamp, Token},
 };
@@ -169,13 +169,9 @@ where
                     let (Some(policy), Some(sent)) = (&*this.policy, refusable.take()) else {
                         return Poll::Ready(Ok(response));
                     };
-                    match policy.rules.judge(&sent.head.uri, &response) {
-                        Verdict::Refused => {}
-                        Verdict::Fine => return Poll::Ready(Ok(response)),
-                        Verdict::StepUp(step_up) => {
-                            policy.session.step_up_required(step_up);
-                            return Poll::Ready(Ok(response));
-                        }
+                    let elsewhere = || is_elsewhere(&sent.head.uri, response.extensions());
+                    if !policy.is_refused(response.status(), response.headers(), elsewhere) {
+                        return Poll::Ready(Ok(response));
                     }
                     // A permit may live in the call's future, and the refresh may need it.
                     this.state.set(State::Answered);

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{Extensions, HeaderMap, HeaderName, Response, StatusCode, Uri, header::AUTHORIZATION};
+use http::{Extensions, HeaderMap, HeaderName, StatusCode, Uri, header::AUTHORIZATION};
 use tower_layer::Layer;
 
 use crate::{
@@ -21,9 +21,7 @@ use crate::{
 /// `P` is the [policy](crate::replay) by which a body is kept for the retry.
 #[derive(Clone, Debug)]
 pub struct RefreshLayer<P = ByBody> {
-    session: Session,
-    rules: Rules,
-    split: P,
+    pub(crate) policy: Policy<P>,
 }
 
 /// Put into the extensions of a request, it opts out: the request gets no token, and a refusal of
@@ -39,7 +37,7 @@ pub struct NoToken;
 impl RefreshLayer {
     /// Signs requests with the tokens of `session`.
     pub fn new(session: Session) -> Self {
-        Self { session, rules: Rules::default(), split: ByBody }
+        Self { policy: Policy { session, rules: Rules::default(), split: ByBody } }
     }
 }
 
@@ -57,7 +55,7 @@ impl<P> RefreshLayer<P> {
         I: IntoIterator<Item = U>,
         U: TryInto<Uri, Error: Into<http::Error>>,
     {
-        self.rules.only_for =
+        self.policy.rules.only_for =
             Some(origins.into_iter().map(Origin::parse).collect::<Result<_, _>>()?);
         Ok(self)
     }
@@ -74,7 +72,7 @@ impl<P> RefreshLayer<P> {
     where
         U: TryInto<Uri, Error: Into<http::Error>>,
     {
-        self.rules.origin = Some(Origin::parse(origin)?);
+        self.policy.rules.origin = Some(Origin::parse(origin)?);
         Ok(self)
     }
 
@@ -83,20 +81,22 @@ impl<P> RefreshLayer<P> {
     ///
     /// Defaults to https only, and http to a loopback host (`localhost`, `127.0.0.0/8`, `[::1]`).
     pub fn allow_plaintext(mut self) -> Self {
-        self.rules.allow_plaintext = true;
+        self.policy.rules.allow_plaintext = true;
         self
     }
 
     /// The header that the token goes into.
     ///
-    /// Redirecting clients take `Authorization` off when they are sent to another host. They know
-    /// nothing of a header of your own, and would carry it along: turn redirects off, or follow
-    /// them *outside* the layer and bind it with [`only_for`](Self::only_for), so that each hop is
-    /// signed or left unsigned by where it goes.
+    /// Clients that follow redirects take `Authorization` off when they are sent to another host.
+    /// A header of your own they carry along, whatever origins the layer is bound to: it does not
+    /// see what happens below it. So let nothing below it follow a redirect to another host: for
+    /// reqwest, `redirect(Policy::none())`; under Tower, bind the layer with
+    /// [`only_for`](Self::only_for) and put it *inside* of what follows redirects, so that each
+    /// hop goes through it.
     ///
     /// Defaults to `Authorization`.
     pub fn header(mut self, name: HeaderName) -> Self {
-        self.rules.header = name;
+        self.policy.rules.header = name;
         self
     }
 
@@ -109,7 +109,7 @@ impl<P> RefreshLayer<P> {
     where
         F: Fn(StatusCode, &HeaderMap) -> bool + Send + Sync + 'static,
     {
-        self.rules.refusal = Refusal::Custom(Arc::new(refused));
+        self.policy.rules.refusal = Refusal::Custom(Arc::new(refused));
         self
     }
 
@@ -117,7 +117,8 @@ impl<P> RefreshLayer<P> {
     ///
     /// Defaults to [`ByBody`]: bodies that know how.
     pub fn replay_with<Q>(self, split: Q) -> RefreshLayer<Q> {
-        RefreshLayer { session: self.session, rules: self.rules, split }
+        let Policy { session, rules, .. } = self.policy;
+        RefreshLayer { policy: Policy { session, rules, split } }
     }
 }
 
@@ -125,21 +126,39 @@ impl<S, P: Clone> Layer<S> for RefreshLayer<P> {
     type Service = Refresh<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let policy = Policy {
-            session: self.session.clone(),
-            rules: self.rules.clone(),
-            split: self.split.clone(),
-        };
-        Refresh::new(inner, policy)
+        Refresh::new(inner, self.policy.clone())
     }
 }
 
-/// All that a service has to know, behind one reference count.
-#[derive(Debug)]
+/// All that a service, or another client's middleware, has to know.
+#[derive(Clone, Debug)]
 pub(crate) struct Policy<P> {
     pub(crate) session: Session,
     pub(crate) rules: Rules,
     pub(crate) split: P,
+}
+
+impl<P> Policy<P> {
+    /// Whether a response refuses the token of its request, so that another is to be tried.
+    ///
+    /// One from `elsewhere`, another origin where a redirect below us has led, says nothing: the
+    /// token was not for that server.
+    pub(crate) fn is_refused(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        elsewhere: impl FnOnce() -> bool,
+    ) -> bool {
+        match self.rules.refusal.judge(status, headers) {
+            Verdict::Fine => false,
+            _ if elsewhere() => false,
+            Verdict::Refused => true,
+            Verdict::StepUp(step_up) => {
+                self.session.step_up_required(step_up);
+                false
+            }
+        }
+    }
 }
 
 /// What applies to requests.
@@ -183,16 +202,6 @@ impl Rules {
         Ok(true)
     }
 
-    /// What the response to a request for `uri` says about its token. One from another origin,
-    /// where a redirect below the layer has led, says nothing: the token was not for that server.
-    pub(crate) fn judge<R>(&self, uri: &Uri, response: &Response<R>) -> Verdict {
-        let verdict = self.refusal.judge(response.status(), response.headers());
-        if verdict == Verdict::Fine || !is_elsewhere(uri, response.extensions()) {
-            return verdict;
-        }
-        Verdict::Fine
-    }
-
     fn reaches(&self, uri: &Uri) -> Result<bool, Error> {
         if uri.authority().is_some() && uri.scheme().is_none() {
             // A tunnel (`CONNECT host:port`): the token is for what will be asked through it.
@@ -225,22 +234,4 @@ impl Rules {
             )
         })
     }
-}
-
-/// Whether a client that follows redirects says that it ended at another origin.
-fn is_elsewhere(uri: &Uri, extensions: &Extensions) -> bool {
-    let (Some(asked), Some(answered)) = (Origin::of(uri), final_uri(extensions)) else {
-        return false;
-    };
-    !asked.is_of(answered)
-}
-
-#[cfg(feature = "follow-redirect")]
-fn final_uri(extensions: &Extensions) -> Option<&Uri> {
-    extensions.get::<tower_http::follow_redirect::RequestUri>().map(|uri| &uri.0)
-}
-
-#[cfg(not(feature = "follow-redirect"))]
-fn final_uri(_: &Extensions) -> Option<&Uri> {
-    None
 }

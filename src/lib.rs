@@ -45,6 +45,8 @@ mod future;
 pub mod guide;
 mod jwt;
 mod layer;
+#[cfg(feature = "reqwest-middleware")]
+mod middleware;
 mod observe;
 mod origin;
 mod refusal;

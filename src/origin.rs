@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::{
-    Uri,
+    Extensions, Uri,
     uri::{Authority, Scheme},
 };
 
@@ -59,6 +59,34 @@ impl Origin {
     pub(crate) fn check_encrypted(&self, allow_plaintext: bool) -> Result<(), Error> {
         check_encrypted(&self.scheme, &self.host, allow_plaintext)
     }
+}
+
+/// Whether a client below us that follows redirects says that it ended at another origin than it
+/// was asked for.
+#[cfg_attr(
+    not(any(feature = "follow-redirect", feature = "reqwest")),
+    expect(unused_variables, reason = "no such client is known")
+)]
+pub(crate) fn is_elsewhere(asked: &Uri, answer: &Extensions) -> bool {
+    #[cfg(feature = "reqwest")]
+    if let Some(answered) = answer.get::<tower_http_06::follow_redirect::RequestUri>()
+        && differ(asked, &answered.0)
+    {
+        return true;
+    }
+    #[cfg(feature = "follow-redirect")]
+    if let Some(answered) = answer.get::<tower_http::follow_redirect::RequestUri>()
+        && differ(asked, &answered.0)
+    {
+        return true;
+    }
+    false
+}
+
+/// Whether these are of two origins; one that does not say where it goes differs from none.
+#[cfg(any(feature = "follow-redirect", feature = "reqwest"))]
+pub(crate) fn differ(asked: &Uri, answered: &Uri) -> bool {
+    Origin::of(asked).is_some_and(|asked| !asked.is_of(answered))
 }
 
 pub(crate) fn check_encrypted(

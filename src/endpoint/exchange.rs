@@ -202,6 +202,10 @@ fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
         if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
             return error.is_connect();
         }
+        #[cfg(feature = "reqwest")]
+        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+            return error.is_connect();
+        }
         next = match error.downcast_ref::<io::Error>() {
             Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
             // `source` would skip the very error that is wrapped.

@@ -24,6 +24,8 @@ mod exchange;
 mod fields;
 mod json;
 mod oauth2;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod response;
 mod secrets;
 #[cfg(feature = "transport")]
@@ -37,6 +39,10 @@ pub use self::{
     response::TokenResponse,
     url::EndpointUrl,
 };
+
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub use self::reqwest::ReqwestTransport;
 
 use crate::token::RefreshToken;
 

@@ -11,8 +11,9 @@
 //! | [`SendOnce`] | every type | nothing: a refused request is not sent again |
 //!
 //! [`Replay`] is there for `Full`, `Empty`, `String` and `Either`, for `BoxBody<Bytes, E>` and
-//! `UnsyncBoxBody<Bytes, E>` whose error can carry a [`Superseded`] (`BoxError` can), for
-//! [`ReplayBody`], and, with the feature `tonic`, for `tonic::body::Body`. A client that streams a body of any other type, `hyper::body::Incoming` for
+//! `UnsyncBoxBody<Bytes, E>` whose error can carry a [`Superseded`] (`BoxError` can), and for
+//! [`ReplayBody`]. With the features of those names it is there for `reqwest::Body` and
+//! `reqwest::Request`, and for `tonic::body::Body`. A client that streams a body of any other type, `hyper::body::Incoming` for
 //! instance, sends it once unless the client is typed `Client<_, ReplayBody<Incoming>>`.
 //!
 //! # Example
@@ -21,7 +22,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use http_body_util::combinators::UnsyncBoxBody;
+//! use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 //! use tower_refresh::BoxError;
 //! use tower_refresh::replay::{Replay, ReplayBody, Spare, Split};
 //!
@@ -33,7 +34,8 @@
 //! impl Split<Body> for UpTo {
 //!     fn split(&self, body: Body) -> (Body, Spare<Body>) {
 //!         let (body, spare) = ReplayBody::with_limit(body, self.0).replay();
-//!         (Body::new(body), spare.map(Body::new))
+//!         let boxed = |body: ReplayBody<Body>| body.map_err(BoxError::from).boxed_unsync();
+//!         (boxed(body), spare.map(boxed))
 //!     }
 //! }
 //! ```
@@ -64,6 +66,8 @@ mod error;
 mod foreign;
 mod policy;
 mod recording;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod spare;
 #[cfg(test)]
 mod tests;

@@ -119,7 +119,8 @@ impl OAuth2Endpoint {
     /// It must not follow redirects, which may post the refresh token elsewhere, nor send a call
     /// twice. Not every error of its own tells whether the server has read the request: what is
     /// no refused connection counts as [possibly spent](EndpointError::may_have_spent). A
-    /// transport that knows better returns an [`EndpointError`].
+    /// transport that knows better returns an [`EndpointError`]. With the feature `reqwest` there
+    /// is `ReqwestTransport`, which sees to all of this.
     pub fn transport<S, B>(mut self, transport: S) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<B>> + Send + 'static,

@@ -1,0 +1,86 @@
+//! reqwest as the HTTP client of token endpoints.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use reqwest::{Body, Client, ClientBuilder, redirect, retry};
+use tower_service::Service;
+
+use crate::error::{BoxError, Error, ErrorKind};
+
+/// reqwest as the HTTP client of a token endpoint, for its proxies, its TLS or its resolver.
+///
+/// ```no_run
+/// # fn doc() -> Result<(), tower_refresh::BoxError> {
+/// use tower_refresh::endpoint::{JsonEndpoint, ReqwestTransport};
+///
+/// let proxy = reqwest::Proxy::https("https://proxy.example.com")?;
+/// let transport = ReqwestTransport::new(reqwest::Client::builder().proxy(proxy))?;
+/// let endpoint = JsonEndpoint::freddy().transport(transport);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It is made from a builder, as a finished client cannot be told what a refresh token needs:
+///
+/// - no redirect is followed: a 307 or 308 would post the refresh token to whoever it names;
+/// - no call is sent twice, and each gets a connection of its own: one that the server closes
+///   while it is reused leaves open whether the token was spent.
+///
+/// A connection that never came to be counts as [not spent](super::EndpointError::not_spent); so
+/// give the builder a `connect_timeout` that is shorter than the session's time-out, which cannot
+/// tell. The endpoint alone decides what it talks to: [`EndpointUrl`](super::EndpointUrl) says
+/// which URLs will do.
+#[derive(Clone)]
+pub struct ReqwestTransport {
+    client: Client,
+}
+
+impl ReqwestTransport {
+    /// Builds the client. All other settings of `builder` stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClientBuilder::build`]: no TLS, or no resolver.
+    pub fn new(builder: ClientBuilder) -> Result<Self, Error> {
+        let client = builder
+            .redirect(redirect::Policy::none())
+            .retry(retry::never())
+            .pool_max_idle_per_host(0)
+            .build();
+        let message = "the HTTP client of the token endpoint cannot be built";
+        let client =
+            client.map_err(|error| Error::with_source(ErrorKind::InvalidInput, message, error))?;
+        Ok(Self { client })
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for ReqwestTransport {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let call = reqwest::Request::try_from(request.map(Body::wrap))
+            .map(|request| self.client.execute(request));
+        Box::pin(async move { Ok(call?.await?.into()) })
+    }
+}
+
+impl fmt::Debug for ReqwestTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Its default headers may hold a key.
+        f.debug_struct("ReqwestTransport").finish_non_exhaustive()
+    }
+}

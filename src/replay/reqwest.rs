@@ -1,0 +1,34 @@
+//! reqwest's bodies and requests.
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use reqwest::{Body, Request};
+
+use super::{Replay, ReplayBody, Spare, body::rewrap};
+
+/// Bytes are shared, and a stream is recorded.
+impl Replay for Body {
+    fn replay(self) -> (Self, Spare<Self>) {
+        if self.as_bytes().is_none() {
+            return rewrap::<_, ReplayBody<Self>>(self, Self::wrap);
+        }
+        let bytes = into_bytes(self);
+        (bytes.clone().into(), Spare::ready(bytes.into()))
+    }
+}
+
+/// What reqwest itself can clone: any request but one whose body is a stream, which is sent once.
+/// A layer that is used as a middleware splits whole requests.
+impl Replay for Request {
+    fn replay(self) -> (Self, Spare<Self>) {
+        let spare = self.try_clone().map_or_else(Spare::none, Spare::ready);
+        (self, spare)
+    }
+}
+
+/// The `Bytes` of a body that is not a stream. `as_bytes` only lends them.
+fn into_bytes(body: Body) -> Bytes {
+    let collected = body.collect().now_or_never().and_then(Result::ok);
+    collected.expect("bytes are there at once").to_bytes()
+}
