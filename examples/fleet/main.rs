@@ -7,8 +7,8 @@
 //! code is 0 if no request of any other process failed and no refresh token was used twice.
 //!
 //! A process that is killed in the few milliseconds between the auth server's answer and the save
-//! takes the only good refresh token with it. No client can help that (a server with a grace
-//! period can); with eight processes it takes some hundreds of runs to see it.
+//! takes the only good refresh token with it, and the run fails. That is rare, and no client can help
+//! it; a server with a grace period can.
 
 mod fleet;
 mod member;
