@@ -21,8 +21,18 @@ Examples:
         --scope invoices:write -X PUT --body-bytes 50000 --stream-body --json \\
         https://api.example.com/invoices
 
-A refresh token that the server rotates is spent by the run, and its successor is not shown: take
-one of its own.
+  Several processes with one identity; start as many as you like:
+    REFRESH_TOKEN=… drive --store redis://localhost --session billing -d 60 \\
+        --protocol json --token-url https://api.example.com/v1/auth/refresh \\
+        https://api.example.com/v1/me
+
+  Another run with the tokens that an earlier one left in a file:
+    drive --store file:tokens.json --protocol json \\
+        --token-url https://api.example.com/v1/auth/refresh https://api.example.com/v1/me
+
+A refresh token that the server rotates is spent by the run. In memory its successor is lost at
+the end, so take one of its own; a file or Redis keeps it, and then the tokens given here are used
+only as long as nothing is kept. Who can read the file or the database can read the tokens.
 
 Exit code: 0 if every request got a status below 400, 1 if not, 2 for bad usage.";
 
@@ -87,6 +97,21 @@ pub(crate) struct Args {
     /// Another parameter of the token request (json: a field); may be repeated
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Tokens")]
     pub(crate) param: Vec<String>,
+
+    /// Where tokens are kept, for runs and processes to share: memory, file:PATH or
+    /// redis://HOST[:PORT][/DATABASE]. What is kept wins over the tokens given here
+    #[arg(
+        long,
+        value_name = "STORE",
+        env = "TOKEN_STORE",
+        default_value = "memory",
+        hide_env_values = true,
+        help_heading = "Sharing"
+    )]
+    pub(crate) store: String,
+    /// Whose tokens they are: part of the keys in Redis, and the session's name in logs
+    #[arg(long, value_name = "NAME", default_value = "default", help_heading = "Sharing")]
+    pub(crate) session: String,
 
     /// The method [default: GET, or POST with a body]
     #[arg(short = 'X', value_name = "METHOD", help_heading = "Requests")]

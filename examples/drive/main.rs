@@ -4,22 +4,29 @@
 //!
 //! The token endpoint can speak plain JSON or OAuth 2.0. What is printed at the end tells how the
 //! requests went, how often the token was refreshed and how many requests were sent twice.
+//! Several processes can share one identity, through a file or Redis.
 
 mod args;
 mod client;
 mod load;
 mod plan;
 mod report;
+mod store;
 
 use std::{env, io, process::ExitCode, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{signal::ctrl_c, time::Instant};
 use tower::ServiceBuilder;
-use tower_refresh::{BoxError, RefreshLayer};
+use tower_refresh::{BoxError, ErrorKind, RefreshLayer};
 use tracing_subscriber::EnvFilter;
 
-use self::{client::CountRetries, load::Load, plan::Plan, report::Report};
+use self::{
+    client::CountRetries,
+    load::Load,
+    plan::{Plan, SET_TOKENS},
+    report::Report,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -42,6 +49,9 @@ async fn main() -> ExitCode {
 }
 
 async fn drive(plan: Plan) -> Result<Report, BoxError> {
+    if plan.is_durable {
+        load(&plan).await?;
+    }
     let retries = CountRetries::default();
     // This is the stack that a program of yours would have, and a counter in it.
     let client = ServiceBuilder::new()
@@ -77,6 +87,18 @@ async fn drive(plan: Plan) -> Result<Report, BoxError> {
         _ = ctrl_c() => eprintln!("not waiting for the refresh under way: its token may be lost"),
     }
     Ok(Report::new(&plan, &load, retries.count(), elapsed))
+}
+
+/// Reads the store, so that one that cannot be used ends the run before it begins. What else goes
+/// wrong here will show in the requests.
+async fn load(plan: &Plan) -> Result<(), BoxError> {
+    match plan.session.load().await {
+        Err(error) if error.is_login_required() && plan.session.tokens().is_none() => {
+            Err(format!("the store holds no tokens: {SET_TOKENS}").into())
+        }
+        Err(error) if error.kind() == ErrorKind::Store => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Draws how far it has come, on a terminal only, and not between the lines of a log.

@@ -11,16 +11,21 @@ use std::{
 use http::{Method, Uri};
 use tower::{Service, ServiceExt};
 use tower_refresh::{
-    BoxError, ErrorKind, Session, Tokens,
+    BoxError, ErrorKind, Session, SessionBuilder, TokenStore, Tokens,
     endpoint::{Client, EndpointUrl, JsonEndpoint, OAuth2Endpoint, RefreshRequest, TokenResponse},
 };
 
-use crate::args::{Args, ClientAuth, Protocol};
+use crate::{
+    args::{Args, ClientAuth, Protocol},
+    store,
+};
 
 /// What is sent where, and the session that signs it.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) session: Session,
+    /// Whether the tokens are kept outside of this process.
+    pub(crate) is_durable: bool,
     pub(crate) calls: Arc<Calls>,
     pub(crate) target: Uri,
     pub(crate) method: Method,
@@ -38,12 +43,36 @@ pub(crate) enum Limit {
     Time(Duration),
 }
 
+/// What a session begins with.
+struct Start {
+    tokens: Tokens,
+    /// None keeps them in memory.
+    store: Option<Arc<dyn TokenStore>>,
+}
+
+impl Start {
+    fn is_empty(&self) -> bool {
+        self.tokens.access_token().is_none() && self.tokens.refresh_token().is_none()
+    }
+
+    fn session(self, name: &str, builder: SessionBuilder) -> Session {
+        let builder = builder.name(name).tokens(self.tokens);
+        match self.store {
+            Some(store) => builder.shared_store(store).build(),
+            None => builder.build(),
+        }
+    }
+}
+
 /// Calls to the token endpoint.
 #[derive(Default)]
 pub(crate) struct Calls {
     pub(crate) good: AtomicU64,
     pub(crate) failed: AtomicU64,
 }
+
+pub(crate) const SET_TOKENS: &str = "set REFRESH_TOKEN in the environment (or --refresh-token), or \
+     ACCESS_TOKEN for a run that ends with that token's life";
 
 impl Plan {
     /// What is wrong with the arguments is said without repeating what may be a secret.
@@ -55,9 +84,17 @@ impl Plan {
                 "--stream-body has nothing to stream: say how much with --body-bytes".into()
             );
         }
+        let start =
+            Start { tokens: tokens(&args)?, store: store::open(&args.store, &args.session)? };
+        let (is_durable, is_empty) = (start.store.is_some(), start.is_empty());
         let calls = Arc::default();
+        let session = session(&args, start, &calls)?;
+        if is_empty && !is_durable && args.protocol != Protocol::ClientCredentials {
+            return Err(format!("there is nothing to begin with: {SET_TOKENS}"));
+        }
         Ok(Self {
-            session: session(&args, &calls)?,
+            session,
+            is_durable,
             calls,
             target,
             method,
@@ -98,11 +135,10 @@ fn method(args: &Args) -> Result<Method, String> {
     }
 }
 
-fn session(args: &Args, calls: &Arc<Calls>) -> Result<Session, String> {
+fn session(args: &Args, start: Start, calls: &Arc<Calls>) -> Result<Session, String> {
     let url =
         EndpointUrl::parse(&args.token_url).map_err(|error| format!("--token-url: {error}"))?;
     let params = params(args)?;
-    let tokens = tokens(args)?;
     if args.protocol == Protocol::Json {
         if args.client_id.is_some() || args.client_auth.is_some() {
             return Err("--client-id and --client-auth are OAuth 2.0's, not json's".into());
@@ -112,7 +148,7 @@ fn session(args: &Args, calls: &Arc<Calls>) -> Result<Session, String> {
         }
         let endpoint = JsonEndpoint::new(url).map_err(|error| error.to_string())?;
         let endpoint = params.fold(endpoint, |endpoint, (name, value)| endpoint.field(name, value));
-        return Ok(counted(endpoint, tokens, calls));
+        return Ok(start.session(&args.session, counted(endpoint, calls)));
     }
     let client = client(args)?;
     let endpoint = match args.protocol {
@@ -125,7 +161,7 @@ fn session(args: &Args, calls: &Arc<Calls>) -> Result<Session, String> {
     }
     endpoint = args.resource.iter().fold(endpoint, OAuth2Endpoint::resource);
     endpoint = params.fold(endpoint, |endpoint, (name, value)| endpoint.param(name, value));
-    Ok(counted(endpoint, tokens, calls))
+    Ok(start.session(&args.session, counted(endpoint, calls)))
 }
 
 fn params(args: &Args) -> Result<impl Iterator<Item = (&str, &str)>, String> {
@@ -145,12 +181,6 @@ fn tokens(args: &Args) -> Result<Tokens, String> {
     if let Some(token) = &args.refresh_token {
         tokens =
             tokens.with_refresh_token(token).map_err(|error| checked("--refresh-token", error))?;
-    }
-    let none = tokens.access_token().is_none() && tokens.refresh_token().is_none();
-    if none && args.protocol != Protocol::ClientCredentials {
-        return Err("there is nothing to begin with: set REFRESH_TOKEN in the environment (or \
-             --refresh-token), or ACCESS_TOKEN for a run that ends with that token's life"
-            .into());
     }
     Ok(tokens)
 }
@@ -178,8 +208,8 @@ fn client(args: &Args) -> Result<Client, String> {
     }
 }
 
-/// The session, with each call to the endpoint counted.
-fn counted<E>(endpoint: E, tokens: Tokens, calls: &Arc<Calls>) -> Session
+/// The session's builder, with each call to the endpoint counted.
+fn counted<E>(endpoint: E, calls: &Arc<Calls>) -> SessionBuilder
 where
     E: Service<RefreshRequest, Response = TokenResponse> + Send + 'static,
     E::Error: Into<BoxError> + Send + 'static,
@@ -190,7 +220,7 @@ where
         let mut outcome = Outcome { calls: calls.clone(), good: false };
         async move { call.await.inspect(|_| outcome.set_good()) }
     });
-    Session::builder(endpoint).tokens(tokens).build()
+    Session::builder(endpoint)
 }
 
 /// Counts when the call is over, and that is also when the session gives it up.

@@ -4,5 +4,10 @@
 mod failures;
 mod runs;
 mod secrets;
+#[cfg(feature = "redis")]
+#[expect(dead_code, reason = "these tests need little of what it can do")]
+#[path = "../redis/server.rs"]
+mod server;
+mod shared;
 mod support;
 mod usage;

@@ -52,7 +52,7 @@ pub(crate) fn json_drive(server: &AuthServer, login: &Login) -> Command {
 pub(crate) fn drive(protocol: &str, token_url: &str, url: &str) -> Command {
     let mut drive = Command::new(binary());
     drive.args(["--protocol", protocol, "--token-url", token_url, url]);
-    for variable in ["REFRESH_TOKEN", "ACCESS_TOKEN", "CLIENT_SECRET", "RUST_LOG"] {
+    for variable in ["REFRESH_TOKEN", "ACCESS_TOKEN", "CLIENT_SECRET", "TOKEN_STORE", "RUST_LOG"] {
         drive.env_remove(variable);
     }
     drive.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

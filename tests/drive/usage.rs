@@ -28,6 +28,12 @@ async fn bad_usage_is_said_before_anything_is_sent() {
         (["json", &token, &api, "-c0"], "invalid value '0'"),
         (["json", &token, &api, "-d0"], "write a number"),
         (["json", &token, &api, "--rate=NaN"], "write a number"),
+        (["json", &token, &api, "--store=redis://:t0p@localhost:x/"], "cannot be read"),
+        (["json", &token, &api, "--store=rediss://:t0p@localhost/"], "no TLS"),
+        (["json", &token, &api, "--store=t0p"], "file:PATH"),
+        (["json", &token, &api, "--store=file:"], "file:tokens.json"),
+        (["json", &token, &api, "--store=file:/nowhere/tokens.json"], "/nowhere"),
+        (["json", &token, &api, "--session="], "--session is empty"),
         (["xml", &token, &api, ""], "client-credentials"),
     ] {
         let [protocol, token_url, url, arg] = args;
@@ -40,6 +46,16 @@ async fn bad_usage_is_said_before_anything_is_sent() {
     }
     let counts = server.counts();
     assert_eq!((counts.calls, counts.requests), (0, 0));
+}
+
+#[tokio::test]
+async fn a_name_that_makes_no_key_is_said_before_anything_is_sent() {
+    let mut drive = drive("json", "http://localhost/token", "http://localhost/");
+    drive.args(["--store", "redis://localhost", "--session", "{a}"]);
+    let output = output(&mut drive).await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--session") && said.contains("braces"), "{said}");
 }
 
 #[tokio::test]

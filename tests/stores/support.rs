@@ -65,7 +65,10 @@ pub(crate) fn record(version: u64, access: &str, refresh: &str) -> Record {
 }
 
 pub(crate) fn tombstone(version: u64) -> Record {
-    serde_json::from_value(json!({ "format": "tower-refresh/1", "version": version })).unwrap()
+    serde_json::from_value(
+        json!({ "format": "tower-refresh/1", "version": version, "tokens": null }),
+    )
+    .unwrap()
 }
 
 /// Both tokens as they are in a record.
