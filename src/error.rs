@@ -1,4 +1,4 @@
-use std::{borrow::Cow, error, fmt, sync::Arc};
+use std::{borrow::Cow, error, fmt, io, iter, sync::Arc};
 
 /// The boxed error of Tower's middlewares.
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
@@ -68,14 +68,7 @@ impl Error {
     /// Finds the `Error` in `error` or in the chain of its sources, however deep other
     /// middlewares have wrapped it.
     pub fn find<'a>(error: &'a (dyn error::Error + 'static)) -> Option<&'a Error> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref::<Error>() {
-                return Some(found);
-            }
-            next = source(error);
-        }
-        None
+        chain(error).find_map(|error| error.downcast_ref())
     }
 
     pub(crate) fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
@@ -96,7 +89,18 @@ impl Error {
     }
 }
 
+/// An error and all that is behind it.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn error::Error + 'static)> {
+    iter::successors(Some(error), |error| source(*error))
+}
+
 fn source<'a>(error: &'a (dyn error::Error + 'static)) -> Option<&'a (dyn error::Error + 'static)> {
+    // Its own `source` skips the error that it was made of.
+    if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return Some(inner);
+    }
     #[cfg(feature = "reqwest-middleware")]
     if let Some(reqwest_middleware::Error::Middleware(inner)) = error.downcast_ref() {
         // It is transparent: its own `source` would skip the very error that it carries.

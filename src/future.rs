@@ -111,10 +111,7 @@ where
 
     /// There is no live token yet.
     pub(crate) fn wait(service: S, request: Request<B>, policy: &Arc<Policy<P>>) -> Self {
-        let session = policy.session.clone();
-        let token = async move { session.token().await }.boxed();
-        let next = Next { service, request, is_retry: false };
-        let state = State::Waiting { token, next: Some(next) };
+        let state = State::wait(Next { service, request, is_retry: false }, policy);
         Self { state, policy: Some(policy.clone()) }
     }
 }
@@ -123,6 +120,12 @@ impl<S, B> State<S, B, S::Future, S::Response>
 where
     S: Service<Request<B>>,
 {
+    fn wait<P>(next: Next<S, B>, policy: &Policy<P>) -> Self {
+        let session = policy.session.clone();
+        let token = async move { session.token().await }.boxed();
+        Self::Waiting { token, next: Some(next) }
+    }
+
     fn send<P: Split<B>>(
         mut service: S,
         request: Request<B>,
@@ -155,7 +158,7 @@ where
 
 impl<S, P, B, R> Future for ResponseFuture<S, P, B, S::Future, Response<R>>
 where
-    S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>>,
+    S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
     P: Split<B>,
 {
     type Output = Result<Response<R>, BoxError>;
@@ -203,11 +206,16 @@ where
                     let pending = next.as_mut().expect("polled after completion");
                     ready!(pending.service.poll_ready(cx)).map_err(Into::into)?;
                     let policy = this.policy.as_ref().expect("set with the state");
-                    let Next { service, request, is_retry } = next.take().expect("just readied");
-                    if is_retry {
+                    let mut next = next.take().expect("just readied");
+                    if next.is_retry {
+                        let Next { service, request, .. } = next;
                         State::resend(service, request, token, policy)
+                    } else if policy.session.snapshot().has_outlived(token) {
+                        // Somebody logged in or out while it waited to be ready.
+                        next.service = next.service.clone();
+                        State::wait(next, policy)
                     } else {
-                        State::send(service, request, token, policy)
+                        State::send(next.service, next.request, token, policy)
                     }
                 }
                 StateProj::Failed { error } => {

@@ -20,6 +20,7 @@ use crate::{
 ///
 /// `P` is the [policy](crate::replay) by which a body is kept for the retry.
 #[derive(Clone, Debug)]
+#[must_use = "a layer does nothing before it is put around a service"]
 pub struct RefreshLayer<P = ByBody> {
     pub(crate) policy: Policy<P>,
 }

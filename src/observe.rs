@@ -121,11 +121,9 @@ struct Chain<'a>(&'a (dyn std::error::Error + 'static));
 #[cfg(feature = "tracing")]
 impl std::fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut next = self.0.source();
-        while let Some(error) = next {
-            write!(f, ": {error}")?;
-            next = error.source();
+        for (depth, error) in crate::error::chain(self.0).enumerate() {
+            f.write_str(if depth == 0 { "" } else { ": " })?;
+            write!(f, "{error}")?;
         }
         Ok(())
     }

@@ -36,11 +36,14 @@ pub(crate) struct StepUp {
 
 impl Refusal {
     pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
-        let refused = match self {
-            Self::Standard => return standard(status, headers),
-            Self::Custom(predicate) => predicate(status, headers),
-        };
-        if refused { Verdict::Refused } else { Verdict::Fine }
+        let standard = standard(status, headers);
+        match self {
+            Self::Standard => standard,
+            // What no refresh can cure is none of the predicate's business.
+            Self::Custom(_) if matches!(standard, Verdict::StepUp(_)) => standard,
+            Self::Custom(predicate) if predicate(status, headers) => Verdict::Refused,
+            Self::Custom(_) => Verdict::Fine,
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// Builds a [`Session`].
+#[must_use = "a builder does nothing before `build`"]
 pub struct SessionBuilder {
     pub(super) endpoint: Endpoint,
     pub(super) revocation: Option<Revocation>,
@@ -51,7 +52,9 @@ impl SessionBuilder {
         Session { shared: Arc::new(Shared::new(self)) }
     }
 
-    /// The tokens to start with. If there is a [`store`](Self::store) and it holds any, those win.
+    /// The tokens to start with. If there is a [`store`](Self::store) and it holds anything, that
+    /// wins: newer tokens, or the word that somebody logged out. After a log-out new tokens come by
+    /// [`Session::set_tokens`] alone.
     ///
     /// Defaults to none, which is right for a grant that needs none (`client_credentials`).
     pub fn tokens(mut self, tokens: Tokens) -> Self {
@@ -114,7 +117,7 @@ impl SessionBuilder {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         if let Some(wrong) = scheme.chars().find(|&c| !allowed(c)) {
             return Err(Error::invalid(format!(
-                "the scheme {scheme:?} has a {wrong:?}: pass the scheme's name alone, as in \"Bearer\""
+                "the scheme has a {wrong:?}: pass the scheme's name alone, as in \"Bearer\""
             )));
         }
         self.config.scheme = scheme;
@@ -221,6 +224,16 @@ impl SessionBuilder {
     /// Defaults to 1 s.
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.config.spacing = interval;
+        self
+    }
+
+    /// How long a process that shares the [`store`](Self::store) with others has the right to
+    /// refresh, if it dies over it; one that lives renews it. The others wait for so long before
+    /// they take over, and after they have found the store empty or behind.
+    ///
+    /// Defaults to 5 s.
+    pub fn lease(mut self, life: Duration) -> Self {
+        self.config.lease = life;
         self
     }
 

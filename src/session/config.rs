@@ -38,6 +38,7 @@ impl Config {
             &mut self.wait_limit,
             &mut self.store_timeout,
             &mut self.spacing,
+            &mut self.lease,
         ] {
             *time = LONGEST_LIFE.min(*time);
         }

@@ -1,10 +1,10 @@
 //! What a round that brought no token was.
 
-use std::{error::Error as StdError, time::Duration};
+use std::time::Duration;
 
 use crate::{
     endpoint::{EndpointError, FailureClass},
-    error::{BoxError, Error, ErrorKind},
+    error::{BoxError, Error, ErrorKind, chain},
 };
 
 /// Why a call, or the whole round, brought no token.
@@ -31,7 +31,8 @@ impl Failure {
         {
             return Self { class: FailureClass::Rejected, ..Self::transient(own.clone()) };
         }
-        let Some(known) = find(error.as_ref()) else {
+        let known = chain(error.as_ref()).find_map(|error| error.downcast_ref::<EndpointError>());
+        let Some(known) = known else {
             let message = "the call to the token endpoint failed";
             let error = Error::with_source(ErrorKind::Unavailable, message, error);
             return Self { may_have_spent: true, ..Self::transient(error) };
@@ -85,15 +86,4 @@ impl Failure {
             rotation_lost: false,
         }
     }
-}
-
-fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a EndpointError> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
-    error::Error,
+    error::{Error, ErrorKind},
     event::Event,
     store::{Record, Saved},
     token::Tokens,
@@ -91,12 +91,16 @@ impl Round<'_> {
             return Ok(());
         };
         let result = lease.renewed_during(self.attempts(&mut endpoint, &lease)).await;
+        if let Err(failure) = result {
+            self.shared.fail(self.flight, failure);
+            self.shared.unmark().await;
+        }
         // Tokens that are not saved yet are nobody else's to refresh: whoever saves them gives
         // the lease back.
         if self.shared.read(State::unsaved).is_none() {
             lease.release().await;
         }
-        result
+        Ok(())
     }
 
     async fn attempts(&self, endpoint: &mut Endpoint, lease: &Lease<'_>) -> Result<(), Failure> {
@@ -126,7 +130,9 @@ impl Round<'_> {
                     // Perhaps another process was faster: then its tokens are in the store.
                     reread = true;
                     match reconcile(self.shared, self.flight).await? {
-                        Reconciled::Base(newer) if newer.version == base.version => {
+                        Reconciled::Base(now)
+                            if now.tokens.refresh_token() == base.tokens.refresh_token() =>
+                        {
                             return Err(failure);
                         }
                         _ => continue,
@@ -191,17 +197,18 @@ impl Round<'_> {
         if !self.shared.read(|state| state.is_flying(self.flight)) {
             return Landing::Down;
         }
-        let (version, unsaved) = match self.save(base, &tokens).await {
-            Ok(Some(version)) => (version, None),
-            Ok(None) => return Landing::Conflict,
-            Err(error) => (base.version.unwrap_or(0) + 1, Some(error)),
+        let (version, saved) = self.save(base, &tokens).await;
+        let unsaved = match saved {
+            Ok(true) => None,
+            Ok(false) => return Landing::Conflict,
+            Err(error) => Some(error),
         };
         let landed = self.shared.change(|state| {
             state.is_flying(self.flight).then(|| {
                 state.install(tokens, version, &self.shared.config);
                 let caught_up = unsaved.is_none() && state.saved(version);
                 if unsaved.is_some() {
-                    state.set_unsaved();
+                    state.set_unsaved(base.tokens.refresh_token().cloned());
                 }
                 state.land(self.flight, &self.shared.config);
                 (state.stamp().generation, caught_up)
@@ -221,26 +228,35 @@ impl Round<'_> {
         Landing::Down
     }
 
-    /// Saves by compare-and-swap, and says as which version; `None` if somebody else was faster.
+    /// Saves by compare-and-swap, and says as which version; `false` if somebody else was faster.
     ///
     /// If the store could not be read before the call it may hold less than memory did, and it may
     /// hold the same under another version. Neither is anybody's work that we would overwrite, and
     /// to drop what the call has brought would be to go on with a refresh token that is spent.
-    async fn save(&self, base: &Base, tokens: &Tokens) -> Result<Option<u64>, Error> {
+    async fn save(&self, base: &Base, tokens: &Tokens) -> (u64, Result<bool, Error>) {
         let shared = self.shared;
         let mut expected = base.version;
         loop {
             let version = expected.max(base.version).unwrap_or(0) + 1;
             let record = Record::new(version, Some(tokens.clone()));
-            if shared.in_time(shared.store.save(record, expected)).await? == Saved::Yes {
-                return Ok(Some(version));
+            match shared.in_time(shared.store.save(record, expected)).await {
+                Ok(Saved::Yes) => return (version, Ok(true)),
+                Ok(Saved::Conflict) => {}
+                Err(error) => return (version, Err(error)),
             }
-            let stored = shared.load().await?;
+            let stored = match shared.load().await {
+                Ok(stored) => stored,
+                Err(error) => return (version, Err(error)),
+            };
             let found = stored.as_ref().map(Record::version);
+            if found == expected {
+                let message = "the token store contradicts itself: it has the version that it \
+                               refuses to replace";
+                return (version, Err(Error::new(ErrorKind::Store, message)));
+            }
             let ours = stored.is_none_or(|stored| stored.holds(Some(&base.tokens)));
-            let lost = found > base.version && !ours || found == expected;
-            if lost || !shared.read(|state| state.is_flying(self.flight)) {
-                return Ok(None);
+            if found > base.version && !ours || !shared.read(|s| s.is_flying(self.flight)) {
+                return (version, Ok(false));
             }
             expected = found;
         }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::time::timeout;
 use tower::{ServiceExt, util::BoxService};
 use tower_service::Service;
 
@@ -34,41 +33,55 @@ impl Session {
         // One that takes longer is overtaken: it belongs to an epoch that ends here.
         let landed = self.shared.wait_until(|shared| !shared.read(State::is_refreshing));
         self.within(self.shared.config.wait_limit, landed).await;
-        let revoked = revoke(&self.shared).await;
+        let revoked = if leaving.is_overtaken() { Ok(()) } else { self.revoke().await };
+        // Whoever has logged in meanwhile is not logged out by a word from before.
+        if leaving.is_overtaken() {
+            return Ok(());
+        }
         let cleared = self.clear().await;
         drop(leaving);
         cleared.and(revoked)
     }
+
+    async fn revoke(&self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let Some(revocation) = &shared.revocation else { return Ok(()) };
+        let Some(refresh_token) = newest(shared).await else { return Ok(()) };
+        let mut revocation = revocation.lock().await;
+        let call =
+            async { revocation.ready().await?.call(RevokeRequest::new(refresh_token)).await };
+        let error = match self.within(shared.config.attempt_timeout, call).await {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => Failure::of(error).error,
+            None => Failure::timed_out(shared.config.attempt_timeout).error,
+        };
+        let message = "logged out here, but the server did not revoke the refresh token";
+        Err(Error::with_source(ErrorKind::Unavailable, message, error))
+    }
 }
 
 /// While it lives, no refresh starts.
-struct Leaving<'a>(&'a Shared);
+struct Leaving<'a> {
+    shared: &'a Shared,
+    epoch: u64,
+}
 
 impl<'a> Leaving<'a> {
     fn begin(shared: &'a Shared) -> Self {
-        shared.change(|state| state.set_leaving(true));
-        Self(shared)
+        shared.change(State::begin_leaving);
+        Self { shared, epoch: shared.read(State::stamp).epoch }
+    }
+
+    /// Whether somebody has set tokens or cleared the session since.
+    fn is_overtaken(&self) -> bool {
+        self.shared.read(State::stamp).epoch != self.epoch
     }
 }
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        self.0.change(|state| state.set_leaving(false));
+        self.shared.change(State::end_leaving);
     }
-}
-
-async fn revoke(shared: &Arc<Shared>) -> Result<(), Error> {
-    let Some(revocation) = &shared.revocation else { return Ok(()) };
-    let Some(refresh_token) = newest(shared).await else { return Ok(()) };
-    let mut revocation = revocation.lock().await;
-    let call = async { revocation.ready().await?.call(RevokeRequest::new(refresh_token)).await };
-    let error = match timeout(shared.config.attempt_timeout, call).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => Failure::of(error).error,
-        Err(_elapsed) => Failure::timed_out(shared.config.attempt_timeout).error,
-    };
-    let message = "logged out here, but the server did not revoke the refresh token";
-    Err(Error::with_source(ErrorKind::Unavailable, message, error))
 }
 
 /// Another process may have rotated the refresh token since.

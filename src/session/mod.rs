@@ -199,7 +199,8 @@ impl Session {
         }
         save::spawn(&self.shared);
         let idle = self.shared.wait_until(|shared| {
-            shared.is_idle() && shared.read(|state| state.unsaved().is_none())
+            let settled = |state: &State| !state.is_refreshing() && state.unsaved().is_none();
+            shared.is_idle() && shared.read(settled)
         });
         let message = "the session is closed, but its last tokens are not saved";
         self.within(self.shared.config.wait_limit, idle)
@@ -295,11 +296,11 @@ impl Session {
     /// Decides what to do, and starts the flight if there has to be a new one.
     fn join(&self, need: Need, runtime: &Handle) -> Result<Join, Error> {
         let (join, refused) = self.shared.change(|state| {
-            let stamp = state.stamp();
+            let known = state.is_condemned();
             let join = state.join(need, &self.shared.config);
-            let current = matches!(need, Need::Refused(seen) if seen == stamp);
-            let refused = (current && join.is_ok()).then_some(stamp.generation);
-            (join, refused)
+            // Told once, however many requests were refused.
+            let refused = !known && state.is_condemned();
+            (join, refused.then(|| state.stamp().generation))
         });
         if let Some(generation) = refused {
             self.shared.events.send(Event::Refused { generation });
@@ -331,10 +332,14 @@ impl Session {
     /// Waits until memory is saved, for as long as one save may take.
     async fn saved(&self) -> Result<(), Error> {
         if self.shared.runtime().is_none() {
-            while self.shared.read(|state| state.unsaved().is_some()) {
+            for _ in 0..RESTARTS {
+                if self.shared.read(|state| state.unsaved().is_none()) {
+                    return Ok(());
+                }
                 save::once(&self.shared).await?;
             }
-            return Ok(());
+            let message = "the token store changes faster than it can be written";
+            return Err(Error::new(ErrorKind::Store, message));
         }
         save::spawn(&self.shared);
         let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
@@ -347,7 +352,8 @@ impl Session {
     /// `tokio::time::timeout`, but with the session's runtime if the caller is on none.
     async fn within<F: Future>(&self, limit: Duration, work: F) -> Option<F::Output> {
         let timer = {
-            let runtime = self.shared.runtime();
+            // A runtime that was set may have ended, and a timer of it would panic.
+            let runtime = Handle::try_current().ok().or_else(|| self.shared.runtime());
             let _entered = runtime.as_ref().map(|runtime| runtime.enter());
             runtime.as_ref().map(|_| sleep_until(Instant::now() + limit))
         };

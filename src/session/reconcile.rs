@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{failure::Failure, shared::Shared, state::Unsaved, waiting::Flight};
+use super::{failure::Failure, shared::Shared, waiting::Flight};
 use crate::{
     event::Event,
     store::{Record, Saved},
@@ -151,8 +151,7 @@ fn compare(
         if let Some(seed) = state.seed().filter(|seed| stored.is_none() && !seed.is_empty()) {
             return Step::Put(Record::from(seed.clone()), None);
         }
-        if let Some(stored) = stored.as_ref().filter(|stored| state.is_behind(stored)) {
-            debug_assert_eq!(state.unsaved(), Some(Unsaved::Decision), "else it was followed");
+        if let Some(stored) = stored.as_ref().filter(|stored| state.outranks(stored)) {
             state.outrank(stored.version());
         }
         if version.unwrap_or_default() < state.version() {

@@ -25,37 +25,42 @@ pub(super) fn spawn(shared: &Arc<Shared>) {
     }
 }
 
-/// Saves, as far as one or two writes do it.
-pub(super) async fn once(shared: &Arc<Shared>) -> Result<(), Error> {
+/// Writes what memory holds, once; `false` if somebody else wrote at the same time.
+pub(super) async fn once(shared: &Arc<Shared>) -> Result<bool, Error> {
     let _writing = shared.writing.lock().await;
     let stored = shared.load().await?;
     if let Some(stored) = &stored {
         shared.follow(stored);
     }
-    let write = shared.change(|state| {
-        state.unsaved()?;
-        let expected = stored.as_ref().map(Record::version);
-        if let Some(stored) = stored.filter(|stored| stored.version() >= state.version()) {
-            if stored.holds(state.tokens()) {
+    let expected = stored.as_ref().map(Record::version);
+    let (write, settled) = shared.change(|state| {
+        let unsaved = state.unsaved().is_some();
+        match stored.filter(|stored| stored.version() >= state.version()) {
+            _ if !unsaved => return (None, false),
+            Some(stored) if stored.holds(state.tokens()) => {
                 // Saved after all, though we never heard so.
-                state.outrank(stored.version() - 1);
-                state.saved(stored.version());
-                return None;
+                state.settle_at(stored.version());
+                return (None, state.saved(stored.version()));
             }
-            // What somebody decided here wins; anything else was followed.
-            state.outrank(stored.version());
+            Some(stored) => state.outrank(stored.version()),
+            None => {}
         }
-        Some((state.record(), expected))
+        (Some(state.record()), false)
     });
-    let Some((record, expected)) = write else {
-        return Ok(());
+    let saved = match write {
+        Some(record) => {
+            let version = record.version();
+            if shared.in_time(shared.store.save(record, expected)).await? == Saved::Conflict {
+                return Ok(false);
+            }
+            shared.change(|state| state.saved(version))
+        }
+        None => settled,
     };
-    let version = record.version();
-    let saved = shared.in_time(shared.store.save(record, expected)).await?;
-    if saved == Saved::Yes && shared.change(|state| state.saved(version)) {
+    if saved {
         shared.events.send(Event::Saved);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The one task that saves.
@@ -70,18 +75,21 @@ impl Saver {
         let mut delays = backoff::delays(config.backoff);
         let mut told = false;
         while self.shared.change(State::keep_saving) {
-            let Err(error) = once(&self.shared).await else {
-                continue;
-            };
-            if !std::mem::replace(&mut told, true) {
-                self.shared.events.send(Event::SaveFailed { error });
+            match once(&self.shared).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) if !std::mem::replace(&mut told, true) => {
+                    self.shared.events.send(Event::SaveFailed { error });
+                }
+                Err(_) => {}
             }
             // The store still holds the old refresh token, and nobody may try it meanwhile.
             let _ = self.shared.in_time(self.lease()).await;
             sleep(delays.next().unwrap_or(config.backoff.1).min(config.lease / 3)).await;
         }
         self.claimed = false;
-        if !self.shared.read(State::is_refreshing) {
+        // Whoever holds the endpoint is using the lease, which is the whole session's.
+        if let Ok(_endpoint) = self.shared.endpoint.try_lock() {
             let _ = self.shared.in_time(self.shared.store.release(&self.shared.owner)).await;
         }
     }

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -27,7 +27,7 @@ use super::{
     flight::{self, Takeoff},
     log_out::Revocation,
     snapshot::Snapshot,
-    state::{After, State, Unsaved},
+    state::{After, State},
     tasks::Started,
     timer,
     waiting::Flight,
@@ -37,7 +37,7 @@ use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     event::{Event, EventSender},
-    store::{MemoryStore, Record, TokenStore},
+    store::{MemoryStore, Record, Saved, TokenStore},
 };
 
 /// A token endpoint, whatever its type was: neither `Clone` nor `Sync` is asked of it.
@@ -214,11 +214,15 @@ impl Shared {
     /// otherwise here and that is still to be saved.
     pub(super) fn follow(&self, stored: &Record) {
         let followed = self.change(|state| {
-            if state.unsaved() == Some(Unsaved::Decision) || !state.is_behind(stored) {
+            if !state.is_behind(stored) {
                 return None;
             }
             let before = state.stamp();
-            state.follow(stored.clone(), &self.config);
+            // Another that was spending this token may have died over it.
+            let mark = stored.spending().filter(|mark| mark.owner != self.owner);
+            state.follow(stored.clone(), mark.is_some(), &self.config);
+            let life = state.tokens().and_then(|tokens| tokens.left(SystemTime::now()));
+            self.events.observer().token_lives(life);
             (state.stamp() != before).then(|| (state.stamp().generation, state.ended().is_some()))
         });
         match followed {
@@ -236,11 +240,27 @@ impl Shared {
         select(pin!(poll), self.store.changed()).await;
     }
 
+    /// Takes back the word that this session is spending the token, after a call that certainly
+    /// has not: others need not wait for it, nor take the token for spent.
+    pub(super) async fn unmark(&self) {
+        let _writing = self.writing.lock().await;
+        let Some((record, version)) = self.read(State::unmark) else { return };
+        let unmarked = record.version();
+        // If it cannot be taken back it ends by itself.
+        if let Ok(Saved::Yes) = self.in_time(self.store.save(record, Some(version))).await {
+            self.change(|state| {
+                if state.version() == version {
+                    state.settle_at(unmarked);
+                }
+            });
+        }
+    }
+
     /// Whether refreshes go on while the store fails: nobody else uses the tokens, or the user
     /// has said so.
     pub(super) fn goes_alone(&self) -> bool {
         let loaded = self.read(|state| state.seed().is_none());
-        self.config.refresh_without_store || (loaded && !self.store.is_shared())
+        self.config.refresh_without_store || (loaded && !self.is_shared)
     }
 
     pub(super) fn id(&self) -> usize {

@@ -62,6 +62,7 @@ pub(crate) struct Snapshot {
     pub(super) expires_at: Option<Instant>,
     /// Set when no refresh will bring a token: log in first.
     pub(super) ended: Option<Error>,
+    pub(super) epoch: u64,
 }
 
 /// What a request that comes now has to do.
@@ -78,6 +79,11 @@ pub(crate) enum Readiness<'a> {
 }
 
 impl Snapshot {
+    /// Whether a token is of a login that is over.
+    pub(crate) fn has_outlived(&self, token: &Token) -> bool {
+        token.stamp.epoch != self.epoch
+    }
+
     pub(crate) fn at(&self, now: Instant) -> Readiness<'_> {
         match (&self.token, &self.ended) {
             (Some(token), _) if self.expires_at.is_none_or(|at| now < at) => match self.stale_at {
@@ -107,6 +113,7 @@ mod tests {
             stale_at: Some(stale_at),
             expires_at: Some(expires_at),
             ended: None,
+            epoch: 0,
         };
         let ns = Duration::from_nanos(1);
         assert!(matches!(snapshot.at(stale_at - ns), Readiness::Fresh(_)));

@@ -9,7 +9,7 @@ use std::{pin::pin, sync::Arc};
 use futures_util::future::select;
 use tokio::time::sleep;
 
-use super::{shared::Shared, state::State, tasks::Started};
+use super::{save, shared::Shared, state::State, tasks::Started};
 use crate::store::{Record, TokenStore};
 
 pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
@@ -33,6 +33,8 @@ async fn look_at(shared: &Arc<Shared>) {
     let busy = |state: &State| {
         state.is_refreshing() || state.unsaved().is_some() || state.seed().is_some()
     };
+    // Whoever was to save may have ended with its runtime.
+    save::spawn(shared);
     if shared.read(busy) {
         return;
     }

@@ -55,10 +55,10 @@ impl State {
                 }
             }
         }
-        self.may_refresh()?;
         if let Some(flight) = &self.flight {
             return Ok(Join::Wait { flight: flight.clone(), start: false });
         }
+        self.may_refresh()?;
         let by_hand = matches!(need, Need::Renewed(_));
         match &self.pause {
             Some(pause) if now < pause.until && (pause.demanded || !by_hand) => {
@@ -75,11 +75,11 @@ impl State {
         if self.ended.is_some() {
             self.withdraw();
         }
-        self.may_refresh()?;
         if let Some(flight) = self.flight.clone() {
             self.condemned = true;
             return Ok(Join::Wait { flight, start: false });
         }
+        self.may_refresh()?;
         if let Some(pause) = self.pause.as_ref().filter(|pause| now < pause.until) {
             return Err(pause.error.clone());
         }
@@ -106,8 +106,8 @@ impl State {
         if let Some(error) = &self.ended {
             return Err(error.clone());
         }
-        if self.leaving {
-            return Err(Error::new(ErrorKind::LoginRequired, "the session is being logged out"));
+        if self.leaving > 0 {
+            return Err(Error::new(ErrorKind::Closed, "the session is being logged out"));
         }
         if self.closed {
             return Err(Error::new(ErrorKind::Closed, "the session was closed"));

@@ -37,6 +37,7 @@ impl State {
             self.condemned = false;
         }
         self.version = version;
+        self.marked = false;
         self.seed = None;
         self.ended = None;
         self.current = Some(Current {
@@ -47,11 +48,10 @@ impl State {
     }
 
     /// Takes over what the store holds, which is newer.
-    pub(in crate::session) fn follow(&mut self, record: Record, config: &Config) {
+    pub(in crate::session) fn follow(&mut self, record: Record, in_doubt: bool, config: &Config) {
         let version = record.version();
-        // Whoever was spending this token may have died over it.
-        let in_doubt = record.spending().is_some();
         self.unsaved = None;
+        self.replaced.clear();
         self.stored = version;
         match record.into_tokens() {
             Some(tokens) => {
@@ -155,6 +155,8 @@ impl State {
     fn forget(&mut self, version: u64) {
         self.epoch += 1;
         self.version = version;
+        self.marked = false;
+        self.replaced.clear();
         self.current = None;
         self.seed = None;
         self.condemned = false;

@@ -19,7 +19,12 @@ use super::{
     waiting::Flight,
     window::{Deadlines, Refusals},
 };
-use crate::{error::Error, event::Status, store::Record, token::Tokens};
+use crate::{
+    error::Error,
+    event::Status,
+    store::Record,
+    token::{RefreshToken, Tokens},
+};
 
 pub(super) use self::{
     join::{Join, Need},
@@ -39,8 +44,8 @@ pub(super) struct State {
     seed: Option<Tokens>,
     /// The current token was refused; holds for as long as the flight that this started.
     condemned: bool,
-    /// The one refresh that everybody waits for, if one is under way. It always replaces the
-    /// current generation of the current epoch: whatever changes these takes it out of the slot.
+    /// The one refresh that everybody waits for, if one is under way. It is of the current epoch:
+    /// whatever ends that takes it out of the slot.
     flight: Option<Arc<Flight>>,
     /// No refresh will bring a token any more.
     ended: Option<Error>,
@@ -53,12 +58,17 @@ pub(super) struct State {
     /// A call that may have spent the refresh token has had no answer.
     in_doubt: bool,
     unsaved: Option<Unsaved>,
+    /// The refresh tokens that were spent since memory and store were last the same. Whoever has
+    /// stored one of them anew, with a mark for instance, has nothing newer than we do.
+    replaced: Vec<RefreshToken>,
+    /// The store says that we are spending its token.
+    marked: bool,
     /// A task is at work on what is unsaved.
     saving: bool,
     /// Those that run for as long as the session is used.
     tasks: Tasks,
-    /// Somebody is logging out.
-    leaving: bool,
+    /// So many are logging out.
+    leaving: u32,
     closed: bool,
 }
 
@@ -105,14 +115,16 @@ impl State {
             refusals: Refusals::default(),
             in_doubt: false,
             unsaved: None,
+            replaced: Vec::new(),
+            marked: false,
             saving: false,
             tasks: if config.keep_fresh || is_shared { Tasks::Due } else { Tasks::None },
-            leaving: false,
+            leaving: 0,
             closed: false,
         };
         if ask_store {
             state.seed = Some(seed);
-        } else {
+        } else if !seed.is_empty() {
             state.install(seed, 1, config);
         }
         state
@@ -131,6 +143,7 @@ impl State {
             stale_at,
             expires_at: deadlines.map(|deadlines| deadlines.expires_at),
             ended: self.ended.clone(),
+            epoch: self.epoch,
         }
     }
 
@@ -193,6 +206,11 @@ impl State {
         self.ended.as_ref()
     }
 
+    /// Whether the token in use is one that was refused.
+    pub(super) fn is_condemned(&self) -> bool {
+        self.condemned
+    }
+
     pub(super) fn is_refreshing(&self) -> bool {
         self.flight.is_some()
     }
@@ -237,8 +255,12 @@ impl State {
         self.closed
     }
 
-    pub(super) fn set_leaving(&mut self, leaving: bool) {
-        self.leaving = leaving;
+    pub(super) fn begin_leaving(&mut self) {
+        self.leaving += 1;
+    }
+
+    pub(super) fn end_leaving(&mut self) {
+        self.leaving -= 1;
     }
 
     pub(super) fn close(&mut self) {

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::State;
-use crate::{session::waiting::Flight, store::Record};
+use crate::{
+    session::waiting::Flight,
+    store::Record,
+    token::{RefreshToken, Tokens},
+};
 
 /// Why memory is ahead of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,15 +35,18 @@ impl State {
         self.unsaved
     }
 
-    /// A refresh could not be saved. If it goes back to an unsaved decision it counts as that.
-    pub(in crate::session) fn set_unsaved(&mut self) {
+    /// A refresh that has spent `replaced` could not be saved. If it goes back to an unsaved
+    /// decision it counts as that.
+    pub(in crate::session) fn set_unsaved(&mut self, replaced: Option<RefreshToken>) {
         self.unsaved.get_or_insert(Unsaved::Rotation);
+        self.replaced.extend(replaced);
     }
 
     /// The store holds what memory holds, with the word that we are spending its token.
     pub(in crate::session) fn marked(&mut self, version: u64) -> bool {
         self.version = version;
         self.stored = version;
+        self.marked = true;
         true
     }
 
@@ -59,6 +66,7 @@ impl State {
         let settled = self.version == version && self.unsaved.is_some();
         if settled {
             self.unsaved = None;
+            self.replaced.clear();
         }
         settled
     }
@@ -81,8 +89,38 @@ impl State {
     /// Whether the store has gone another way than memory, and its way counts: it is ahead, or
     /// somebody was quicker to give the same version to something else.
     pub(in crate::session) fn is_behind(&self, stored: &Record) -> bool {
+        if self.outranks(stored) {
+            return false;
+        }
         let elsewhere = self.unsaved.is_some() && !stored.holds(self.tokens());
         stored.version() > self.version || (stored.version() == self.version && elsewhere)
+    }
+
+    /// Whether what memory holds counts, whatever the version of what is stored: somebody decided
+    /// so here, or the stored refresh token is one that we have already spent.
+    pub(in crate::session) fn outranks(&self, stored: &Record) -> bool {
+        match self.unsaved {
+            None => false,
+            Some(Unsaved::Decision) => !stored.holds(self.tokens()),
+            Some(Unsaved::Rotation) => {
+                let token = stored.tokens().and_then(Tokens::refresh_token);
+                token.is_some_and(|token| self.replaced.contains(token))
+            }
+        }
+    }
+
+    /// Takes back the word that we are spending the token: what the store should hold then.
+    pub(in crate::session) fn unmark(&self) -> Option<(Record, u64)> {
+        let version = self.version;
+        (self.marked && !self.in_doubt && self.unsaved.is_none())
+            .then(|| (Record::new(version + 1, self.tokens().cloned()), version))
+    }
+
+    /// The store holds what memory holds, under this version.
+    pub(in crate::session) fn settle_at(&mut self, version: u64) {
+        self.version = version;
+        self.stored = self.stored.max(version);
+        self.marked = false;
     }
 
     /// Makes a decision outrank what somebody else has saved in the meantime.
