@@ -58,7 +58,7 @@ impl Start {
     fn session(self, name: &str, builder: SessionBuilder) -> Session {
         let builder = builder.name(name).tokens(self.tokens);
         match self.store {
-            Some(store) => builder.shared_store(store).build(),
+            Some(store) => builder.store(store).build(),
             None => builder.build(),
         }
     }

@@ -22,7 +22,7 @@ pub fn record(data: &[u8]) {
         let (version, is_tombstone) = (record.version(), record.tokens().is_none());
         let store = Arc::new(MemoryStore::new());
         store.save(record, None).await.expect("it is empty");
-        let session = Session::builder(endpoint()).shared_store(store.clone()).build();
+        let session = Session::builder(endpoint()).store(store.clone()).build();
         match session.token().await {
             Ok(_) => {
                 assert!(!is_tombstone);

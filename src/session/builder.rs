@@ -62,20 +62,18 @@ impl SessionBuilder {
         self
     }
 
-    /// Where tokens outlive the process.
+    /// Where tokens outlive the process. Sessions of one process that share a store take an `Arc`
+    /// of it each.
     ///
-    /// Defaults to memory.
-    pub fn store(self, store: impl TokenStore) -> Self {
-        self.shared_store(Arc::new(store))
-    }
-
-    /// A store that other sessions of this process use as well.
-    pub fn shared_store(mut self, store: Arc<dyn TokenStore>) -> Self {
-        self.store = Some(store);
+    /// Defaults to the memory of this session alone.
+    pub fn store(mut self, store: impl TokenStore) -> Self {
+        self.store = Some(Arc::new(store));
         self
     }
 
-    /// The runtime that refreshes run on.
+    /// The runtime that refreshes run on. A program that has several, or that drives one only now
+    /// and then (`block_on` for each call), names one here that is always driven: a refresh stands
+    /// still with the runtime that it was started on.
     ///
     /// Defaults to that of the caller who needs one.
     pub fn runtime(mut self, runtime: Handle) -> Self {

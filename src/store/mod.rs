@@ -37,7 +37,7 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt, pending, ready};
 
@@ -104,6 +104,41 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Defaults to `true`, the safe answer.
     fn is_shared(&self) -> bool {
         true
+    }
+}
+
+/// A store that several sessions of one process use, and one whose type is not known.
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        (**self).load()
+    }
+
+    fn save(
+        &self,
+        record: Record,
+        expected: Option<u64>,
+    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+        (**self).save(record, expected)
+    }
+
+    fn lease<'a>(
+        &'a self,
+        owner: &'a str,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
+        (**self).lease(owner, life)
+    }
+
+    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
+        (**self).release(owner)
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        (**self).changed()
+    }
+
+    fn is_shared(&self) -> bool {
+        (**self).is_shared()
     }
 }
 

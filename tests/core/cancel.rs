@@ -38,7 +38,7 @@ async fn starter_is_done_after(polls: usize, tokens: Tokens) -> bool {
     let stepped = ServiceBuilder::new().filter_async(steps.filter()).service(endpoint.clone());
     let session = Session::builder(stepped)
         .tokens(tokens)
-        .shared_store(store.clone())
+        .store(store.clone())
         // No step makes time pass.
         .min_interval(Duration::ZERO)
         .build();

@@ -81,7 +81,7 @@ async fn a_refresh_whose_callers_are_all_gone_is_finished_and_saved() {
     let store = Arc::new(MemoryStore::new());
     let session = Session::builder(endpoint.clone())
         .tokens(Tokens::from_refresh_token("refresh-0").unwrap())
-        .shared_store(store.clone())
+        .store(store.clone())
         .build();
     let hold = endpoint.hold();
     {
@@ -122,7 +122,7 @@ async fn a_refusal_is_cured_by_what_another_process_has_saved() {
     let store = Arc::new(MemoryStore::new());
     let session = |endpoint: &GatedEndpoint| {
         let builder = Session::builder(endpoint.clone()).tokens(live_for(Duration::from_secs(60)));
-        builder.shared_store(store.clone()).build()
+        builder.store(store.clone()).build()
     };
     let (ours, theirs) = (GatedEndpoint::new(), GatedEndpoint::new());
     let world = World::of(ours.clone(), session(&ours));

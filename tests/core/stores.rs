@@ -158,7 +158,7 @@ async fn eight_sessions_that_seed_the_same_token_at_once_agree() {
     let worlds: Vec<_> = (0..8)
         .map(|_| {
             let builder = Session::builder(endpoint.clone()).tokens(expired());
-            World::of(endpoint.clone(), builder.shared_store(store.clone()).build())
+            World::of(endpoint.clone(), builder.store(store.clone()).build())
         })
         .collect();
     let hold = endpoint.hold();

@@ -90,7 +90,7 @@ fn a_login_outranks_what_another_process_saved_in_the_meantime() {
             .store(store.clone())
             .build();
         session.token().await.unwrap();
-        let other = Session::builder(GatedEndpoint::new()).shared_store(store.inner.clone());
+        let other = Session::builder(GatedEndpoint::new()).store(store.inner.clone());
         let other = other.build();
         for _ in 0..3 {
             other.refresh().await.unwrap();

@@ -191,7 +191,7 @@ where
     seen.tokens(&tokens);
     let builder = Session::builder(watched(endpoint, seen))
         .tokens(tokens)
-        .shared_store(store.clone())
+        .store(store.clone())
         .attempts(1)
         .min_interval(Duration::ZERO)
         .pause(Duration::ZERO, Duration::ZERO)
