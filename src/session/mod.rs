@@ -21,18 +21,14 @@ mod waiting;
 mod watch;
 mod window;
 
-use std::{fmt, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use futures_util::future::{Either, select};
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 
 use self::{
     shared::Shared,
-    state::{Join, Need, State},
-    waiting::Outcome,
+    state::{Need, State},
+    waiting::RESTARTS,
 };
 use crate::{
     endpoint::{RefreshRequest, TokenResponse},
@@ -77,10 +73,6 @@ pub use self::{builder::SessionBuilder, snapshot::Token};
 pub struct Session {
     shared: Arc<Shared>,
 }
-
-/// How often a waiting caller looks again when a refresh ended without a word for it, before it
-/// gives up. A runtime that is shutting down drops each task that it is given.
-const RESTARTS: usize = 8;
 
 impl Session {
     /// Starts to build a session that gets its tokens from `endpoint`.
@@ -260,75 +252,6 @@ impl Session {
         }
     }
 
-    async fn wait(&self, need: Need) -> Result<Token, Error> {
-        if flight::is_own_refresh(&self.shared) {
-            return Err(Error::new(
-                ErrorKind::Recursion,
-                "the token endpoint sends its requests through the session that waits for it: \
-                 give it a client without this session's layer",
-            ));
-        }
-        let look = async {
-            for _ in 0..RESTARTS {
-                let Some(runtime) = self.shared.runtime() else {
-                    return self.without_runtime(need);
-                };
-                let flight = match self.join(need, &runtime)? {
-                    Join::Ready(token) => return Ok(token),
-                    Join::Wait { flight, .. } => flight,
-                };
-                match flight.outcome().await {
-                    Outcome::Granted(token) => return Ok(token),
-                    Outcome::Failed(error) => return self.in_spite_of(error, need),
-                    Outcome::Again => {}
-                }
-            }
-            let message = "the refresh was cut off again and again: is the runtime shutting down?";
-            Err(Error::new(ErrorKind::Unavailable, message))
-        };
-        let limit = self.shared.config.wait_limit;
-        self.within(limit, look).await.unwrap_or_else(|| {
-            let message = format!("no access token after {limit:?}; the refresh goes on");
-            Err(Error::new(ErrorKind::TimedOut, message))
-        })
-    }
-
-    /// Decides what to do, and starts the flight if there has to be a new one.
-    fn join(&self, need: Need, runtime: &Handle) -> Result<Join, Error> {
-        let (join, refused) = self.shared.change(|state| {
-            let known = state.is_condemned();
-            let join = state.join(need, &self.shared.config);
-            // Told once, however many requests were refused.
-            let refused = !known && state.is_condemned();
-            (join, refused.then(|| state.stamp().generation))
-        });
-        if let Some(generation) = refused {
-            self.shared.events.send(Event::Refused { generation });
-        }
-        if let Ok(Join::Wait { flight, start: true }) = &join {
-            self.shared.launch(flight.clone(), runtime);
-        }
-        join
-    }
-
-    /// A failed refresh leaves a live token in use, also for those who waited because it had been
-    /// refused: whoever comes a moment later gets it too.
-    fn in_spite_of(&self, error: Error, need: Need) -> Result<Token, Error> {
-        match need {
-            Need::Live => self.shared.read(|state| state.live_token(Instant::now())).ok_or(error),
-            Need::Refused(_) | Need::Renewed(_) => Err(error),
-        }
-    }
-
-    fn without_runtime(&self, need: Need) -> Result<Token, Error> {
-        let error = Error::new(
-            ErrorKind::NoRuntime,
-            "a refresh is needed and there is no Tokio runtime to run it on: call from within \
-             one, or give the session a handle with `SessionBuilder::runtime`",
-        );
-        self.in_spite_of(error, need)
-    }
-
     /// Waits until memory is saved, for as long as one save may take.
     async fn saved(&self) -> Result<(), Error> {
         if self.shared.runtime().is_none() {
@@ -347,23 +270,6 @@ impl Session {
         self.within(self.shared.config.store_timeout, saved)
             .await
             .ok_or_else(|| Error::new(ErrorKind::Store, message))
-    }
-
-    /// `tokio::time::timeout`, but with the session's runtime if the caller is on none.
-    async fn within<F: Future>(&self, limit: Duration, work: F) -> Option<F::Output> {
-        let timer = {
-            // A runtime that was set may have ended, and a timer of it would panic.
-            let runtime = Handle::try_current().ok().or_else(|| self.shared.runtime());
-            let _entered = runtime.as_ref().map(|runtime| runtime.enter());
-            runtime.as_ref().map(|_| sleep_until(Instant::now() + limit))
-        };
-        let Some(timer) = timer else {
-            return Some(work.await);
-        };
-        match select(pin!(work), pin!(timer)).await {
-            Either::Left((output, _)) => Some(output),
-            Either::Right(_) => None,
-        }
     }
 }
 
