@@ -14,6 +14,7 @@ mod from_fn;
 mod identity;
 mod injection;
 mod lifecycle;
+mod log_out;
 mod origins;
 mod ready;
 #[cfg(feature = "follow-redirect")]
