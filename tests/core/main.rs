@@ -5,6 +5,7 @@ mod bodies;
 mod cancel;
 mod condemned;
 mod doubt;
+mod eager;
 mod events;
 mod expiry;
 mod failure;
