@@ -23,6 +23,7 @@ mod redirect;
 mod refusal;
 mod retry_after;
 mod rotation;
+mod seen;
 mod stack;
 mod steps;
 mod stores;
