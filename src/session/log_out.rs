@@ -84,12 +84,13 @@ impl Drop for Leaving<'_> {
     }
 }
 
-/// Another process may have rotated the refresh token since.
+/// Another process may have rotated the refresh token since. But what is not saved yet, or not in
+/// use yet, is no older for that.
 async fn newest(shared: &Arc<Shared>) -> Option<RefreshToken> {
     let stored = shared.load().await.ok().flatten();
     let ours = shared.read(|state| {
-        let known = stored.as_ref().map(Record::version).unwrap_or_default();
-        (state.version() >= known).then(|| state.tokens().cloned())
+        let behind = stored.as_ref().is_some_and(|stored| state.is_behind(stored));
+        (!behind).then(|| state.tokens().or(state.seed()).cloned())
     });
     let tokens = match ours {
         Some(tokens) => tokens,

@@ -145,3 +145,30 @@ async fn a_doubt_ends_with_the_tokens_that_it_was_about() {
     assert!(error_of(world.get().await).is_login_required());
     assert_eq!(rotations_lost(&mut events).await, 0);
 }
+
+// S67, S45
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_grant_that_one_process_was_told_of_is_no_lost_rotation_for_the_next() {
+    let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
+    endpoint.answer_always(|| over().into());
+    let [here, there] = [(); 2].map(|()| {
+        let builder = Session::builder(endpoint.clone()).tokens(expired());
+        World::of(endpoint.clone(), builder.store(vault.other_view()).build())
+    });
+    assert!(error_of(here.get().await).is_login_required());
+    let (start, mut events) = (Instant::now(), there.session.events());
+    assert!(error_of(there.get().await).is_login_required());
+    assert_eq!(start.elapsed(), Duration::ZERO, "nobody is spending the token any more");
+    assert_eq!(rotations_lost(&mut events).await, 0);
+}
+
+// S34
+#[tokio::test(start_paused = true)]
+async fn a_slow_end_of_the_grant_is_asked_for_once() {
+    let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
+    let session = Session::builder(endpoint.clone()).tokens(expired()).store(vault).build();
+    let world = World::of(endpoint, session);
+    world.endpoint.answer_always(|| Answer::from(over()).after(Duration::from_secs(3)));
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(world.endpoint.calls(), 1);
+}

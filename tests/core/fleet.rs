@@ -15,7 +15,10 @@ use tower_refresh::{
     testing::{Answer, GatedEndpoint},
 };
 
-use crate::support::{World, error_of, expired, live};
+use crate::{
+    support::{World, error_of, expired, live},
+    vault::{Fault, Vault, refresh_into},
+};
 
 /// A store that all sessions share and that can lose what it holds, leases and all.
 #[derive(Clone, Debug, Default)]
@@ -201,4 +204,25 @@ async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
     assert_eq!(here.api.tokens().pop().unwrap(), "seed");
+}
+
+// S43, S46
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint.clone()).tokens(live());
+    let here = builder.store(vault.clone()).build();
+    here.load().await.unwrap();
+    refresh_into(Fault::Down, &here, &endpoint, &vault).await;
+    // Longer than the lease, which cannot be renewed.
+    sleep(Duration::from_secs(11)).await;
+    let down = GatedEndpoint::new();
+    down.answer_always(|| EndpointError::transient("down").not_spent().into());
+    let there = Session::builder(down).attempts(1).store(vault.other_view()).build();
+    there.load().await.unwrap();
+    assert!(there.refresh().await.is_err());
+    vault.set(Fault::None);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(here.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
 }

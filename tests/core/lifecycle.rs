@@ -71,6 +71,18 @@ fn a_session_whose_own_runtime_has_ended_is_an_error_and_not_a_wait() {
     assert!(outcome.unwrap().unwrap_err().is_transient());
 }
 
+// S18, S65
+#[test]
+fn where_the_sessions_own_runtime_has_ended_a_log_out_still_counts() {
+    let (ended, other) = (runtime(), runtime());
+    let builder = Session::builder(GatedEndpoint::new()).tokens(live());
+    let session = builder.runtime(ended.handle().clone()).build();
+    drop(ended);
+    // Whether it is saved is another matter: that would be a task's work.
+    let _ = other.block_on(session.clear());
+    assert!(other.block_on(session.token()).unwrap_err().is_login_required());
+}
+
 // S61
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_the_refresh_under_way() {

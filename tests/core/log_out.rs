@@ -1,0 +1,378 @@
+//! The way out: the newest refresh token is revoked, and the session is over for everybody.
+
+use std::{
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, executor::block_on};
+use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body_util::{BodyExt, Full};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tower::{service_fn, util::BoxService};
+use tower_refresh::{
+    BoxError, Error, ErrorKind, Session, SessionBuilder, Tokens,
+    endpoint::{Client, EndpointError, OAuth2Revocation, RevokeRequest},
+    testing::{Answer, GatedEndpoint},
+};
+
+use crate::{
+    support::{World, error_of, expired, live, settle},
+    vault::{Fault, Vault, record, refresh_into, tombstone},
+};
+
+/// A revocation endpoint that can be held, and writes down what it is told.
+#[derive(Clone, Default)]
+struct Desk {
+    revoked: Arc<Mutex<Vec<String>>>,
+    held: watch::Sender<bool>,
+}
+
+impl Desk {
+    fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    fn revoked(&self) -> Vec<String> {
+        self.revoked.lock().unwrap().clone()
+    }
+
+    fn service(&self) -> BoxService<RevokeRequest, (), BoxError> {
+        let desk = self.clone();
+        BoxService::new(service_fn(move |request: RevokeRequest| {
+            let desk = desk.clone();
+            async move {
+                desk.revoked.lock().unwrap().push(request.refresh_token.expose().to_owned());
+                desk.held.subscribe().wait_for(|&held| !held).await?;
+                Ok(())
+            }
+        }))
+    }
+}
+
+/// Whoever logs out here is told to, over this store.
+fn world(tokens: Tokens, vault: &Vault, desk: &Desk) -> World {
+    world_of(tokens, |builder| builder.store(vault.clone()).revocation(desk.service()))
+}
+
+fn world_of(tokens: Tokens, with: impl FnOnce(SessionBuilder) -> SessionBuilder) -> World {
+    let endpoint = GatedEndpoint::new();
+    let builder = Session::builder(endpoint.clone()).tokens(tokens);
+    World::of(endpoint, with(builder).build())
+}
+
+fn log_out(session: &Session) -> JoinHandle<Result<(), Error>> {
+    let session = session.clone();
+    tokio::spawn(async move { session.log_out().await })
+}
+
+fn login() -> Tokens {
+    Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap()
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn it_waits_for_the_refresh_under_way_and_revokes_what_that_has_brought() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(expired(), &vault, &desk);
+    let hold = world.endpoint.hold();
+    let caller = world.start();
+    world.endpoint.calls_reached(1).await;
+    let out = log_out(&world.session);
+    settle().await;
+    assert!(desk.revoked().is_empty() && !out.is_finished());
+
+    hold.release();
+    out.await.unwrap().unwrap();
+    assert_eq!(desk.revoked(), ["refresh-1"]);
+    assert!(vault.is_tombstone() && world.session.tokens().is_none());
+    assert!(error_of(caller.await.unwrap()).is_login_required());
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_does_not_wait_for_ever_for_a_refresh() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let limit = Duration::from_secs(5);
+    let world = world_of(expired(), |builder| {
+        builder.store(vault.clone()).revocation(desk.service()).wait_limit(limit)
+    });
+    world.endpoint.answer(Answer::Never);
+    let caller = world.start();
+    world.endpoint.calls_reached(1).await;
+    let start = Instant::now();
+    world.session.log_out().await.unwrap();
+    assert_eq!(start.elapsed(), limit);
+    assert_eq!(desk.revoked(), ["refresh-0"]);
+    assert!(vault.is_tombstone());
+    assert!(caller.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_refresh_starts_meanwhile() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(live(), &vault, &desk);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    desk.hold(true);
+    let out = log_out(&world.session);
+    settle().await;
+    assert_eq!(desk.revoked(), ["refresh-0"]);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK, "it is live until it is revoked");
+    assert_eq!(world.session.refresh().await.unwrap_err().kind(), ErrorKind::Closed);
+    world.api.refuse("seed");
+    assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
+    desk.hold(false);
+    out.await.unwrap().unwrap();
+    assert_eq!(world.endpoint.calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_does_not_revoke_is_an_error_and_the_session_is_over_all_the_same() {
+    let refuses = service_fn(|_: RevokeRequest| async {
+        Err::<(), BoxError>(EndpointError::rejected("who are you?").into())
+    });
+    let hangs = service_fn(|_: RevokeRequest| pending::<Result<(), BoxError>>());
+    for revocation in [BoxService::new(refuses), BoxService::new(hangs)] {
+        let vault = Vault::new();
+        let world = world_of(live(), |builder| builder.store(vault.clone()).revocation(revocation));
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+        let start = Instant::now();
+        let error = world.session.log_out().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(start.elapsed() <= Duration::from_secs(10));
+        assert!(vault.is_tombstone());
+        assert!(error_of(world.get().await).is_login_required());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_takes_no_tombstone_is_an_error_and_gets_it_later() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(live(), &vault, &desk);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    vault.set(Fault::Down);
+    assert_eq!(world.session.log_out().await.unwrap_err().kind(), ErrorKind::Store);
+    assert_eq!(desk.revoked(), ["refresh-0"]);
+    assert!(error_of(world.get().await).is_login_required());
+    vault.set(Fault::None);
+    world.session.close().await.unwrap();
+    assert!(vault.is_tombstone());
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn what_another_process_has_rotated_is_what_is_revoked() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(live(), &vault, &desk);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    vault.put(record(9, "theirs", "refresh-theirs"));
+    world.session.log_out().await.unwrap();
+    assert_eq!(desk.revoked(), ["refresh-theirs"]);
+    assert!(vault.is_tombstone());
+}
+
+// S43
+#[tokio::test(start_paused = true)]
+async fn a_rotation_that_is_not_saved_yet_is_what_is_revoked() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(live(), &vault, &desk);
+    world.session.load().await.unwrap();
+    refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
+    // Another process has marked what is stored, which is spent, and died.
+    vault.put(record(8, "seed", "refresh-0"));
+    let _ = world.session.log_out().await;
+    assert_eq!(desk.revoked(), ["refresh-1"]);
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_not_saved_yet_is_what_is_revoked() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(live(), &vault, &desk);
+    world.session.load().await.unwrap();
+    vault.set(Fault::ReadOnly);
+    world.session.set_tokens(login()).await.unwrap_err();
+    vault.put(record(8, "theirs", "refresh-theirs"));
+    let _ = world.session.log_out().await;
+    assert_eq!(desk.revoked(), ["refresh-login"]);
+}
+
+// S63
+#[tokio::test(start_paused = true)]
+async fn of_seed_and_store_the_one_that_would_have_been_used_is_revoked() {
+    for (vault, expected) in [
+        (Vault::new(), Some("refresh-0")),
+        (Vault::holding(record(7, "stored", "refresh-stored")), Some("refresh-stored")),
+        (Vault::holding(tombstone(7)), None),
+    ] {
+        let desk = Desk::default();
+        let world = world(live(), &vault, &desk);
+        world.session.log_out().await.unwrap();
+        assert_eq!(desk.revoked().first().map(String::as_str), expected);
+        assert!(vault.is_tombstone());
+    }
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn a_login_during_a_log_out_stays() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(live(), &vault, &desk);
+    desk.hold(true);
+    let out = log_out(&world.session);
+    settle().await;
+    world.session.set_tokens(login()).await.unwrap();
+    desk.hold(false);
+    out.await.unwrap().unwrap();
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["login"]);
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-login");
+    assert!(world.session.refresh().await.is_ok());
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn a_login_while_it_waits_for_a_refresh_is_not_revoked() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(expired(), &vault, &desk);
+    let hold = world.endpoint.hold();
+    let caller = world.start();
+    world.endpoint.calls_reached(1).await;
+    let out = log_out(&world.session);
+    settle().await;
+    world.session.set_tokens(login()).await.unwrap();
+    out.await.unwrap().unwrap();
+    hold.release();
+    assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
+    assert!(desk.revoked().is_empty());
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-login");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_out_that_is_dropped_lets_the_session_go_on() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(expired(), &vault, &desk);
+    desk.hold(true);
+    let mut out = Box::pin(world.session.log_out());
+    assert!(out.as_mut().now_or_never().is_none());
+    assert_eq!(error_of(world.get().await).kind(), ErrorKind::Closed);
+    drop(out);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    // Nor does it hold up the next one.
+    desk.hold(false);
+    world.session.log_out().await.unwrap();
+    assert_eq!(desk.revoked().last().unwrap(), "refresh-1");
+    assert!(vault.is_tombstone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_revocation_endpoint_it_waits_and_clears() {
+    let vault = Vault::new();
+    let world = world_of(expired(), |builder| builder.store(vault.clone()));
+    let hold = world.endpoint.hold();
+    let caller = world.start();
+    world.endpoint.calls_reached(1).await;
+    let out = log_out(&world.session);
+    settle().await;
+    assert!(!out.is_finished());
+    hold.release();
+    out.await.unwrap().unwrap();
+    assert!(error_of(caller.await.unwrap()).is_login_required());
+    assert!(vault.is_tombstone());
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_refresh_token_nothing_is_revoked() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(Tokens::new("only").unwrap(), &vault, &desk);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    world.session.log_out().await.unwrap();
+    assert!(desk.revoked().is_empty() && vault.is_tombstone());
+}
+
+// S65
+#[test]
+fn without_a_runtime_it_revokes_and_clears_all_the_same() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(live(), &vault, &desk);
+    block_on(world.session.set_tokens(live())).unwrap();
+    block_on(world.session.log_out()).unwrap();
+    assert_eq!(desk.revoked(), ["refresh-0"]);
+    assert!(vault.is_tombstone());
+    assert!(error_of(block_on(world.get())).is_login_required());
+}
+
+// S65
+#[test]
+#[cfg(feature = "transport")]
+fn without_a_runtime_a_transport_that_needs_one_is_an_error() {
+    let url = "http://127.0.0.1:1/revoke";
+    let revocation = OAuth2Revocation::new(url, Client::public("app")).unwrap();
+    let world = world_of(live(), |builder| builder.revocation(revocation));
+    assert_eq!(block_on(world.session.log_out()).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(world.session.tokens().is_none());
+}
+
+/// One call as an OAuth 2 server gets it: path, content type, credentials and form.
+type Call = [String; 4];
+
+/// Logs out at a server that answers so, and returns what that was sent.
+async fn log_out_at(client: Client, status: StatusCode) -> (Result<(), Error>, Vec<Call>) {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let transport = service_fn({
+        let calls = calls.clone();
+        move |request: Request<Full<Bytes>>| {
+            let calls = calls.clone();
+            async move {
+                let header = |name: &str| {
+                    let value = request.headers().get(name);
+                    value.map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+                };
+                let line = format!("{} {}", request.method(), request.uri());
+                let (media, basic) = (header("content-type"), header(AUTHORIZATION.as_str()));
+                let form = request.into_body().collect().await?.to_bytes();
+                let form = String::from_utf8(form.to_vec())?;
+                calls.lock().unwrap().push([line, media, basic, form]);
+                let answer = Response::builder().status(status);
+                Ok::<_, BoxError>(answer.body(Full::new(Bytes::from("{}")))?)
+            }
+        }
+    });
+    let revocation = OAuth2Revocation::new("https://auth.example.com/revoke", client).unwrap();
+    let world = world_of(Tokens::from_refresh_token("tGzv3J/k+0").unwrap(), |builder| {
+        builder.revocation(revocation.transport(transport))
+    });
+    let outcome = world.session.log_out().await;
+    assert!(error_of(world.get().await).is_login_required());
+    let calls = calls.lock().unwrap().clone();
+    (outcome, calls)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oauth2_server_is_sent_the_form_of_rfc_7009() {
+    let (line, media) =
+        ("POST https://auth.example.com/revoke", "application/x-www-form-urlencoded");
+    let form = "token=tGzv3J%2Fk%2B0&token_type_hint=refresh_token";
+    for (client, basic, rest) in [
+        (Client::basic("app", "s3cret"), "Basic YXBwOnMzY3JldA==", ""),
+        (Client::post("app", "s3cret"), "", "&client_id=app&client_secret=s3cret"),
+        (Client::public("app"), "", "&client_id=app"),
+    ] {
+        let (outcome, calls) = log_out_at(client, StatusCode::OK).await;
+        outcome.unwrap();
+        assert_eq!(calls, [[line, media, basic, &format!("{form}{rest}")].map(str::to_owned)]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_oauth2_server_that_answers_with_an_error_has_not_revoked() {
+    for status in [StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE, StatusCode::FOUND] {
+        let (outcome, calls) = log_out_at(Client::public("app"), status).await;
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable, "{status}");
+        assert_eq!(calls.len(), 1);
+    }
+}
