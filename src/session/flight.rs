@@ -222,7 +222,7 @@ impl Round<'_> {
             }
             if let Some(error) = unsaved {
                 self.shared.events.send(Event::SaveFailed { error });
-                save::spawn(self.shared);
+                save::spawn(self.shared, true);
             }
         }
         Landing::Down

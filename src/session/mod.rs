@@ -189,7 +189,7 @@ impl Session {
         if self.shared.runtime().is_none() {
             self.saved().await?;
         }
-        save::spawn(&self.shared);
+        save::spawn(&self.shared, false);
         let idle = self.shared.wait_until(|shared| {
             let settled = |state: &State| !state.is_refreshing() && state.unsaved().is_none();
             shared.is_idle() && shared.read(settled)
@@ -264,7 +264,7 @@ impl Session {
             let message = "the token store changes faster than it can be written";
             return Err(Error::new(ErrorKind::Store, message));
         }
-        save::spawn(&self.shared);
+        save::spawn(&self.shared, false);
         let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
         let message = "the token store did not take the change in time; saving goes on";
         self.within(self.shared.config.store_timeout, saved)

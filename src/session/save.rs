@@ -14,13 +14,14 @@ use crate::{
 };
 
 /// Starts the task that saves, unless one is running. Without a runtime the next refresh does it.
-pub(super) fn spawn(shared: &Arc<Shared>) {
+/// `told` says that operators know already that it is needed.
+pub(super) fn spawn(shared: &Arc<Shared>, told: bool) {
     let Some(runtime) = shared.runtime() else {
         return;
     };
     if shared.change(State::claim_saving) {
         shared.task_started();
-        let saver = Saver { shared: shared.clone(), claimed: true };
+        let saver = Saver { shared: shared.clone(), claimed: true, told };
         runtime.spawn(saver.run());
     }
 }
@@ -67,18 +68,18 @@ pub(super) async fn once(shared: &Arc<Shared>) -> Result<bool, Error> {
 struct Saver {
     shared: Arc<Shared>,
     claimed: bool,
+    told: bool,
 }
 
 impl Saver {
     async fn run(mut self) {
         let config = &self.shared.config;
         let mut delays = backoff::delays(config.backoff);
-        let mut told = false;
         while self.shared.change(State::keep_saving) {
             match once(&self.shared).await {
                 Ok(true) => continue,
                 Ok(false) => {}
-                Err(error) if !std::mem::replace(&mut told, true) => {
+                Err(error) if !std::mem::replace(&mut self.told, true) => {
                     self.shared.events.send(Event::SaveFailed { error });
                 }
                 Err(_) => {}

@@ -34,7 +34,7 @@ async fn look_at(shared: &Arc<Shared>) {
         state.is_refreshing() || state.unsaved().is_some() || state.seed().is_some()
     };
     // Whoever was to save may have ended with its runtime.
-    save::spawn(shared);
+    save::spawn(shared, false);
     if shared.read(busy) {
         return;
     }
