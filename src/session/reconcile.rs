@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{failure::Failure, shared::Shared, waiting::Flight};
 use crate::{
@@ -33,9 +33,6 @@ enum Step {
     Done(Reconciled),
     /// Memory is ahead: the store gets this in place of the version named.
     Put(Record, Option<u64>),
-    /// The store has lost what it held. It gets ours, and so that whoever has newer tokens can
-    /// put them back, nothing else happens for as long as a lease.
-    PutBack(Record, Option<u64>),
     /// The store gets the word that we are about to spend its token.
     Mark(Record, Base),
     /// Another process is spending the token, with or without a lease. Look again soon.
@@ -46,9 +43,7 @@ impl Step {
     /// What it has the store write, and over which version.
     fn write(&self) -> (Record, Option<u64>) {
         match self {
-            Self::Put(record, expected) | Self::PutBack(record, expected) => {
-                (record.clone(), *expected)
-            }
+            Self::Put(record, expected) => (record.clone(), *expected),
             Self::Mark(record, base) => (record.clone(), base.version),
             Self::Done(_) | Self::Yield => unreachable!("these write nothing"),
         }
@@ -101,13 +96,9 @@ pub(super) async fn reconcile(
                     false => Reconciled::Over,
                 });
             }
-            (Ok(Saved::Yes), step) => {
+            (Ok(Saved::Yes), _) => {
                 if shared.change(|state| state.saved(version)) {
                     shared.events.send(Event::Saved);
-                }
-                drop(writing);
-                if matches!(step, Step::PutBack(..)) {
-                    sleep(shared.config.lease).await;
                 }
             }
             // Look at what is there now.
@@ -155,10 +146,11 @@ fn compare(
             state.outrank(stored.version());
         }
         if version.unwrap_or_default() < state.version() {
-            return match shared.is_shared && state.is_lost(version) {
-                true => Step::PutBack(state.record(), version),
-                false => Step::Put(state.record(), version),
+            let record = match shared.is_shared && state.is_lost(version) {
+                true => state.record().restored(SystemTime::now() + lease),
+                false => state.record(),
             };
+            return Step::Put(record, version);
         }
         state.note_stored(version);
         let base = Base { tokens: state.tokens().cloned().unwrap_or_default(), version };

@@ -37,7 +37,7 @@ use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     event::{Event, EventSender},
-    store::{MemoryStore, Record, Saved, TokenStore},
+    store::{MemoryStore, RESTORED, Record, Saved, TokenStore},
 };
 
 /// A token endpoint, whatever its type was: neither `Clone` nor `Sync` is asked of it.
@@ -219,7 +219,8 @@ impl Shared {
             }
             let before = state.stamp();
             // Another that was spending this token may have died over it.
-            let mark = stored.spending().filter(|mark| mark.owner != self.owner);
+            let others = |owner: &str| owner != self.owner && owner != RESTORED;
+            let mark = stored.spending().filter(|mark| others(&mark.owner));
             state.follow(stored.clone(), mark.is_some(), &self.config);
             let life = state.tokens().and_then(|tokens| tokens.left(SystemTime::now()));
             self.events.observer().token_lives(life);

@@ -4,7 +4,7 @@
 //! to fail first. And a store that has lost what it held (a restart, a wipe) gets it back from
 //! whoever holds the newest tokens, before anybody spends older ones.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::SystemTime};
 
 use futures_util::future::select;
 use tokio::time::sleep;
@@ -29,10 +29,9 @@ pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
 }
 
 async fn look_at(shared: &Arc<Shared>) {
-    // A refresh under way looks for itself, and so does whoever saves.
-    let busy = |state: &State| {
-        state.is_refreshing() || state.unsaved().is_some() || state.seed().is_some()
-    };
+    // Whoever saves looks for himself, and so does a call under way when it ends.
+    let busy =
+        |state: &State| state.is_marked() || state.unsaved().is_some() || state.seed().is_some();
     // Whoever was to save may have ended with its runtime.
     save::spawn(shared, false);
     if shared.read(busy) {
@@ -49,7 +48,7 @@ async fn look_at(shared: &Arc<Shared>) {
     let lost = shared.read(|state| {
         let lost =
             !busy(state) && state.is_lost(version) && version.unwrap_or_default() < state.version();
-        lost.then(|| state.record())
+        lost.then(|| state.record().restored(SystemTime::now() + shared.config.lease))
     });
     if let Some(record) = lost {
         // Another may have been faster, with the same tokens or newer ones.

@@ -95,6 +95,13 @@ impl Record {
         Self { version: self.version + 1, spending, ..self }
     }
 
+    /// The record for a store that has lost it, or a newer one. For as long as its word holds
+    /// nobody spends the token, so that whoever has newer tokens can put them back.
+    pub(crate) fn restored(self, until: SystemTime) -> Self {
+        let spending = Some(Spending { owner: RESTORED.to_owned(), until });
+        Self { spending, ..self }
+    }
+
     /// Who is spending its refresh token, if somebody is.
     pub fn spending(&self) -> Option<&Spending> {
         self.spending.as_ref()
@@ -141,6 +148,9 @@ impl From<Tokens> for Record {
         Self::new(1, Some(tokens))
     }
 }
+
+/// The owner in the word of a record that was put back: no session's.
+pub(crate) const RESTORED: &str = "restored";
 
 /// What is stored says itself what it is.
 pub(super) const FORMAT: &str = "tower-refresh/1";

@@ -124,6 +124,7 @@ impl State {
 
     /// Ends a flight that died: who waited looks again.
     pub(in crate::session) fn crash(&mut self, flight: &Arc<Flight>) {
+        self.marked = false;
         self.clear_slot(flight, Outcome::Again);
     }
 

@@ -50,6 +50,11 @@ impl State {
         true
     }
 
+    /// Whether the store says that we are spending its token.
+    pub(in crate::session) fn is_marked(&self) -> bool {
+        self.marked
+    }
+
     /// The store held this version when it was looked at.
     pub(in crate::session) fn note_stored(&mut self, version: Option<u64>) {
         self.stored = self.stored.max(version.unwrap_or_default());
