@@ -226,3 +226,32 @@ async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_ol
     assert_eq!(here.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
 }
+
+// S46
+#[tokio::test(start_paused = true)]
+async fn a_wiped_store_gets_the_newest_tokens_back_although_their_holder_waits_for_the_lease() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (newest, older) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    assert_eq!(older.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(newest.get().await.unwrap(), StatusCode::OK);
+    sleep(Duration::from_secs(1)).await;
+    newest.api.refuse("access-1");
+    older.api.refuse("access-1");
+    assert_eq!(newest.get().await.unwrap(), StatusCode::OK);
+    shelf.wipe();
+    // The older one is first, and has the lease while it waits for newer tokens to come back.
+    let first = older.start();
+    while shelf.current().load().await.unwrap().is_none() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    newest.api.refuse("access-2");
+    let second = newest.start();
+    assert_eq!(first.await.unwrap().unwrap(), StatusCode::OK);
+    assert_eq!(second.await.unwrap().unwrap(), StatusCode::OK);
+    let mut presented: Vec<_> =
+        endpoint.presented().into_iter().map(|token| token.unwrap().expose().to_owned()).collect();
+    let calls = presented.len();
+    presented.sort();
+    presented.dedup();
+    assert_eq!(presented.len(), calls, "no refresh token is spent twice: {presented:?}");
+}
