@@ -184,12 +184,7 @@ impl OAuth2Endpoint {
         pairs.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
         let params = self.params.iter();
         pairs.extend(params.map(|(name, value)| (&**name, value.expose())));
-
-        // Room enough that no growing string leaves a copy of a secret behind.
-        let room = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2);
-        let mut form = Zeroizing::new(String::with_capacity(room.sum()));
-        Serializer::new(&mut *form).extend_pairs(pairs);
-        Zeroizing::new(std::mem::take(&mut *form).into_bytes())
+        form(&pairs)
     }
 
     fn secrets(&self, refresh_token: Option<&RefreshToken>) -> Secrets {
@@ -227,14 +222,24 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
         let body = self.body(refresh_token);
         let secrets = self.secrets(refresh_token);
         let authorization = self.client.authorization();
-        let content_type = "application/x-www-form-urlencoded";
-        let answer = self.exchange.post(content_type, authorization, body);
+        let answer = self.exchange.post(FORM, authorization, body);
         Box::pin(async move {
             let answer = answer.await?;
             let tokens = grant.read(&answer, secrets);
             tokens.map_err(|error| with_retry_after(error, &answer.headers))
         })
     }
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The body of a call, wiped when it is dropped.
+fn form(pairs: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
+    // Room enough that no growing string leaves a copy of a secret behind.
+    let room = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2);
+    let mut form = Zeroizing::new(String::with_capacity(room.sum()));
+    Serializer::new(&mut *form).extend_pairs(pairs);
+    Zeroizing::new(std::mem::take(&mut *form).into_bytes())
 }
 
 impl fmt::Debug for OAuth2Endpoint {

@@ -6,14 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use form_urlencoded::Serializer;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
-use super::Client;
+use super::{Client, FORM, form};
 use crate::{
     endpoint::{
         EndpointError, RevokeRequest,
@@ -77,10 +76,7 @@ impl OAuth2Revocation {
     fn body(&self, token: &str) -> Zeroizing<Vec<u8>> {
         let mut pairs = vec![("token", token), ("token_type_hint", "refresh_token")];
         pairs.extend(self.client.params());
-        let room = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2);
-        let mut form = Zeroizing::new(String::with_capacity(room.sum()));
-        Serializer::new(&mut *form).extend_pairs(pairs);
-        Zeroizing::new(std::mem::take(&mut *form).into_bytes())
+        form(&pairs)
     }
 }
 
@@ -98,9 +94,7 @@ impl Service<RevokeRequest> for OAuth2Revocation {
         let mut secrets = Secrets::default();
         secrets.add(token);
         self.client.hide(&mut secrets);
-        let content_type = "application/x-www-form-urlencoded";
-        let answer =
-            self.exchange.post(content_type, self.client.authorization(), self.body(token));
+        let answer = self.exchange.post(FORM, self.client.authorization(), self.body(token));
         Box::pin(async move {
             let answer = answer.await?;
             if answer.status.is_success() {
