@@ -1,0 +1,87 @@
+//! What a request with a fresh token costs in allocations: the header map's own, and none of ours.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderValue, Request, Response, Uri, header::AUTHORIZATION};
+use http_body_util::Full;
+use tower::{Layer, Service};
+use tower_refresh::{RefreshLayer, Session, Tokens, testing::GatedEndpoint};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+#[allow(unsafe_code)]
+// SAFETY: every call is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// An API that answers at once and allocates nothing.
+#[derive(Clone)]
+struct Api;
+
+impl Service<Request<Full<Bytes>>> for Api {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+        ready(Ok(Response::new(())))
+    }
+}
+
+fn request() -> Request<Full<Bytes>> {
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = Uri::from_static("https://api.example.com/orders");
+    request
+}
+
+/// The fewest of many tries: the test's own threads allocate too.
+fn allocations(mut work: impl FnMut()) -> usize {
+    let count = || {
+        let before = ALLOCATIONS.load(Relaxed);
+        work();
+        ALLOCATIONS.load(Relaxed) - before
+    };
+    std::iter::repeat_with(count).take(100).min().unwrap()
+}
+
+#[test]
+fn a_fresh_token_costs_no_allocation_of_our_own() {
+    let header = HeaderValue::from_static("Bearer token");
+    let by_hand = allocations(|| {
+        let mut request = request();
+        request.headers_mut().insert(AUTHORIZATION, header.clone());
+        Api.call(request).now_or_never().unwrap().unwrap();
+    });
+    let session =
+        Session::builder(GatedEndpoint::new()).tokens(Tokens::new("token").unwrap()).build();
+    let mut client = RefreshLayer::new(session).layer(Api);
+    let through_the_layer = allocations(|| {
+        client.call(request()).now_or_never().unwrap().unwrap();
+    });
+    assert_eq!(through_the_layer, by_hand);
+}
