@@ -28,7 +28,7 @@
 //!   limits around it are ordinary layers.
 //! - A [`TokenStore`] is where tokens outlive the process, and who may refresh now.
 //!
-//! The [`guide`] tells the rest: in which order layers belong, and which bodies can be sent twice.
+//! The [`guide`] tells the rest, and begins with [a first program](guide::getting_started).
 //!
 //! # Errors
 //!
@@ -70,6 +70,8 @@ pub use self::{
     token::{AccessToken, RefreshToken, Tokens},
 };
 
-#[cfg(doctest)]
+// What it shows is to be pasted as it stands, so nothing in it is hidden, not even a condition on a
+// feature.
+#[cfg(all(doctest, feature = "transport", feature = "reqwest-middleware", feature = "tonic"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

@@ -1,4 +1,5 @@
-//! The list of promises in `tests/README.md` is true and complete.
+//! The list of promises in `tests/README.md` is true and complete, and what the front page
+//! guarantees is shown by tests that there are.
 
 use std::{
     collections::BTreeSet,
@@ -75,4 +76,24 @@ fn the_list_names_each_test_that_shows_a_promise() {
     assert!(stale.is_empty(), "in tests/README.md, but no such test: {stale:#?}");
     let promises: BTreeSet<_> = listed.iter().map(|(number, ..)| *number).collect();
     assert!(promises.into_iter().eq(1..=68), "a promise that no test shows");
+}
+
+/// Each row of the front page's table names a test and links to its file.
+#[test]
+fn each_guarantee_of_the_front_page_has_its_test() {
+    let page = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = page.split_once("## What it guarantees\n").expect("the section is there");
+    let section = rest.split("\n## ").next().unwrap();
+    let rows: Vec<_> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 12, "{section}");
+    for row in rows {
+        let link = row.rsplit_once("[`").and_then(|(_, link)| link.split_once("`]("));
+        let (name, rest) = link.unwrap_or_else(|| panic!("names no test: {row}"));
+        let (file, _) = rest.split_once(')').unwrap_or_else(|| panic!("links to no file: {row}"));
+        let text = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        assert!(text.contains(&format!("fn {name}(")), "no test {name} in {file}");
+        // The numbered list has it as well, so it is a test and not any function.
+        let shown = |(_, listed, test): &Shown| listed == file && test == name;
+        assert!(listed().iter().any(shown), "{name} is not in tests/README.md");
+    }
 }

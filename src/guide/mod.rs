@@ -1,11 +1,27 @@
-//! What to know when the layer is put to work.
+//! What to know when the layer is put to work, in the order in which it is needed.
 //!
+//! - [Getting started](getting_started): a first program, what to give it, which requests get a
+//!   token, and all the numbers.
+//! - [Token endpoints](endpoints): Freddy's JSON, OAuth 2.0, your own, and what is between them and
+//!   the network.
 //! - [The order of layers](order_of_layers): what belongs outside a
 //!   [`RefreshLayer`](crate::RefreshLayer) and what inside, and what leaks or breaks otherwise.
 //! - [Bodies](bodies): which can be sent twice, and what that costs.
 //! - [Rotation and stores](rotation_and_stores): how a refresh token that may be spent once is not
-//!   lost, by one process or by a fleet, and what no client can save.
-//! - [Operations](operations): events, logs and metrics, and what to wake somebody for.
+//!   lost, and what no client can save.
+//! - [Fleets](fleets): many processes and one identity, on one machine or on many.
+//! - [Security](security): what is protected, from whom, and what is not.
+//! - [Operations](operations): events, logs and metrics, what to wake somebody for, and what that
+//!   somebody does.
+//! - [Testing](testing): your own program, against an auth server of the test kit or in paused
+//!   time.
+//! - [Moving over](moving_over): from code of your own, from yup-oauth2, from reqwest-chain.
+
+#[doc = include_str!("getting_started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("endpoints.md")]
+pub mod endpoints {}
 
 #[doc = include_str!("order_of_layers.md")]
 pub mod order_of_layers {}
@@ -16,5 +32,17 @@ pub mod bodies {}
 #[doc = include_str!("rotation_and_stores.md")]
 pub mod rotation_and_stores {}
 
+#[doc = include_str!("fleets.md")]
+pub mod fleets {}
+
+#[doc = include_str!("security.md")]
+pub mod security {}
+
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("moving_over.md")]
+pub mod moving_over {}
