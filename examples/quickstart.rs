@@ -6,24 +6,30 @@
 //! In the middle the server revokes all access tokens, so every task meets a 401 at once.
 
 use std::{
+    fmt::Display,
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, future::join_all};
+use console::style;
+use futures::{
+    StreamExt,
+    future::{join_all, join3},
+};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use tokio::signal::ctrl_c;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_refresh::{
     BoxError, Event, RefreshLayer, Session, endpoint::JsonEndpoint, testing::AuthServer,
 };
 
 const TOKEN_LIFE: Duration = Duration::from_secs(2);
-const RUN: Duration = Duration::from_secs(10);
+const RUN: Duration = Duration::from_secs(6);
 const TASKS: usize = 32;
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(20);
 
@@ -75,35 +81,42 @@ async fn main() -> Result<ExitCode, BoxError> {
         server.revoke_access_tokens();
         std::future::pending::<()>().await;
     };
-    tokio::select! {
-        () = work => {}
-        () = watch => {}
-        () = show => {}
-        () = revoke => {}
-    }
-    session.close().await?;
+    let interrupted = tokio::select! {
+        () = work => false,
+        _ = ctrl_c() => true,
+        _ = join3(watch, show, revoke) => unreachable!("they go on"),
+    };
     progress.finish_and_clear();
+    // Waits for a refresh that is under way, whose new refresh token would be lost otherwise.
+    tokio::select! {
+        closed = session.close() => closed?,
+        _ = ctrl_c() => {}
+    }
 
     let counts = server.counts();
+    let failed = tally.failed.load(Relaxed);
     let tokens = session.tokens().unwrap_or_default();
     let device = tokens.extra().get("device_id").and_then(|id| id.as_str()).unwrap_or("none");
-    let failed = tally.failed.load(Relaxed);
-    println!("requests            {:>8}", tally.requests.load(Relaxed));
-    println!("failed              {failed:>8}");
-    println!(
-        "refreshes           {:>8}   calls to the token endpoint: {}",
-        counts.refreshes, counts.calls
-    );
-    println!("retries after 401   {:>8}   all from the one revocation", counts.refused);
-    println!("token lives seen    {:>8}", tally.refreshes.load(Relaxed) + 1);
-    println!("refresh token reuse {:>8}", counts.reuses);
-    println!("device_id           {device:>8}");
+    let never_see = format!("from {TASKS} tasks that never see a token");
+    let calls = format!("one serves all tasks: {} calls to the token endpoint", counts.calls);
+    let life = format!("each lasts {} s at most", TOKEN_LIFE.as_secs());
+    row("requests", HumanCount(tally.requests.load(Relaxed)), &never_see);
+    row("failed", failed, "");
+    row("refreshes", counts.refreshes, &calls);
+    row("retries after 401", counts.refused, "all from the one revocation");
+    row("token lives seen", tally.refreshes.load(Relaxed) + 1, &life);
+    row("refresh token reuse", counts.reuses, "each is good for one use");
+    row("device_id", device, "whatever else the token endpoint sends is kept, too");
     println!();
+    if interrupted {
+        println!("Stopped by Ctrl-C. Requests that were under way are not counted.");
+        return Ok(ExitCode::from(130));
+    }
     if failed > 0 {
-        println!("{failed} requests failed.");
+        println!("{}", style(format!("{failed} requests failed.")).red().bold());
         return Ok(ExitCode::FAILURE);
     }
-    println!("No request failed, and no task knew that there are tokens.");
+    println!("{}", style("No request failed, and no task knew that there are tokens.").green());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -118,7 +131,6 @@ where
         let request = Request::post(format!("{url}/orders"))
             .body(Full::from("{\"item\":1}"))
             .expect("the URL is the server's own");
-        tally.requests.fetch_add(1, Relaxed);
         let answer = async { client.ready().await?.call(request).await };
         let fine = match answer.await {
             Ok(response) if response.status() == StatusCode::OK => {
@@ -126,9 +138,8 @@ where
             }
             _ => false,
         };
-        if !fine {
-            tally.failed.fetch_add(1, Relaxed);
-        }
+        tally.requests.fetch_add(1, Relaxed);
+        tally.failed.fetch_add(u64::from(!fine), Relaxed);
         tokio::time::sleep(BETWEEN_REQUESTS).await;
     }
 }
@@ -148,8 +159,13 @@ impl Tally {
     }
 }
 
+fn row(name: &str, figure: impl Display, means: &str) {
+    println!("{}", format!("{name:<19} {:>10}   {means}", figure.to_string()).trim_end());
+}
+
 /// Drawn on a terminal only.
 fn progress_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {msg}").expect("the template is constant");
+    let style =
+        ProgressStyle::with_template("{bar:30.cyan}  {msg}").expect("the template is constant");
     ProgressBar::new(RUN.as_millis() as u64).with_style(style)
 }

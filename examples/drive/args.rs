@@ -1,46 +1,19 @@
-use std::process::exit;
+use std::{path::PathBuf, process::exit};
 
 use clap::{
     CommandFactory, Parser, ValueEnum,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-const EXAMPLES: &str = "\
-Examples:
-  An API whose token endpoint speaks plain JSON, a thousand requests:
-    REFRESH_TOKEN=… drive --protocol json --token-url https://api.example.com/v1/auth/refresh \\
-        -n 1000 https://api.example.com/v1/me
-
-  OAuth 2.0 with a public client, 30 seconds of 50 requests a second:
-    REFRESH_TOKEN=… drive --protocol oauth2 --token-url https://auth.example.com/token \\
-        --client-id my-app -d 30 --rate 50 https://api.example.com/orders
-
-  A service's own token, streamed uploads, JSON for a script:
-    CLIENT_SECRET=… drive --protocol client-credentials \\
-        --token-url https://auth.example.com/token --client-id billing \\
-        --scope invoices:write -X PUT --body-bytes 50000 --stream-body --json \\
-        https://api.example.com/invoices
-
-  Several processes with one identity; start as many as you like:
-    REFRESH_TOKEN=… drive --store redis://localhost --session billing -d 60 \\
-        --protocol json --token-url https://api.example.com/v1/auth/refresh \\
-        https://api.example.com/v1/me
-
-  Another run with the tokens that an earlier one left in a file:
-    drive --store file:tokens.json --protocol json \\
-        --token-url https://api.example.com/v1/auth/refresh https://api.example.com/v1/me
-
-A refresh token that the server rotates is spent by the run. In memory its successor is lost at
-the end, so take one of its own; a file or Redis keeps it, and then the tokens given here are used
-only as long as nothing is kept. Who can read the file or the database can read the tokens.
-
-Exit code: 0 if every request got a status below 400, 1 if not, 2 for bad usage.";
-
 /// Sends requests with a live access token, and tells how that went.
 // No `Debug`: it would print the secrets. And no parser of clap's for what may be one, as its
 // messages repeat what they could not read.
 #[derive(Parser)]
-#[command(name = "drive", after_help = EXAMPLES)]
+#[command(
+    name = "drive",
+    after_help = "Examples and exit codes: drive --help",
+    after_long_help = include_str!("examples.txt")
+)]
 pub(crate) struct Args {
     /// Where the requests go: https, or http to a loopback host
     #[arg(value_name = "URL")]
@@ -62,7 +35,7 @@ pub(crate) struct Args {
         help_heading = "Tokens"
     )]
     pub(crate) refresh_token: Option<String>,
-    /// An access token to begin with
+    /// An access token to begin with; better in the environment too
     #[arg(
         long,
         value_name = "TOKEN",
@@ -75,7 +48,7 @@ pub(crate) struct Args {
     /// The OAuth 2.0 client
     #[arg(long, value_name = "ID", help_heading = "Tokens")]
     pub(crate) client_id: Option<String>,
-    /// Its secret
+    /// Its secret; better in the environment too
     #[arg(
         long,
         value_name = "SECRET",
@@ -116,12 +89,11 @@ pub(crate) struct Args {
     /// The method [default: GET, or POST with a body]
     #[arg(short = 'X', value_name = "METHOD", help_heading = "Requests")]
     pub(crate) method: Option<String>,
-    /// How many bytes each request has in its body, up to 1 GiB
+    /// How large each request's body is, up to 1 GiB
     #[arg(
         long,
-        value_name = "N",
+        value_name = "BYTES",
         default_value_t = 0,
-        hide_default_value = true,
         value_parser = clap::value_parser!(u64).range(..=1 << 30),
         help_heading = "Requests"
     )]
@@ -173,6 +145,10 @@ pub(crate) struct Args {
     /// Print one JSON object instead of a summary
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+    /// Draw latency over time, with the refreshes and the refusals (401), as an SVG picture. A file
+    /// that is there is replaced
+    #[arg(long, value_name = "FILE.svg", help_heading = "Output")]
+    pub(crate) plot: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

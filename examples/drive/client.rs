@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
-use http::{Request, uri::Scheme};
+use http::{Request, Response, StatusCode, uri::Scheme};
 use http_body::{Frame, SizeHint};
 use http_body_util::{Either, Full, StreamBody};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -27,6 +27,8 @@ use tower_refresh::{
     BoxError,
     replay::{Replay, ReplayBody, Spare},
 };
+
+use crate::timeline::Timeline;
 
 /// Whole, or a stream that the layer records while it is sent.
 ///
@@ -98,6 +100,18 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         self.0.size_hint()
+    }
+}
+
+/// Notes each 401, also of requests that are well in the end. Goes below the `RefreshLayer`.
+pub(crate) fn note_refusals<B>(
+    timeline: Arc<Timeline>,
+) -> impl Fn(Response<B>) -> Response<B> + Clone {
+    move |response| {
+        if response.status() == StatusCode::UNAUTHORIZED {
+            timeline.refused();
+        }
+        response
     }
 }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use indicatif::HumanCount;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
@@ -157,6 +158,10 @@ impl Load {
     }
 
     fn record(&self, outcome: Result<StatusCode, BoxError>, latency: Duration) {
+        let status = outcome.as_ref().ok();
+        self.plan
+            .timeline
+            .ended(status.map(|_| latency), status.is_some_and(|status| status.as_u16() < 400));
         let mut tally = self.tally();
         tally.requests += 1;
         match outcome {
@@ -189,10 +194,10 @@ impl Load {
     }
 
     pub(crate) fn line(&self) -> String {
-        let refreshes = self.plan.calls.good.load(Relaxed);
+        let refreshes = self.plan.calls.good();
         let tally = self.tally();
-        let failed = tally.requests - tally.ok;
-        format!("{} requests, {failed} failed, {refreshes} refreshes", tally.requests)
+        let (requests, failed) = (HumanCount(tally.requests), tally.requests - tally.ok);
+        format!("{requests} requests, {failed} failed, {refreshes} refreshes")
     }
 }
 

@@ -3,26 +3,32 @@
 //!     cargo run --release --example drive --all-features -- --help
 //!
 //! The token endpoint can speak plain JSON or OAuth 2.0. What is printed at the end tells how the
-//! requests went, how often the token was refreshed and how many requests were sent twice.
-//! Several processes can share one identity, through a file or Redis.
+//! requests went, how often the token was refreshed and how many requests were sent twice; `--plot`
+//! draws it. Several processes can share one identity, through a file or Redis.
 
+mod advice;
 mod args;
 mod client;
+mod interrupt;
 mod load;
 mod plan;
+mod plot;
+mod progress;
 mod report;
+mod session;
 mod store;
+mod summary;
+mod timeline;
 
-use std::{env, io, process::ExitCode, time::Duration};
+use std::{io, pin::pin, process::ExitCode};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use tokio::{signal::ctrl_c, time::Instant};
 use tower::ServiceBuilder;
 use tower_refresh::{BoxError, ErrorKind, RefreshLayer};
 use tracing_subscriber::EnvFilter;
 
 use self::{
     client::CountRetries,
+    interrupt::{INTERRUPTED, interrupted},
     load::Load,
     plan::{Plan, SET_TOKENS},
     report::Report,
@@ -36,11 +42,16 @@ async fn main() -> ExitCode {
     let args = args::parse();
     let json = args.json;
     let plan = Plan::new(args).unwrap_or_else(|error| args::bad_usage(&error));
-    match drive(plan).await {
-        Ok(report) => {
-            report.print(json);
-            if report.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+    let told = async {
+        let report = drive(&plan).await?;
+        report.print(&format!("{}, {plan}", plan.request_line()), json);
+        plot(&plan, &report)?;
+        Ok::<_, BoxError>(report)
+    };
+    match told.await {
+        Ok(report) if report.interrupted => INTERRUPTED.into(),
+        Ok(report) if report.is_fine() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {}", report::chain(&*error));
             ExitCode::FAILURE
@@ -48,50 +59,56 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn drive(plan: Plan) -> Result<Report, BoxError> {
-    if plan.is_durable {
-        load(&plan).await?;
-    }
+async fn drive(plan: &Plan) -> Result<Report, BoxError> {
+    let mut stop = pin!(interrupted());
+    // Opening the store may refresh already, so from here on nothing ends the program unasked.
+    let mut stopped = tokio::select! {
+        opened = open_store(plan) => opened.map(|()| false)?,
+        () = &mut stop => true,
+    };
     let retries = CountRetries::default();
-    // This is the stack that a program of yours would have, and a counter in it.
+    // This is the stack that a program of yours would have, and two counters in it.
     let client = ServiceBuilder::new()
         .layer(RefreshLayer::new(plan.session.clone()))
         .layer(retries.clone())
+        .map_response(client::note_refusals(plan.timeline.clone()))
         .timeout(plan.timeout)
         .service(client::https_or_http(plan.target.scheme())?);
 
     let load = Load::new(plan.clone());
-    let mut tasks = load.start(client);
-    let work = async {
-        while let Some(ended) = tasks.join_next().await {
-            ended.expect("a task sends requests to the end");
-        }
-    };
-    tokio::select! {
-        () = work => {}
-        _ = ctrl_c() => {}
-        () = show(&load) => {}
+    if !stopped {
+        let mut tasks = load.start(client);
+        let work = async {
+            while let Some(ended) = tasks.join_next().await {
+                ended.expect("a task sends requests to the end");
+            }
+        };
+        stopped = tokio::select! {
+            () = work => false,
+            () = &mut stop => true,
+            never = progress::show(&load) => match never {},
+        };
+        // What is under way after a Ctrl-C has no outcome, and counts for nothing.
+        tasks.shutdown().await;
     }
     let elapsed = load.elapsed();
-    // What is under way after a Ctrl-C has no outcome, and counts for nothing.
-    tasks.shutdown().await;
-
+    if stopped {
+        interrupt::end_at_the_next();
+    }
     // Without this, a refresh under way would be cut off when `main` returns, and a rotated token
     // with it.
-    tokio::select! {
-        closed = plan.session.close() => {
-            if let Err(error) = closed {
-                eprintln!("{}", report::chain(&error));
-            }
-        }
-        _ = ctrl_c() => eprintln!("not waiting for the refresh under way: its token may be lost"),
+    if let Err(error) = plan.session.close().await {
+        eprintln!("{}", report::chain(&error));
     }
-    Ok(Report::new(&plan, &load, retries.count(), elapsed))
+    Ok(Report::new(plan, &load, retries.count(), elapsed, stopped))
 }
 
 /// Reads the store, so that one that cannot be used ends the run before it begins. What else goes
 /// wrong here will show in the requests.
-async fn load(plan: &Plan) -> Result<(), BoxError> {
+async fn open_store(plan: &Plan) -> Result<(), BoxError> {
+    if !plan.is_durable {
+        return Ok(());
+    }
     match plan.session.load().await {
         Err(error) if error.is_login_required() && plan.session.tokens().is_none() => {
             Err(format!("the store holds no tokens: {SET_TOKENS}").into())
@@ -101,26 +118,10 @@ async fn load(plan: &Plan) -> Result<(), BoxError> {
     }
 }
 
-/// Draws how far it has come, on a terminal only, and not between the lines of a log.
-async fn show(load: &Load) {
-    if env::var_os("RUST_LOG").is_some() {
-        std::future::pending::<()>().await;
-    }
-    let style = ProgressStyle::with_template("{bar:30} {msg}").expect("the template is constant");
-    let bar = Cleared(ProgressBar::new(1000).with_style(style));
-    let mut ticks = tokio::time::interval(Duration::from_millis(100));
-    loop {
-        ticks.tick().await;
-        bar.0.set_position((load.progress(Instant::now()) * 1000.0) as u64);
-        bar.0.set_message(load.line());
-    }
-}
-
-/// The summary takes the place of the bar, however the run ended.
-struct Cleared(ProgressBar);
-
-impl Drop for Cleared {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
+fn plot(plan: &Plan, report: &Report) -> Result<(), BoxError> {
+    let Some(file) = &plan.plot else { return Ok(()) };
+    let subtitle = format!("{plan}: {}", summary::in_a_line(report));
+    let svg = plot::draw(&plan.request_line(), &subtitle, &plan.timeline.history());
+    file.write(&svg).map_err(|error| format!("--plot {file} cannot be written: {error}"))?;
+    Ok(())
 }

@@ -1,23 +1,19 @@
 //! The arguments, checked before anything is sent.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    fmt::{self, Display},
+    sync::Arc,
     time::Duration,
 };
 
 use http::{Method, Uri};
-use tower::{Service, ServiceExt};
-use tower_refresh::{
-    BoxError, ErrorKind, Session, SessionBuilder, TokenStore, Tokens,
-    endpoint::{Client, EndpointUrl, JsonEndpoint, OAuth2Endpoint, RefreshRequest, TokenResponse},
-};
+use tower_refresh::{ErrorKind, Session, endpoint::EndpointUrl};
 
 use crate::{
-    args::{Args, ClientAuth, Protocol},
-    store,
+    args::{Args, Protocol},
+    plot::PlotFile,
+    session::{self, Calls, Start},
+    timeline::Timeline,
 };
 
 /// What is sent where, and the session that signs it.
@@ -27,6 +23,7 @@ pub(crate) struct Plan {
     /// Whether the tokens are kept outside of this process.
     pub(crate) is_durable: bool,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) timeline: Arc<Timeline>,
     pub(crate) target: Uri,
     pub(crate) method: Method,
     pub(crate) body_bytes: usize,
@@ -35,40 +32,13 @@ pub(crate) struct Plan {
     pub(crate) limit: Limit,
     pub(crate) concurrency: u16,
     pub(crate) rate: Option<f64>,
+    pub(crate) plot: Option<PlotFile>,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum Limit {
     Requests(u64),
     Time(Duration),
-}
-
-/// What a session begins with.
-struct Start {
-    tokens: Tokens,
-    /// None keeps them in memory.
-    store: Option<Arc<dyn TokenStore>>,
-}
-
-impl Start {
-    fn is_empty(&self) -> bool {
-        self.tokens.access_token().is_none() && self.tokens.refresh_token().is_none()
-    }
-
-    fn session(self, name: &str, builder: SessionBuilder) -> Session {
-        let builder = builder.name(name).tokens(self.tokens);
-        match self.store {
-            Some(store) => builder.store(store).build(),
-            None => builder.build(),
-        }
-    }
-}
-
-/// Calls to the token endpoint.
-#[derive(Default)]
-pub(crate) struct Calls {
-    pub(crate) good: AtomicU64,
-    pub(crate) failed: AtomicU64,
 }
 
 pub(crate) const SET_TOKENS: &str = "set REFRESH_TOKEN in the environment (or --refresh-token), or \
@@ -84,18 +54,21 @@ impl Plan {
                 "--stream-body has nothing to stream: say how much with --body-bytes".into()
             );
         }
-        let start =
-            Start { tokens: tokens(&args)?, store: store::open(&args.store, &args.session)? };
-        let (is_durable, is_empty) = (start.store.is_some(), start.is_empty());
-        let calls = Arc::default();
-        let session = session(&args, start, &calls)?;
+        let start = Start::new(&args)?;
+        let (is_durable, is_empty) = (start.is_durable(), start.is_empty());
+        let timeline = Arc::new(Timeline::start());
+        let calls = Arc::new(Calls::new(timeline.clone()));
+        let session = session::open(&args, start, &calls)?;
         if is_empty && !is_durable && args.protocol != Protocol::ClientCredentials {
             return Err(format!("there is nothing to begin with: {SET_TOKENS}"));
         }
+        // Last, as it touches the disk.
+        let plot = args.plot.map(PlotFile::check).transpose()?;
         Ok(Self {
             session,
             is_durable,
             calls,
+            timeline,
             target,
             method,
             body_bytes: args.body_bytes as usize,
@@ -107,7 +80,30 @@ impl Plan {
             },
             concurrency: args.concurrency,
             rate: args.rate,
+            plot,
         })
+    }
+
+    /// The requests, as a headline. A query stays out of it: there may be a key in one.
+    pub(crate) fn request_line(&self) -> String {
+        let (scheme, host) = (self.target.scheme_str(), self.target.authority());
+        let origin = scheme.zip(host).map(|(scheme, host)| format!("{scheme}://{host}"));
+        format!("{} {}{}", self.method, origin.unwrap_or_default(), self.target.path())
+    }
+}
+
+/// How the load was asked for.
+impl Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at a time", self.concurrency)?;
+        if let Some(rate) = self.rate {
+            write!(f, ", {rate} per second")?;
+        }
+        match (self.body_bytes, self.stream_body) {
+            (0, _) => Ok(()),
+            (bytes, false) => write!(f, ", bodies of {bytes} bytes"),
+            (bytes, true) => write!(f, ", streamed bodies of {bytes} bytes"),
+        }
     }
 }
 
@@ -132,112 +128,5 @@ fn method(args: &Args) -> Result<Method, String> {
     match name.parse() {
         Ok(Method::CONNECT) | Err(_) => Err(format!("-X cannot send the method {name:?}")),
         Ok(method) => Ok(method),
-    }
-}
-
-fn session(args: &Args, start: Start, calls: &Arc<Calls>) -> Result<Session, String> {
-    let url =
-        EndpointUrl::parse(&args.token_url).map_err(|error| format!("--token-url: {error}"))?;
-    let params = params(args)?;
-    if args.protocol == Protocol::Json {
-        if args.client_id.is_some() || args.client_auth.is_some() {
-            return Err("--client-id and --client-auth are OAuth 2.0's, not json's".into());
-        }
-        if args.scope.is_some() || !args.resource.is_empty() {
-            return Err("--scope and --resource are OAuth 2.0's: add a field with --param".into());
-        }
-        let endpoint = JsonEndpoint::new(url).map_err(|error| error.to_string())?;
-        let endpoint = params.fold(endpoint, |endpoint, (name, value)| endpoint.field(name, value));
-        return Ok(start.session(&args.session, counted(endpoint, calls)));
-    }
-    let client = client(args)?;
-    let endpoint = match args.protocol {
-        Protocol::ClientCredentials => OAuth2Endpoint::client_credentials(url, client),
-        _ => OAuth2Endpoint::refresh_token(url, client),
-    };
-    let mut endpoint = endpoint.map_err(|error| error.to_string())?;
-    if let Some(scope) = &args.scope {
-        endpoint = endpoint.scope(scope);
-    }
-    endpoint = args.resource.iter().fold(endpoint, OAuth2Endpoint::resource);
-    endpoint = params.fold(endpoint, |endpoint, (name, value)| endpoint.param(name, value));
-    Ok(start.session(&args.session, counted(endpoint, calls)))
-}
-
-fn params(args: &Args) -> Result<impl Iterator<Item = (&str, &str)>, String> {
-    let params: Option<Vec<_>> = args.param.iter().map(|param| param.split_once('=')).collect();
-    match params {
-        Some(params) if params.iter().all(|(name, _)| !name.is_empty()) => Ok(params.into_iter()),
-        _ => Err("--param: write NAME=VALUE".into()),
-    }
-}
-
-fn tokens(args: &Args) -> Result<Tokens, String> {
-    let checked = |what: &str, error: tower_refresh::Error| format!("{what}: {error}");
-    let mut tokens = match &args.access_token {
-        Some(token) => Tokens::new(token).map_err(|error| checked("--access-token", error))?,
-        None => Tokens::default(),
-    };
-    if let Some(token) = &args.refresh_token {
-        tokens =
-            tokens.with_refresh_token(token).map_err(|error| checked("--refresh-token", error))?;
-    }
-    Ok(tokens)
-}
-
-fn client(args: &Args) -> Result<Client, String> {
-    let Some(id) = args.client_id.as_deref().filter(|id| !id.is_empty()) else {
-        return Err("OAuth 2.0 needs a client: say which with --client-id".into());
-    };
-    let secret = args.client_secret.as_deref();
-    if secret.is_some_and(|secret| secret.is_empty() || secret.contains(char::is_control)) {
-        return Err(
-            "--client-secret is empty or has a control character: is the variable set, and is the \
-             line break at a file's end cut off?"
-                .into(),
-        );
-    }
-    match (args.client_auth, secret) {
-        (None | Some(ClientAuth::Basic), Some(secret)) => Ok(Client::basic(id, secret)),
-        (Some(ClientAuth::Post), Some(secret)) => Ok(Client::post(id, secret)),
-        (Some(ClientAuth::None), _) => Ok(Client::public(id)),
-        (None, None) if args.protocol == Protocol::Oauth2 => Ok(Client::public(id)),
-        (_, None) => Err("the client needs its secret: set CLIENT_SECRET in the environment (or \
-             --client-secret); --client-auth none goes without"
-            .into()),
-    }
-}
-
-/// The session's builder, with each call to the endpoint counted.
-fn counted<E>(endpoint: E, calls: &Arc<Calls>) -> SessionBuilder
-where
-    E: Service<RefreshRequest, Response = TokenResponse> + Send + 'static,
-    E::Error: Into<BoxError> + Send + 'static,
-    E::Future: Send + 'static,
-{
-    let calls = calls.clone();
-    let endpoint = endpoint.map_future(move |call| {
-        let mut outcome = Outcome { calls: calls.clone(), good: false };
-        async move { call.await.inspect(|_| outcome.set_good()) }
-    });
-    Session::builder(endpoint)
-}
-
-/// Counts when the call is over, and that is also when the session gives it up.
-struct Outcome {
-    calls: Arc<Calls>,
-    good: bool,
-}
-
-impl Outcome {
-    fn set_good(&mut self) {
-        self.good = true;
-    }
-}
-
-impl Drop for Outcome {
-    fn drop(&mut self) {
-        let count = if self.good { &self.calls.good } else { &self.calls.failed };
-        count.fetch_add(1, Relaxed);
     }
 }

@@ -1,11 +1,10 @@
-//! What is printed at the end.
+//! What is told at the end.
 
 use std::{
     collections::BTreeMap,
     error::Error,
-    fmt::{self, Display, Write as _},
+    fmt::Write as _,
     io::{self, Write as _},
-    sync::atomic::Ordering::Relaxed,
     time::Duration,
 };
 
@@ -13,50 +12,59 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tower_refresh::Tokens;
 
-use crate::{load::Load, plan::Plan};
+use crate::{advice::advice, load::Load, plan::Plan, summary::Summary};
 
 #[derive(Serialize)]
 pub(crate) struct Report {
-    requests: u64,
-    ok: u64,
-    status: BTreeMap<u16, u64>,
-    errors: BTreeMap<String, u64>,
+    pub(crate) requests: u64,
+    pub(crate) ok: u64,
+    pub(crate) status: BTreeMap<u16, u64>,
+    pub(crate) errors: BTreeMap<String, u64>,
     /// Calls to the token endpoint that brought a token.
-    refreshes: u64,
+    pub(crate) refreshes: u64,
     /// Calls to the token endpoint that brought none.
-    refresh_failures: u64,
+    pub(crate) refresh_failures: u64,
     /// Requests that were sent a second time after a refusal.
-    retries: u64,
-    latency_us: Latency,
-    elapsed_s: f64,
+    pub(crate) retries: u64,
+    pub(crate) latency_us: Latency,
+    pub(crate) elapsed_s: f64,
     /// What the token endpoint sent beside the tokens.
-    extra: Map<String, Value>,
-    /// What the first error of each kind said.
+    pub(crate) extra: Map<String, Value>,
+    /// Whether Ctrl-C ended the run.
     #[serde(skip)]
-    messages: Vec<String>,
+    pub(crate) interrupted: bool,
+    /// By the kind of an error, what the first of them said.
+    #[serde(skip)]
+    messages: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
-struct Latency {
-    p50: u64,
-    p90: u64,
-    p99: u64,
-    max: u64,
+pub(crate) struct Latency {
+    pub(crate) p50: u64,
+    pub(crate) p90: u64,
+    pub(crate) p99: u64,
+    pub(crate) max: u64,
 }
 
 impl Report {
-    pub(crate) fn new(plan: &Plan, load: &Load, retries: u64, elapsed: Duration) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        load: &Load,
+        retries: u64,
+        elapsed: Duration,
+        interrupted: bool,
+    ) -> Self {
         let tally = load.tally();
         let quantile = |q| tally.latency.value_at_quantile(q).min(tally.latency.max());
         let count = |(kind, (count, _)): (&String, &(u64, String))| (kind.clone(), *count);
-        let message = |(kind, (_, first)): (&String, &(u64, String))| format!("{kind}: {first}");
+        let message = |(kind, (_, first)): (&String, &(u64, String))| (kind.clone(), first.clone());
         Self {
             requests: tally.requests,
             ok: tally.ok,
             status: tally.status.clone(),
             errors: tally.errors.iter().map(count).collect(),
-            refreshes: plan.calls.good.load(Relaxed),
-            refresh_failures: plan.calls.failed.load(Relaxed),
+            refreshes: plan.calls.good(),
+            refresh_failures: plan.calls.failed(),
             retries,
             latency_us: Latency {
                 p50: quantile(0.50),
@@ -66,6 +74,7 @@ impl Report {
             },
             elapsed_s: elapsed.as_secs_f64(),
             extra: plan.session.tokens().map(|tokens| extra(&tokens)).unwrap_or_default(),
+            interrupted,
             messages: tally.errors.iter().map(message).collect(),
         }
     }
@@ -76,44 +85,19 @@ impl Report {
     }
 
     /// The figures go to stdout, what errors said to stderr. Nobody reading is no fault of ours.
-    pub(crate) fn print(&self, json: bool) {
-        for message in &self.messages {
-            let _ = writeln!(io::stderr(), "{message}");
-        }
+    pub(crate) fn print(&self, headline: &str, json: bool) {
         let text = match json {
             true => serde_json::to_string(self).expect("numbers and strings"),
-            false => self.to_string(),
+            false => Summary { headline, report: self }.to_string(),
         };
         let _ = writeln!(io::stdout(), "{text}");
-    }
-}
-
-impl Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rate = self.requests as f64 / self.elapsed_s.max(1e-6);
-        writeln!(f, "requests   {} in {:.2} s, {rate:.0} per s", self.requests, self.elapsed_s)?;
-        writeln!(f, "ok         {}", self.ok)?;
-        writeln!(f, "status     {}", counts(&self.status))?;
-        writeln!(f, "errors     {}", counts(&self.errors))?;
-        let failed = self.refresh_failures;
-        writeln!(f, "refreshes  {}, failed calls {failed}", self.refreshes)?;
-        writeln!(f, "retries    {}", self.retries)?;
-        let Latency { p50, p90, p99, max } = &self.latency_us;
-        let [p50, p90, p99, max] = [p50, p90, p99, max].map(|us| *us as f64 / 1000.0);
-        write!(f, "latency    p50 {p50:.2} ms, p90 {p90:.2}, p99 {p99:.2}, max {max:.2}")?;
-        for (name, value) in &self.extra {
-            write!(f, "\nextra      {name}: {value}")?;
+        for (kind, message) in &self.messages {
+            let _ = writeln!(io::stderr(), "{kind}: {message}");
+            if let Some(advice) = advice(kind) {
+                let _ = writeln!(io::stderr(), "  {advice}");
+            }
         }
-        Ok(())
     }
-}
-
-fn counts<K: Display>(counts: &BTreeMap<K, u64>) -> String {
-    if counts.is_empty() {
-        return "none".to_owned();
-    }
-    let counts: Vec<_> = counts.iter().map(|(what, count)| format!("{what}: {count}")).collect();
-    counts.join(", ")
 }
 
 /// An error with all that is behind it, on one line.

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use tokio::{net::TcpListener, process::Command};
+use tokio::net::TcpListener;
 use tower_refresh::testing::AuthServer;
 
-use crate::support::{SOON, drive, json_drive, report};
-#[cfg(unix)]
-use crate::support::{finish, start};
+use crate::support::{SOON, drive, json_drive, output, report};
 
 #[tokio::test]
 async fn whoever_must_log_in_again_is_told_so() {
@@ -18,6 +16,21 @@ async fn whoever_must_log_in_again_is_told_so() {
     assert_eq!((code, report.requests, report.ok), (1, 20, 0));
     assert_eq!(report.errors, BTreeMap::from([("login_required".to_owned(), 20)]));
     assert_eq!((server.counts().calls, report.refresh_failures), (1, 1));
+}
+
+#[tokio::test]
+async fn a_failed_run_says_what_went_wrong_and_what_to_do() {
+    let server = AuthServer::start().await.unwrap();
+    let login = server.log_in();
+    server.revoke_all();
+    let mut drive = json_drive(&server, &login);
+    let output = output(drive.args(["-n", "20"])).await;
+    assert_eq!(output.status.code(), Some(1));
+    let summary = String::from_utf8(output.stdout).unwrap();
+    assert!(summary.contains("failed                   20   login_required: 20"), "{summary}");
+    assert!(summary.ends_with("20 of 20 requests failed.\n") && !summary.contains('\x1b'));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Log in again") && !said.contains('\x1b'), "{said}");
 }
 
 #[tokio::test]
@@ -68,27 +81,6 @@ async fn an_api_that_refuses_everything_is_a_status() {
     assert_eq!(code, 1);
     assert_eq!(report.status, BTreeMap::from([("401".to_owned(), 30)]));
     assert!(report.refreshes <= 4, "{report:?}");
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn ctrl_c_ends_early_with_the_summary() {
-    let server = AuthServer::start().await.unwrap();
-    let login = server.log_in();
-    let run = start(json_drive(&server, &login).args(["-d", "600", "--rate", "200"]));
-    server.reached(|counts| counts.requests >= 20).await;
-    // One that is under way has no outcome.
-    server.delay_api(SOON);
-    let seen = server.counts().requests;
-    server.reached(|counts| counts.requests > seen).await;
-
-    let pid = run.id().expect("it runs").to_string();
-    let killed = Command::new("kill").args(["-INT", &pid]).status().await.unwrap();
-    assert!(killed.success());
-    let (report, code) = finish(run).await;
-    assert_eq!(code, 0);
-    assert!(report.requests >= 18 && report.ok == report.requests, "{report:?}");
-    assert!(report.requests < server.counts().requests && report.elapsed_s < 60.0);
 }
 
 /// Where nobody listens.

@@ -1,7 +1,12 @@
-//! The example `drive`, as a user runs it: a process of its own against servers on loopback.
+//! The examples `drive` and `quickstart`, as a user runs them: processes of their own, and servers
+//! on loopback.
 #![cfg(feature = "transport")]
 
 mod failures;
+#[cfg(target_os = "linux")]
+mod interrupts;
+mod plot;
+mod quickstart;
 mod runs;
 mod secrets;
 #[cfg(feature = "redis")]

@@ -106,12 +106,24 @@ async fn a_run_by_the_clock_is_paced_and_ends_on_time() {
 async fn a_summary_for_people() {
     let server = AuthServer::start().await.unwrap();
     let login = server.log_in();
-    let mut drive = drive("json", &server.refresh_url(), &server.api_url());
-    let output = output(drive.env("REFRESH_TOKEN", login.refresh_token).args(["-n", "9"])).await;
+    let url = format!("{}?api_key=t0p", server.api_url());
+    let mut drive = drive("json", &server.refresh_url(), &url);
+    drive.env("REFRESH_TOKEN", login.refresh_token).args(["-n", "1009", "-c", "2"]);
+    let output = output(&mut drive).await;
     let summary = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty());
-    for line in ["requests   9 in", "status     200: 9", "errors     none", "extra      device_id"]
-    {
-        assert!(summary.contains(line), "{summary}");
+    for line in [
+        &format!("GET {}, 2 at a time", server.api_url()),
+        "requests              1,009   in ",
+        "ok                    1,009   200: 1009",
+        "failed                    0",
+        "latency p99 ",
+        "refreshes                 1   calls to the token endpoint",
+        "retries                   0   requests sent again",
+        "device_id ",
+        "No request failed.",
+    ] {
+        assert!(summary.lines().any(|found| found.starts_with(line)), "{line}: {summary}");
     }
+    assert!(!summary.contains('\x1b') && !summary.contains("t0p"), "{summary}");
 }

@@ -50,7 +50,7 @@ pub(crate) fn json_drive(server: &AuthServer, login: &Login) -> Command {
 }
 
 pub(crate) fn drive(protocol: &str, token_url: &str, url: &str) -> Command {
-    let mut drive = Command::new(binary());
+    let mut drive = Command::new(example("drive"));
     drive.args(["--protocol", protocol, "--token-url", token_url, url]);
     for variable in ["REFRESH_TOKEN", "ACCESS_TOKEN", "CLIENT_SECRET", "TOKEN_STORE", "RUST_LOG"] {
         drive.env_remove(variable);
@@ -59,22 +59,24 @@ pub(crate) fn drive(protocol: &str, token_url: &str, url: &str) -> Command {
     drive
 }
 
-/// The example, built anew: `cargo test --test drive` builds none.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
+/// An example, built anew: `cargo test --test drive` builds none.
+pub(crate) fn example(name: &str) -> &'static Path {
+    static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
         let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo.args(["build", "--all-features", "--example", "drive", "--message-format", "json"]);
+        cargo.args(["build", "--all-features", "--message-format", "json"]);
+        cargo.args(["--example", "drive", "--example", "quickstart"]);
         cargo.args((!cfg!(debug_assertions)).then_some("--release"));
         let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
-        let built = messages.filter_map(Result::ok).find_map(|message| {
-            let is_drive = message["target"]["name"] == "drive";
-            message["executable"].as_str().filter(|_| is_drive).map(PathBuf::from)
+        let executables = messages.filter_map(Result::ok).filter_map(|message| {
+            let name = message["target"]["name"].as_str()?.to_owned();
+            Some((name, message["executable"].as_str()?.into()))
         });
-        built.expect("cargo says where it put the example")
-    })
+        executables.collect()
+    });
+    built.get(name).expect("cargo says where it put the example")
 }
 
 pub(crate) async fn report(drive: &mut Command) -> (Report, i32) {

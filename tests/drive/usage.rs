@@ -34,10 +34,17 @@ async fn bad_usage_is_said_before_anything_is_sent() {
         (["json", &token, &api, "--store=file:"], "file:tokens.json"),
         (["json", &token, &api, "--store=file:/nowhere/tokens.json"], "/nowhere"),
         (["json", &token, &api, "--session="], "--session is empty"),
+        (["json", &token, &api, "--plot=run.png"], "ends in .svg"),
+        (["json", &token, &api, "--plot=/nowhere/run.svg"], "no folder /nowhere"),
+        #[cfg(target_os = "linux")]
+        (["json", &token, &api, "--plot=/proc/run.svg"], "cannot be written"),
         (["xml", &token, &api, ""], "client-credentials"),
     ] {
         let [protocol, token_url, url, arg] = args;
         let mut drive = drive(protocol, token_url, url);
+        if arg.starts_with("--plot") {
+            drive.env("REFRESH_TOKEN", "t0p");
+        }
         let output = output(drive.args(Some(arg).filter(|arg| !arg.is_empty()))).await;
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
@@ -59,9 +66,22 @@ async fn a_name_that_makes_no_key_is_said_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn help_has_examples_and_shows_no_environment() {
-    let output = output(drive("json", "", "").arg("--help").env("CLIENT_SECRET", "t0p")).await;
+async fn help_has_examples_units_and_defaults_and_shows_no_environment() {
+    let mut drive = drive("json", "", "");
+    for variable in ["REFRESH_TOKEN", "ACCESS_TOKEN", "CLIENT_SECRET", "TOKEN_STORE"] {
+        drive.env(variable, "t0p");
+    }
+    let output = output(drive.arg("--help")).await;
     let help = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && help.contains("Examples:"));
-    assert!(help.contains("REFRESH_TOKEN") && !help.contains("t0p"));
+    assert!(output.status.success() && !help.contains("t0p") && !help.contains('\x1b'), "{help}");
+    for part in [
+        "[env: REFRESH_TOKEN]",
+        "--timeout <SECONDS>",
+        "[default: 30]",
+        "Examples:",
+        "--plot orders.svg https://api.example.com/orders",
+        "Exit code: 0",
+    ] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
 }

@@ -1,0 +1,125 @@
+//! Ctrl-C, at any time. Linux only, as it is `/proc` that says when a process listens for it.
+
+use std::{fs, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::tempdir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+use tower_refresh::testing::AuthServer;
+
+use crate::support::{SOON, drive, example, finish, json_drive, report, start};
+
+fn ctrl_c(run: &Child) {
+    kill_process(pid(run), Signal::INT).unwrap();
+}
+
+fn pid(run: &Child) -> Pid {
+    Pid::from_raw(run.id().expect("it runs") as i32).unwrap()
+}
+
+/// Until then the signal would end it as it ends any program.
+async fn listens(run: &Child) {
+    let status = format!("/proc/{}/status", pid(run).as_raw_nonzero());
+    let caught = || {
+        let status = fs::read_to_string(&status).expect("it runs");
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = u64::from_str_radix(mask.expect("Linux tells").trim(), 16).unwrap();
+        mask & 1 << (Signal::INT.as_raw() - 1) != 0
+    };
+    let listens = async {
+        while !caught() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, listens).await.expect("it listens");
+}
+
+/// Waits until a second Ctrl-C would be heard too.
+async fn stops(run: &mut Child) {
+    let mut lines = BufReader::new(run.stderr.as_mut().unwrap()).lines();
+    let line = timeout(SOON, lines.next_line()).await.expect("a line").unwrap();
+    assert!(line.unwrap().contains("Ctrl-C again ends at once"));
+}
+
+#[tokio::test]
+async fn it_ends_the_load_with_the_summary_and_the_picture() {
+    let server = AuthServer::start().await.unwrap();
+    let login = server.log_in();
+    let folder = tempdir().unwrap();
+    let picture = folder.path().join("run.svg");
+    let mut drive = json_drive(&server, &login);
+    let run = start(drive.args(["-d", "600", "--rate", "200"]).arg("--plot").arg(&picture));
+    listens(&run).await;
+    server.reached(|counts| counts.requests >= 20).await;
+    // One that is under way has no outcome.
+    server.delay_api(SOON);
+    let seen = server.counts().requests;
+    server.reached(|counts| counts.requests > seen).await;
+
+    ctrl_c(&run);
+    let (report, code) = finish(run).await;
+    assert_eq!(code, 130);
+    assert!(report.requests >= 18 && report.ok == report.requests, "{report:?}");
+    assert!(report.requests < server.counts().requests && report.elapsed_s < 60.0);
+    let svg = fs::read_to_string(picture).unwrap();
+    let how_it_went = format!("{} requests in ", report.requests);
+    assert!(svg.contains(&how_it_went) && svg.contains("stopped by Ctrl-C"), "{svg}");
+}
+
+#[tokio::test]
+async fn it_waits_for_a_refresh_under_way_and_its_token_is_kept() {
+    let server = AuthServer::builder().rotate(true).start().await.unwrap();
+    let login = server.log_in();
+    let folder = tempdir().unwrap();
+    let store = format!("file:{}", folder.path().join("tokens.json").display());
+    let hold = server.hold();
+    let mut run = start(json_drive(&server, &login).args(["--store", &store]));
+    listens(&run).await;
+    server.calls_reached(1).await;
+
+    ctrl_c(&run);
+    stops(&mut run).await;
+    hold.release();
+    let (stopped, code) = finish(run).await;
+    assert_eq!((code, stopped.refreshes), (130, 1));
+
+    // The token in the environment is spent: only its successor is of use.
+    let (next, code) =
+        report(json_drive(&server, &login).args(["--store", &store, "-n", "10"])).await;
+    assert_eq!((code, next.ok), (0, 10));
+    assert_eq!(server.counts().reuses, 0);
+}
+
+#[tokio::test]
+async fn the_second_ends_it_at_once() {
+    let server = AuthServer::start().await.unwrap();
+    let login = server.log_in();
+    let _held = server.hold();
+    let mut drive = drive("json", &server.refresh_url(), &server.api_url());
+    let mut run = drive.env("REFRESH_TOKEN", &login.refresh_token).spawn().unwrap();
+    listens(&run).await;
+    server.calls_reached(1).await;
+    ctrl_c(&run);
+    stops(&mut run).await;
+    ctrl_c(&run);
+    let output = timeout(SOON, run.wait_with_output()).await.expect("an end").unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(output.stdout.is_empty(), "there was no time for a summary");
+}
+
+#[tokio::test]
+async fn quickstart_stops_with_its_summary() {
+    let mut quickstart = Command::new(example("quickstart"));
+    let quickstart = quickstart.stdout(std::process::Stdio::piped()).kill_on_drop(true);
+    let run = quickstart.spawn().unwrap();
+    listens(&run).await;
+    ctrl_c(&run);
+    let output = timeout(SOON, run.wait_with_output()).await.expect("an end").unwrap();
+    let summary = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{summary}");
+    assert!(summary.contains("requests ") && summary.contains("Stopped by Ctrl-C"), "{summary}");
+}
