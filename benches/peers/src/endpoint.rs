@@ -5,7 +5,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -39,7 +39,7 @@ pub(crate) enum Answer {
 /// The endpoint. It lives on a thread of its own, and ends when it is dropped.
 pub(crate) struct TokenEndpoint {
     address: SocketAddr,
-    calls: Arc<AtomicUsize>,
+    behaviour: Arc<Behaviour>,
     runtime: Option<Runtime>,
 }
 
@@ -48,11 +48,17 @@ impl TokenEndpoint {
     pub(crate) fn start(answer: Answer, delay: Duration) -> io::Result<Self> {
         let runtime =
             runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let calls = Arc::<AtomicUsize>::default();
+        let behaviour = Behaviour { answer: Mutex::new(answer), delay, calls: AtomicUsize::new(0) };
+        let behaviour = Arc::new(behaviour);
         let listener = runtime.block_on(async { listen() })?;
         let address = listener.local_addr()?;
-        runtime.spawn(serve(listener, Behaviour { answer, delay, calls: calls.clone() }));
-        Ok(Self { address, calls, runtime: Some(runtime) })
+        runtime.spawn(serve(listener, behaviour.clone()));
+        Ok(Self { address, behaviour, runtime: Some(runtime) })
+    }
+
+    /// Changes what it says to the calls that arrive from now on.
+    pub(crate) fn set_answer(&self, answer: Answer) {
+        *self.behaviour.answer.lock().expect("nobody panics with it") = answer;
     }
 
     /// Where it is, without a scheme: `127.0.0.1:PORT`.
@@ -67,7 +73,7 @@ impl TokenEndpoint {
 
     /// How many calls have arrived.
     pub(crate) fn calls(&self) -> usize {
-        self.calls.load(Relaxed)
+        self.behaviour.calls.load(Relaxed)
     }
 }
 
@@ -79,11 +85,10 @@ impl Drop for TokenEndpoint {
     }
 }
 
-#[derive(Clone)]
 struct Behaviour {
-    answer: Answer,
+    answer: Mutex<Answer>,
     delay: Duration,
-    calls: Arc<AtomicUsize>,
+    calls: AtomicUsize,
 }
 
 fn listen() -> io::Result<TcpListener> {
@@ -93,7 +98,7 @@ fn listen() -> io::Result<TcpListener> {
     socket.listen(u16::MAX.into())
 }
 
-async fn serve(listener: TcpListener, behaviour: Behaviour) {
+async fn serve(listener: TcpListener, behaviour: Arc<Behaviour>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of sockets, for now.
@@ -114,10 +119,11 @@ async fn answer(
     behaviour: &Behaviour,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     behaviour.calls.fetch_add(1, Relaxed);
+    let answer = *behaviour.answer.lock().expect("nobody panics with it");
     // The connection can be used again only if the request was read to its end.
     let _ = request.into_body().collect().await;
     tokio::time::sleep(behaviour.delay).await;
-    let (status, body) = match behaviour.answer {
+    let (status, body) = match answer {
         Answer::Token => (
             StatusCode::OK,
             // As long as a short JWT.

@@ -12,7 +12,7 @@ use std::{env, time::Duration};
 
 use clap::Parser;
 
-use self::experiments::{contention, failure, stampede, steady};
+use self::experiments::{contention, failure, recovery, stampede, steady};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -38,6 +38,7 @@ fn main() -> Result<(), BoxError> {
     println!("{}", contention::run(&scale)?);
     println!("{}", stampede::run(&scale)?);
     println!("{}", failure::run(&scale)?);
+    println!("{}", recovery::run(&scale)?);
     Ok(())
 }
 
@@ -57,7 +58,7 @@ const FEW: usize = 20;
 
 impl Scale {
     const FULL: Self = Self { rounds: 501, many: 10_000, patience: Duration::from_secs(20) };
-    const QUICK: Self = Self { rounds: 50, many: 500, patience: Duration::from_secs(2) };
+    const QUICK: Self = Self { rounds: 50, many: 500, patience: Duration::from_secs(1) };
 }
 
 /// Some of the HTTP clients here ask the environment for a proxy, which none of them has to ask

@@ -2,6 +2,7 @@
 
 pub(crate) mod contention;
 pub(crate) mod failure;
+pub(crate) mod recovery;
 mod rush;
 pub(crate) mod stampede;
 pub(crate) mod steady;
