@@ -8,7 +8,6 @@ use std::{
 
 use tokio::runtime::{self, Runtime};
 
-use super::median;
 use crate::{
     BoxError, Scale,
     contenders::{Azure, Contender, Fixed, FixedAzure, Google, TowerRefresh, Yup},
@@ -17,8 +16,8 @@ use crate::{
 };
 
 /// The requests of each thread in one turn: enough that it counts for little which thread is the
-/// first to start.
-const REQUESTS: u32 = 10_000;
+/// first to start, and few enough that some turns have the machine for themselves.
+const REQUESTS: u32 = 2_000;
 
 pub(crate) fn run(scale: &Scale) -> Result<Table, BoxError> {
     let racers = [
@@ -29,31 +28,35 @@ pub(crate) fn run(scale: &Scale) -> Result<Table, BoxError> {
         racer::<FixedAzure>()?,
         racer::<Azure>()?,
     ];
-    // These turns are long ones, so there are fewer.
-    let rounds = scale.rounds / 10;
-    let rounds: Vec<Vec<[f64; 2]>> = (0..rounds)
+    let rounds: Vec<Vec<[f64; 2]>> = (0..scale.rounds)
         .map(|_| racers.iter().map(|racer| [1, 2].map(|threads| (racer.rate)(threads))).collect())
         .collect();
 
     let columns = ["contender", "one thread, requests/s", "two threads, requests/s", "gain"];
     let mut table = Table::new("Two threads, one live token", columns);
     for (nth, racer) in racers.iter().enumerate() {
-        let column = |value: fn([f64; 2]) -> f64| {
-            median(rounds.iter().map(|round| value(round[nth])).collect())
-        };
+        let [alone, both] = [0, 1]
+            .map(|column| best_tenth(rounds.iter().map(|round| round[nth][column]).collect()));
         table.row([
             racer.name.to_owned(),
-            format!("{:.2} M", column(|[alone, _]| alone / 1e6)),
-            format!("{:.2} M", column(|[_, both]| both / 1e6)),
-            format!("× {:.2}", column(|[alone, both]| both / alone)),
+            format!("{:.2} M", alone / 1e6),
+            format!("{:.2} M", both / 1e6),
+            format!("× {:.2}", both / alone),
         ]);
     }
     Ok(table.note(format!(
-        "Medians of {} rounds of {REQUESTS} requests by each thread, and of the gains within \
-         each round. Every thread has a clone of the same client. A gain of 2 is what threads \
-         have that share nothing, on two idle cores.",
-        rounds.len()
+        "What one in ten of {} rounds of {REQUESTS} requests by each thread reached or surpassed: \
+         what other programs take away is nobody's fault here. Every thread has a clone of the \
+         same client. A gain of 2 is what threads have that share nothing, on two idle cores.",
+        scale.rounds
     )))
+}
+
+/// The rate that one in ten reaches. For two threads the median says more about who else is using
+/// the machine.
+fn best_tenth(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() * 9 / 10]
 }
 
 struct Racer {
