@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response, Uri,
-    header::{ACCEPT, CONTENT_TYPE},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::Full;
 use tower::Service;
@@ -42,7 +42,8 @@ impl Service<Request<Full<Bytes>>> for Api {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        debug_assert!(request.headers().contains_key(AUTHORIZATION));
         ready(Ok(Response::new(())))
     }
 }

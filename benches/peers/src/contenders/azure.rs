@@ -126,7 +126,13 @@ struct NoTransport;
 
 #[async_trait]
 impl Policy for NoTransport {
-    async fn send(&self, _: &Context, _: &mut Request, _: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        _: &Context,
+        request: &mut Request,
+        _: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
+        debug_assert!(request.headers().get_optional_str(&AUTHORIZATION).is_some());
         Ok(AsyncRawResponse::from_bytes(StatusCode::Ok, Headers::new(), Bytes::new()))
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use self::{
 
 /// A way to put a token on requests, by a library's public interface alone. Clones share the
 /// token, as the library's own clients do.
-pub(crate) trait Contender: Clone + Send + 'static {
+pub(crate) trait Contender: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     /// What it was set up with, and what it does about a token that is about to expire and about
     /// a 401.

@@ -65,7 +65,7 @@ struct Racer {
     rate: Box<dyn Fn(usize) -> f64>,
 }
 
-fn racer<C: Contender + Sync>() -> Result<Racer, BoxError> {
+fn racer<C: Contender>() -> Result<Racer, BoxError> {
     let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let endpoint = TokenEndpoint::start(Answer::Token, Duration::ZERO)?;
     let client = runtime.block_on(async {
@@ -80,7 +80,7 @@ fn racer<C: Contender + Sync>() -> Result<Racer, BoxError> {
     Ok(Racer { name: C::NAME, rate: Box::new(rate) })
 }
 
-fn rate(runtime: &Runtime, client: &(impl Contender + Sync), threads: usize) -> f64 {
+fn rate(runtime: &Runtime, client: &impl Contender, threads: usize) -> f64 {
     let together = Barrier::new(threads);
     let run = || {
         let mut client = client.clone();
