@@ -11,10 +11,10 @@
 //! is no Criterion here: it measures one after the other, minutes apart, and its figures for a
 //! ten-thousand-task stampede, which happens once, would need thousands of them.
 
-#[path = "../floors/mod.rs"]
-mod floors;
-mod paired;
+mod allocated;
 mod report;
+mod rounds;
+mod stampede;
 
 use std::{io, process::ExitCode};
 
@@ -23,7 +23,7 @@ use clap::{Parser, builder::PossibleValuesParser};
 use report::Report;
 
 /// What can be measured, by its name on the command line.
-const BENCHES: [(&str, Bench); 1] = [("hot_path", hot_path)];
+const BENCHES: [(&str, Bench); 1] = [("stampede", stampede::run)];
 
 type Bench = fn(Effort) -> Report;
 
@@ -74,36 +74,4 @@ fn main() -> io::Result<ExitCode> {
         }
     }
     Ok(if met || !args.check { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn hot_path(effort: Effort) -> Report {
-    use floors::{SMALL, USUAL, send};
-    use paired::{Contender, Rounds};
-
-    let mut report =
-        Report::new("hot_path", "A token on a request", ["request", "contender", "ns"]);
-    for shape in [SMALL, USUAL] {
-        let requests = shape.requests();
-        let mut bare = floors::Bare;
-        let mut header = floors::static_header(shape);
-        let mut retry = floors::retry(shape);
-        let mut mutex = floors::naive_mutex(shape);
-        let mut ours = floors::fresh(shape);
-        let rounds = Rounds::run(
-            vec![
-                Contender::new("bare", || send(&mut bare, requests())),
-                Contender::new("static header", || send(&mut header, requests())),
-                Contender::new("and Tower's retry", || send(&mut retry, requests())),
-                Contender::new("naive mutex", || send(&mut mutex, requests())),
-                Contender::new("RefreshLayer", || send(&mut ours, requests())),
-            ],
-            effort.pick(301, 21),
-        );
-        for name in ["static header", "and Tower's retry", "naive mutex", "RefreshLayer"] {
-            let over_bare = rounds.median(|of| of(name) - of("bare"));
-            report.row([shape.name.into(), name.into(), over_bare.into()]);
-        }
-    }
-    report.note("ns that each adds to a service which answers at once");
-    report
 }
