@@ -12,6 +12,7 @@
 //! ten-thousand-task stampede, which happens once, would need thousands of them.
 
 mod allocated;
+mod replay;
 mod report;
 mod rounds;
 mod stampede;
@@ -23,7 +24,7 @@ use clap::{Parser, builder::PossibleValuesParser};
 use report::Report;
 
 /// What can be measured, by its name on the command line.
-const BENCHES: [(&str, Bench); 1] = [("stampede", stampede::run)];
+const BENCHES: [(&str, Bench); 2] = [("stampede", stampede::run), ("replay", replay::run)];
 
 type Bench = fn(Effort) -> Report;
 

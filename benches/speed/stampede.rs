@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, future::join_all, poll};
+use futures::{FutureExt, poll};
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use tokio::{runtime, sync::watch, time::sleep};
@@ -78,10 +78,14 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     let start = Instant::now();
-    let tasks: Vec<_> =
-        (0..tasks).map(|_| tokio::spawn(task().map(move |_| start.elapsed()))).collect();
-    let done = join_all(tasks).await.into_iter().map(|done| done.expect("no task panics"));
-    done.max().unwrap_or_default()
+    let spawn = |_| tokio::spawn(task().map(move |_| start.elapsed()));
+    let tasks: Vec<_> = (0..tasks).map(spawn).collect();
+    let mut last = Duration::ZERO;
+    // One after the other, so that whoever looks on is not woken by each.
+    for task in tasks {
+        last = last.max(task.await.expect("no task panics"));
+    }
+    last
 }
 
 /// How much memory a task takes while it waits, until `release` lets all of them go.
@@ -107,7 +111,9 @@ where
     let live = allocated.live();
     drop(allocated);
     release();
-    join_all(spawned).await.into_iter().for_each(|done| done.expect("no task panics"));
+    for task in spawned {
+        task.await.expect("no task panics");
+    }
     live / tasks as f64
 }
 
