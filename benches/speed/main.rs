@@ -12,6 +12,7 @@
 //! ten-thousand-task stampede, which happens once, would need thousands of them.
 
 mod allocated;
+mod connection;
 mod replay;
 mod report;
 mod rounds;
