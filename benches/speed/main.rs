@@ -13,6 +13,7 @@
 
 mod allocated;
 mod connection;
+mod end_to_end;
 mod replay;
 mod report;
 mod rounds;
@@ -25,7 +26,8 @@ use clap::{Parser, builder::PossibleValuesParser};
 use report::Report;
 
 /// What can be measured, by its name on the command line.
-const BENCHES: [(&str, Bench); 2] = [("stampede", stampede::run), ("replay", replay::run)];
+const BENCHES: [(&str, Bench); 3] =
+    [("stampede", stampede::run), ("replay", replay::run), ("end_to_end", end_to_end::run)];
 
 type Bench = fn(Effort) -> Report;
 
