@@ -6,12 +6,14 @@
 //!
 //! Each name prints a table and keeps its figures in `target/speed/NAME.json`.
 //!
-//! What counts is how the layer compares with its floor. Both are therefore measured in one run,
-//! in rounds in which each has its turn, so that a busy machine is busy for both. That is why there
-//! is no Criterion here: it measures one after the other, minutes apart, and its figures for a
-//! ten-thousand-task stampede, which happens once, would need thousands of them.
+//! What counts is how the layer compares with what one would have without it, so both are measured
+//! in one run, in rounds in which each has its turn: a busy machine is busy for both. Criterion
+//! measures one after the other, a minute apart, and what takes a tenth of a second and is over,
+//! such as a stampede, is not to be had in the thousands that it wants. So it is not used.
 
 mod allocated;
+mod bars;
+mod charts;
 mod connection;
 mod end_to_end;
 mod replay;
@@ -28,6 +30,9 @@ use report::Report;
 /// What can be measured, by its name on the command line.
 const BENCHES: [(&str, Bench); 3] =
     [("stampede", stampede::run), ("replay", replay::run), ("end_to_end", end_to_end::run)];
+
+/// The name under which charts are drawn, and only drawn.
+const CHARTS: &str = "charts";
 
 type Bench = fn(Effort) -> Report;
 
@@ -47,10 +52,14 @@ impl Effort {
     }
 }
 
+fn names() -> impl Iterator<Item = &'static str> {
+    BENCHES.into_iter().map(|(name, _)| name).chain([CHARTS])
+}
+
 #[derive(Parser)]
 struct Args {
-    /// What to measure [default: everything]
-    #[arg(value_parser = PossibleValuesParser::new(BENCHES.map(|(name, _)| name)))]
+    /// What to measure [default: everything], or `charts` to draw what was measured last
+    #[arg(value_parser = PossibleValuesParser::new(names()))]
     names: Vec<String>,
     /// Measure for some seconds only, and keep no figures
     #[arg(long)]
@@ -76,6 +85,9 @@ fn main() -> io::Result<ExitCode> {
             }
             met &= report.meets_its_targets();
         }
+    }
+    if args.names.iter().any(|wanted| wanted == CHARTS) {
+        charts::draw()?;
     }
     Ok(if met || !args.check { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
