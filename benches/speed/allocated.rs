@@ -16,20 +16,34 @@ static WATCHED: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
+impl Counting {
+    fn note(new: usize, old: usize) {
+        if WATCHED.load(Relaxed) {
+            LIVE.fetch_add(new as isize - old as isize, Relaxed);
+            TOTAL.fetch_add(new, Relaxed);
+        }
+    }
+}
+
 // SAFETY: every call is handed to the system's allocator as it came.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if WATCHED.load(Relaxed) {
-            LIVE.fetch_add(layout.size() as isize, Relaxed);
-            TOTAL.fetch_add(layout.size(), Relaxed);
-        }
+        Self::note(layout.size(), 0);
         unsafe { System.alloc(layout) }
     }
 
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        Self::note(layout.size(), 0);
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Self::note(size, layout.size());
+        unsafe { System.realloc(memory, layout, size) }
+    }
+
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        if WATCHED.load(Relaxed) {
-            LIVE.fetch_sub(layout.size() as isize, Relaxed);
-        }
+        Self::note(0, layout.size());
         unsafe { System.dealloc(memory, layout) }
     }
 }

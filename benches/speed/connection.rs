@@ -19,6 +19,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::runtime::{self, Runtime};
+use tower_refresh::BoxError;
 
 /// Sends requests with bodies of one type, one after the other.
 pub(crate) struct Connection<B> {
@@ -28,7 +29,7 @@ pub(crate) struct Connection<B> {
 
 impl<B> Connection<B>
 where
-    B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     /// Over loopback, to a thread that does nothing else.
     pub(crate) fn over_loopback() -> Self {
