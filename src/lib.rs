@@ -44,6 +44,7 @@ mod event;
 mod future;
 pub mod guide;
 mod jwt;
+mod lane;
 mod layer;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
@@ -51,6 +52,7 @@ mod observe;
 mod origin;
 mod refusal;
 pub mod replay;
+mod sent;
 mod service;
 mod session;
 pub mod store;

@@ -1,7 +1,7 @@
 //! Tokens as this crate keeps them: secret, validated once, and with the life they were given.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -51,11 +51,17 @@ impl AccessToken {
             value.push(b' ');
         }
         value.extend_from_slice(self.expose().as_bytes());
-        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Wiped(value)))
-            .expect("a token and a scheme are visible ASCII");
-        value.set_sensitive(true);
-        value
+        wiped_value(mem::take(&mut *value))
     }
+}
+
+/// A sensitive header value whose buffer all clones share, and which is wiped with the last.
+pub(crate) fn wiped_value(value: Vec<u8>) -> HeaderValue {
+    let bytes = Bytes::from_owner(Wiped(Zeroizing::new(value)));
+    let mut value =
+        HeaderValue::from_maybe_shared(bytes).expect("a token and a scheme are visible ASCII");
+    value.set_sensitive(true);
+    value
 }
 
 /// The refresh token of one identity: what buys the next access token.

@@ -221,6 +221,17 @@ impl Session {
         self.shared.snapshot()
     }
 
+    /// Grows with each new snapshot.
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.shared.version()
+    }
+
+    /// Whether somebody has logged in or out since.
+    pub(crate) fn has_outlived(&self, token: &Token) -> bool {
+        self.snapshot().has_outlived(token)
+    }
+
     /// Starts a refresh that nobody waits for, if one is due. Without a runtime the old token has
     /// to do for as long as it is live.
     pub(crate) fn refresh_ahead(&self) {

@@ -6,7 +6,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -46,6 +46,8 @@ pub(super) type Endpoint = BoxService<RefreshRequest, TokenResponse, BoxError>;
 pub(crate) struct Shared {
     /// Written under the lock of `state` and read without it.
     snapshot: ArcSwap<Snapshot>,
+    /// Counts the snapshots.
+    version: AtomicU64,
     state: Mutex<State>,
     /// Whoever holds this is the one refresh.
     pub(super) endpoint: tokio::sync::Mutex<Endpoint>,
@@ -77,6 +79,7 @@ impl Shared {
         let state = State::new(tokens, ask_store, is_shared, &config);
         Self {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
+            version: AtomicU64::new(0),
             state: Mutex::new(state),
             endpoint: tokio::sync::Mutex::new(endpoint),
             revocation: revocation.map(tokio::sync::Mutex::new),
@@ -97,6 +100,11 @@ impl Shared {
         self.snapshot.load()
     }
 
+    #[inline]
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     pub(super) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
         read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -106,6 +114,7 @@ impl Shared {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
         self.snapshot.store(Arc::new(state.snapshot()));
+        self.version.fetch_add(1, Ordering::Release);
         drop(state);
         self.changed.notify_waiters();
         result

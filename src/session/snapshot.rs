@@ -5,7 +5,7 @@ use std::fmt;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::{error::Error, token::wiped_value};
 
 /// Which token this is: of which identity's reign, and which in the row of its successors.
 ///
@@ -79,11 +79,22 @@ pub(crate) enum Readiness<'a> {
 }
 
 impl Snapshot {
+    /// A copy that shares no memory with this one.
+    pub(crate) fn unshared(&self) -> Self {
+        let token = self.token.as_ref().map(|token| {
+            let value = wiped_value(token.header_value.as_bytes().to_vec());
+            Token::new(value, token.stamp)
+        });
+        let Self { stale_at, expires_at, epoch, .. } = *self;
+        Self { token, stale_at, expires_at, ended: self.ended.clone(), epoch }
+    }
+
     /// Whether a token is of a login that is over.
     pub(crate) fn has_outlived(&self, token: &Token) -> bool {
         token.stamp.epoch != self.epoch
     }
 
+    #[inline]
     pub(crate) fn at(&self, now: Instant) -> Readiness<'_> {
         match (&self.token, &self.ended) {
             (Some(token), _) if self.expires_at.is_none_or(|at| now < at) => match self.stale_at {
