@@ -92,9 +92,10 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
         ready(Ok(())).boxed()
     }
 
-    /// Resolves when the record may have changed since the call; it may do so too often, and a
-    /// store that cannot tell never does. Sessions look by themselves from time to time: this
-    /// only lets those who wait for another's refresh go on at once.
+    /// Resolves when the record may have changed since the call; it may do so too often. A session
+    /// waits for this at all times, so a store that is not told of changes does not look for them:
+    /// it never resolves, as by default. Sessions look by themselves, about every 2 s and about
+    /// every 100 ms while they wait for another's refresh; this only lets them go on at once.
     fn changed(&self) -> BoxFuture<'_, ()> {
         pending().boxed()
     }

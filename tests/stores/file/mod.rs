@@ -1,6 +1,5 @@
 //! A file, its neighbours and its processes.
 
-mod changed;
 mod child;
 mod crash;
 mod damage;
