@@ -35,7 +35,7 @@ mod url;
 pub use self::{
     error::{EndpointError, FailureClass},
     json::JsonEndpoint,
-    oauth2::{Client, OAuth2Endpoint, OAuth2Revocation},
+    oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
     url::EndpointUrl,
 };
