@@ -101,7 +101,7 @@ impl fmt::Debug for Events {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Grows with each new token; 0 before the first.
+    /// Grows with each new access token; 0 before the first.
     pub generation: u64,
     /// Whether there is a token that a request may be sent with now.
     pub live: bool,

@@ -35,7 +35,7 @@ impl Token {
         &self.header_value
     }
 
-    /// Grows with each new token of the session.
+    /// Grows with each new access token of the session; the first one is 1.
     pub fn generation(&self) -> u64 {
         self.stamp.generation
     }

@@ -28,10 +28,11 @@ pub(in crate::session) enum After {
 }
 
 impl State {
-    /// Puts tokens into use. An access token that we have already is no new generation.
+    /// Puts tokens into use. An access token that we have already is no new generation, and neither
+    /// is a refresh token alone.
     pub(in crate::session) fn install(&mut self, tokens: Tokens, version: u64, config: &Config) {
         let known = self.tokens().and_then(Tokens::access_token) == tokens.access_token();
-        if !known || self.current.is_none() {
+        if !known {
             self.generation += 1;
             // It was the old one that was refused.
             self.condemned = false;
