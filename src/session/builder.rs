@@ -236,7 +236,10 @@ impl SessionBuilder {
     }
 
     /// Whether the token is refreshed although no request comes, so that none ever waits for one.
-    /// It begins with the first use of the session, and ends when the last clone is dropped.
+    ///
+    /// It begins with the first use of the session, as [`build`](Self::build) starts nothing. To
+    /// spare the first request its wait too, call [`Session::load`] when the program starts. It ends
+    /// when the session is closed or its last clone is dropped.
     ///
     /// Defaults to `false`.
     pub fn keep_fresh(mut self, eager: bool) -> Self {

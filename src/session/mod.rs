@@ -137,8 +137,11 @@ impl Session {
         self.wait(Need::Renewed(seen)).await
     }
 
-    /// Loads the store, and refreshes if what it holds has expired: for a start that fails early.
-    /// Without it the first request does so.
+    /// Gets a live token before the first request needs one: for a start that fails early. It reads
+    /// the [`store`](SessionBuilder::store), and **refreshes** if what is there has expired or is a
+    /// refresh token alone. With it begins what [`keep_fresh`](SessionBuilder::keep_fresh) asks for.
+    ///
+    /// Without it all that happens at the first request.
     ///
     /// # Errors
     ///
