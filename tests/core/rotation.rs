@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, future::join_all};
+use futures::{FutureExt, future::join_all};
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{

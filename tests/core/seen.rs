@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use http::{Response, StatusCode, header::WWW_AUTHENTICATE};
 use tokio::time::advance;
 use tower::Layer;

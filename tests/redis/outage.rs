@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 use tower_refresh::{ErrorKind, Event, Session, TokenStore, testing::AuthServer};
