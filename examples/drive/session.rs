@@ -7,10 +7,11 @@ use std::sync::{
 
 use tower::{Service, ServiceExt};
 use tower_refresh::{
-    BoxError, ErrorKind, Session, SessionBuilder, TokenStore, Tokens,
+    BoxError, ErrorKind, Session, SessionBuilder, Tokens,
     endpoint::{
         EndpointUrl, JsonEndpoint, OAuth2Client, OAuth2Endpoint, RefreshRequest, TokenResponse,
     },
+    store::TokenStore,
 };
 
 use crate::{

@@ -7,7 +7,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, timeout::Timeout};
 use tower_refresh::{
-    Error, ErrorKind, RefreshLayer, Session, TokenStore, Tokens, testing::GatedEndpoint,
+    Error, ErrorKind, RefreshLayer, Session, Tokens, store::TokenStore, testing::GatedEndpoint,
 };
 
 use crate::{

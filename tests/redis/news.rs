@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
-use tower_refresh::{TokenStore, store::Saved};
+use tower_refresh::store::{Saved, TokenStore};
 
 use crate::{
     server::{RedisServer, Store},

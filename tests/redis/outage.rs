@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
-use tower_refresh::{ErrorKind, Event, Session, TokenStore, testing::AuthServer};
+use tower_refresh::{ErrorKind, Event, Session, store::TokenStore, testing::AuthServer};
 
 use crate::{
     server::RedisServer,

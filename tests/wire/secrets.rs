@@ -15,9 +15,9 @@ use http::{Response, StatusCode};
 use serde_json::json;
 use tower::{Layer, ServiceExt};
 use tower_refresh::{
-    BoxError, ErrorKind, RefreshLayer, Session, TokenStore, Tokens,
+    BoxError, ErrorKind, RefreshLayer, Session, Tokens,
     endpoint::{JsonEndpoint, OAuth2Client, OAuth2Endpoint, RefreshRequest, TokenResponse},
-    store::MemoryStore,
+    store::{MemoryStore, TokenStore},
     testing::{AuthServer, Fault, Refusal},
 };
 

@@ -9,11 +9,11 @@ use chacha20poly1305::{
     XNonce,
     aead::{Aead, Generate, Payload},
 };
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use zeroize::Zeroizing;
 
 use self::key::BASE64;
-use super::{Record, Saved, TokenStore, record::Sealed};
+use super::{BoxFuture, Record, Saved, TokenStore, record::Sealed};
 use crate::error::{BoxError, Error, ErrorKind};
 
 pub use self::key::EncryptionKey;

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use tokio::{runtime::Handle, time::sleep};
 
 use self::{
@@ -24,7 +24,7 @@ use self::{
     lock::Lock,
     paths::{Paths, failure},
 };
-use super::{Record, Saved, TokenStore};
+use super::{BoxFuture, Record, Saved, TokenStore};
 use crate::error::{BoxError, Error};
 
 /// Keeps the tokens in a file, for all processes of one machine that are given the same path.

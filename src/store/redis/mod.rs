@@ -5,7 +5,7 @@ mod scripts;
 
 use std::{fmt, time::Duration};
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use redis::{Client, FromRedisValue, RedisError, ScriptInvocation, aio::ConnectionLike};
 use zeroize::Zeroizing;
 
@@ -14,7 +14,7 @@ use self::{
     keys::Keys,
     news::News,
 };
-use super::{Record, Saved, TokenStore};
+use super::{BoxFuture, Record, Saved, TokenStore};
 use crate::error::{BoxError, Error};
 
 /// Keeps the tokens in Redis or Valkey, for all processes of a fleet.
