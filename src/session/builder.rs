@@ -221,7 +221,7 @@ impl SessionBuilder {
     ///
     /// Defaults to 1 s.
     pub fn min_interval(mut self, interval: Duration) -> Self {
-        self.config.spacing = interval;
+        self.config.min_interval = interval;
         self
     }
 

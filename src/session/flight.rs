@@ -106,8 +106,9 @@ impl Round<'_> {
     async fn attempts(&self, endpoint: &mut Endpoint, lease: &Lease<'_>) -> Result<(), Failure> {
         let config = &self.shared.config;
         let mut delays = backoff::delays(config.backoff);
-        let mut reread = false;
-        for attempt in 1.. {
+        let (mut attempt, mut reread) = (0, false);
+        loop {
+            attempt += 1;
             let base = match reconcile(self.shared, self.flight).await? {
                 Reconciled::Over => return Ok(()),
                 Reconciled::Base(base) => base,
@@ -155,7 +156,6 @@ impl Round<'_> {
                 None => sleep(delays.next().unwrap_or(config.backoff.1)).await,
             }
         }
-        unreachable!("the last attempt returns")
     }
 
     /// One call, with one time-out over readiness and answer.

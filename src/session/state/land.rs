@@ -79,7 +79,7 @@ impl State {
     pub(in crate::session) fn land(&mut self, flight: &Arc<Flight>, config: &Config) {
         self.failures = 0;
         self.pause = None;
-        self.not_before = Some(Instant::now() + config.spacing);
+        self.not_before = Some(Instant::now() + config.min_interval);
         let outcome = match (self.token(), &self.ended) {
             (_, Some(error)) => Outcome::Failed(error.clone()),
             (Some(token), None) => Outcome::Granted(token),
@@ -119,7 +119,7 @@ impl State {
                 });
             }
         }
-        self.not_before = Some(now + c.spacing);
+        self.not_before = Some(now + c.min_interval);
         self.clear_slot(flight, Outcome::Failed(error));
     }
 
