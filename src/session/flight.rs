@@ -87,6 +87,7 @@ impl Round<'_> {
         if let Some(at) = self.shared.read(State::not_before) {
             sleep_until(at).await;
         }
+        self.flight.is_at("it waits for the token store, or for another process that refreshes");
         let Some(lease) = Lease::take(self.shared, self.flight).await? else {
             return Ok(());
         };
@@ -113,6 +114,7 @@ impl Round<'_> {
                 Reconciled::Over => return Ok(()),
                 Reconciled::Base(base) => base,
             };
+            self.flight.is_at("the token endpoint has not answered");
             let called = self.call(endpoint, &base).await;
             let last = attempt >= config.attempts || lease.is_lost();
             let failure = match called {
@@ -124,6 +126,8 @@ impl Round<'_> {
                 },
                 Err(failure) => failure,
             };
+            self.flight.has_failed(failure.error.clone());
+            self.flight.is_at("the token endpoint is to be called again");
             match failure.class {
                 FailureClass::Rejected => return Err(failure),
                 FailureClass::Grant if reread => return Err(failure),
@@ -190,6 +194,7 @@ impl Round<'_> {
     /// Saves the new tokens, then publishes them. A save that fails does not hold them back: the
     /// old refresh token is worth nothing any more, so these are the only good ones.
     async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
+        self.flight.is_at("the token store has not taken the new tokens");
         let tokens = response.into_tokens(&base.tokens, Instant::now());
         let life = tokens.life;
         // Whoever saves what memory holds is not to take ours for another process's.

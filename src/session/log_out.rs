@@ -1,6 +1,6 @@
 //! The way out: no new refresh, the newest refresh token revoked, a tombstone in the store.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use tower::{ServiceExt, util::BoxService};
 use tower_service::Service;
@@ -32,7 +32,7 @@ impl Session {
         let leaving = Leaving::begin(&self.shared);
         // One that takes longer is overtaken: it belongs to an epoch that ends here.
         let landed = self.shared.wait_until(|shared| !shared.read(State::is_refreshing));
-        self.within(self.shared.config.wait_limit, landed).await;
+        self.within(self.shared.config.wait_limit, pin!(landed)).await;
         let revoked = if leaving.is_overtaken() { Ok(()) } else { self.revoke().await };
         // Whoever has logged in meanwhile is not logged out by a word from before.
         if leaving.is_overtaken() {
@@ -50,7 +50,7 @@ impl Session {
         let mut revocation = revocation.lock().await;
         let call =
             async { revocation.ready().await?.call(RevokeRequest::new(refresh_token)).await };
-        let error = match self.within(shared.config.attempt_timeout, call).await {
+        let error = match self.within(shared.config.attempt_timeout, pin!(call)).await {
             Some(Ok(())) => return Ok(()),
             Some(Err(error)) => Failure::of(error).error,
             None => Failure::timed_out(shared.config.attempt_timeout).error,

@@ -21,7 +21,7 @@ mod waiting;
 mod watch;
 mod window;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::pin, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -185,22 +185,29 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If that takes longer than [`wait_limit`](SessionBuilder::wait_limit): then tokens may be
-    /// unsaved.
+    /// If that takes longer than [`wait_limit`](SessionBuilder::wait_limit):
+    /// [`ErrorKind::TimedOut`] if the refresh is still under way, and what it has spent may be lost
+    /// when the program ends; [`ErrorKind::Store`] if its tokens could not be saved.
     pub async fn close(&self) -> Result<(), Error> {
         self.shared.change(State::close);
         if self.shared.runtime().is_none() {
             self.saved().await?;
         }
         save::spawn(&self.shared, false);
-        let idle = self.shared.wait_until(|shared| {
+        let idle = pin!(self.shared.wait_until(|shared| {
             let settled = |state: &State| !state.is_refreshing() && state.unsaved().is_none();
             shared.is_idle() && shared.read(settled)
-        });
-        let message = "the session is closed, but its last tokens are not saved";
-        self.within(self.shared.config.wait_limit, idle)
-            .await
-            .ok_or_else(|| Error::new(ErrorKind::Store, message))
+        }));
+        let limit = self.shared.config.wait_limit;
+        self.within(limit, idle).await.ok_or_else(|| {
+            if !self.shared.read(State::is_refreshing) && self.shared.read(State::unsaved).is_some()
+            {
+                let message = "the session is closed, but its last tokens are not saved";
+                return Error::new(ErrorKind::Store, message);
+            }
+            let message = "the session is closed, but its refresh is not over";
+            self.overdue(format!("{message} after {limit:?}"))
+        })
     }
 
     /// The tokens in use, with what the endpoint sent beside them. `None` if there are none, or if
@@ -269,6 +276,7 @@ impl Session {
         }
         save::spawn(&self.shared, false);
         let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
+        let saved = pin!(saved);
         let message = "the token store did not take the change in time; saving goes on";
         self.within(self.shared.config.store_timeout, saved)
             .await

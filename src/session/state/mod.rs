@@ -216,6 +216,10 @@ impl State {
         self.flight.is_some()
     }
 
+    pub(super) fn flight(&self) -> Option<&Arc<Flight>> {
+        self.flight.as_ref()
+    }
+
     pub(super) fn is_flying(&self, flight: &Arc<Flight>) -> bool {
         self.flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, flight))
     }
