@@ -95,6 +95,7 @@ impl RefreshToken {
 /// let tokens = Tokens::new("eyJhbGciOi…".replace('…', "x"))?.with_refresh_token("tGzv3JOkF0")?;
 /// # Ok::<(), tower_refresh::Error>(())
 /// ```
+#[must_use = "tokens do nothing before a session has them"]
 #[derive(Clone)]
 pub struct Tokens {
     pub(crate) access: Option<AccessToken>,

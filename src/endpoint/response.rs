@@ -56,12 +56,14 @@ impl TokenResponse {
     }
 
     /// Says how long the access token lives.
+    #[must_use]
     pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
         self.expires_in = Some(expires_in);
         self
     }
 
     /// Adds a field that is handed on to [`Tokens::extra`].
+    #[must_use]
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self

@@ -23,6 +23,7 @@ use crate::error::BoxError;
 /// let lost = Fault::drop_connection().after_spending();
 /// let slow = Fault::late(Duration::from_millis(300));
 /// ```
+#[must_use = "a fault does nothing before a server has it"]
 #[derive(Clone)]
 pub struct Fault {
     after_spending: bool,

@@ -72,6 +72,7 @@ use crate::{
 ///   `slow_down`, 408, 429, 5xx and everything else.
 ///
 /// How long a call may take is not decided here: put a time-out around it. A session has one.
+#[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct OAuth2Endpoint {
     exchange: Exchange,
     client: OAuth2Client,

@@ -40,6 +40,7 @@ use crate::{
 ///
 /// A token that the server does not know counts as revoked, as the server answers 200 to it
 /// (§2.2).
+#[must_use = "an endpoint does nothing before a session calls it"]
 pub struct OAuth2Revocation {
     exchange: Exchange,
     client: OAuth2Client,

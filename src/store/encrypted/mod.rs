@@ -47,6 +47,7 @@ pub use self::key::EncryptionKey;
 /// old one sealed can still be read, and each save seals with the new one. All processes have to
 /// know the new key before the first of them seals with it; until then give them both the other
 /// way round.
+#[must_use = "a store does nothing before a session has it"]
 pub struct Encrypted<S> {
     inner: S,
     name: String,

@@ -74,6 +74,7 @@ use crate::error::{BoxError, Error};
 /// default) a crash, and with Sentinel or a cluster a failover, may lose what was saved last. A
 /// session puts it back if its process is alive; if that dies at the same moment, the token is
 /// gone and somebody has to log in.
+#[must_use = "a store does nothing before a session has it"]
 pub struct RedisStore<C> {
     connection: C,
     keys: Keys,
