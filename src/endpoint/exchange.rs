@@ -185,7 +185,7 @@ fn unsent_or_lost(error: BoxError) -> EndpointError {
         Err(error) => error,
     };
     if is_unsent(&*error) {
-        EndpointError::transient("no connection to the token endpoint").not_spent()
+        EndpointError::transient(unconnected(&*error)).not_spent()
     } else {
         EndpointError::transient("the call to the token endpoint broke off")
     }
@@ -214,6 +214,16 @@ fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
         };
     }
     false
+}
+
+/// Says what to do about a connection that never came to be.
+fn unconnected(error: &(dyn StdError + 'static)) -> String {
+    #[cfg(feature = "transport")]
+    let mend = super::transport::mend_tls(error);
+    #[cfg(not(feature = "transport"))]
+    let mend = None;
+    let mend = mend.unwrap_or("is it up, and are the host and the port of its URL right?");
+    format!("no connection to the token endpoint: {mend}")
 }
 
 fn boxed<S, B>(transport: S) -> Transport

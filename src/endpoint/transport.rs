@@ -1,6 +1,7 @@
 //! The HTTP client that token endpoints use unless they are given another: hyper and rustls.
 
 use std::{
+    error::Error as StdError,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -16,13 +17,13 @@ use hyper_util::{
     client::legacy::{Client, ResponseFuture, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{ClientConfig, crypto::CryptoProvider};
+use rustls::{CertificateError, ClientConfig, Error as TlsError, crypto::CryptoProvider};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::error::EndpointError;
-use crate::error::BoxError;
+use crate::error::{BoxError, chain};
 
 /// An address that takes longer does not answer at all. A connection given up here is known to
 /// have sent nothing, which a time-out around the whole call could not tell.
@@ -144,4 +145,27 @@ fn no_provider() -> EndpointError {
          `aws-lc-rs`, or install one at the start of `main` with \
          `CryptoProvider::install_default`",
     )
+}
+
+/// What to do about a handshake that failed; `None` if that is not what `error` is about.
+pub(super) fn mend_tls(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    use CertificateError as Certificate;
+    let error = chain(error).find_map(|error| error.downcast_ref::<TlsError>())?;
+    Some(match error {
+        TlsError::InvalidCertificate(
+            Certificate::Expired
+            | Certificate::ExpiredContext { .. }
+            | Certificate::NotValidYet
+            | Certificate::NotValidYetContext { .. },
+        ) => "its certificate is not valid at this time: is this machine's clock right?",
+        TlsError::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => "its certificate is that of another host: is its URL right?",
+        TlsError::InvalidCertificate(_) => {
+            "its certificate is not trusted here: install the root that has signed it, or give it \
+             another client with `transport`"
+        }
+        TlsError::InvalidMessage(_) => "it answers, but not in TLS: is its URL right?",
+        _ => "the TLS handshake failed",
+    })
 }

@@ -201,7 +201,10 @@ impl Shared {
         let result = match Handle::try_current() {
             Ok(_) => match timeout(self.config.store_timeout, call).await {
                 Ok(result) => result,
-                Err(_elapsed) => Err("it did not answer in time".into()),
+                Err(_elapsed) => {
+                    let limit = self.config.store_timeout;
+                    Err(format!("it did not answer within {limit:?}: is it up?").into())
+                }
             },
             Err(_) => call.await,
         };

@@ -127,6 +127,7 @@ async fn a_refused_connection_has_spent_nothing() {
     let error = refresh(&mut endpoint).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient);
     assert!(!error.may_have_spent());
+    assert!(error.to_string().contains("is it up, and are the host and the port"), "{error}");
 }
 
 #[tokio::test]
@@ -143,6 +144,7 @@ async fn a_failed_tls_handshake_has_spent_nothing() {
     let error = answer.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient, "{error:?}");
     assert!(!error.may_have_spent());
+    assert!(error.to_string().contains("it answers, but not in TLS"), "{error}");
 }
 
 #[tokio::test]
