@@ -30,6 +30,7 @@ mod response;
 mod secrets;
 #[cfg(feature = "transport")]
 mod transport;
+mod unsent;
 mod url;
 
 pub use self::{

@@ -7,8 +7,8 @@ use tower_service::Service;
 use super::{
     Session,
     config::Config,
-    log_out::Revocation,
     shared::{Endpoint, Shared},
+    way_out::Revocation,
 };
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},

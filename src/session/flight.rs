@@ -27,10 +27,7 @@ use super::{
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
-    error::{Error, ErrorKind},
     event::Event,
-    store::{Record, Saved},
-    token::Tokens,
 };
 
 tokio::task_local! {
@@ -202,7 +199,7 @@ impl Round<'_> {
         if !self.shared.read(|state| state.is_flying(self.flight)) {
             return Landing::Down;
         }
-        let (version, saved) = self.save(base, &tokens).await;
+        let (version, saved) = save::rotated(self.shared, self.flight, base, &tokens).await;
         let unsaved = match saved {
             Ok(true) => None,
             Ok(false) => return Landing::Conflict,
@@ -231,40 +228,6 @@ impl Round<'_> {
             }
         }
         Landing::Down
-    }
-
-    /// Saves by compare-and-swap, and says as which version; `false` if somebody else was faster.
-    ///
-    /// If the store could not be read before the call it may hold less than memory did, and it may
-    /// hold the same under another version. Neither is anybody's work that we would overwrite, and
-    /// to drop what the call has brought would be to go on with a refresh token that is spent.
-    async fn save(&self, base: &Base, tokens: &Tokens) -> (u64, Result<bool, Error>) {
-        let shared = self.shared;
-        let mut expected = base.version;
-        loop {
-            let version = expected.max(base.version).unwrap_or(0) + 1;
-            let record = Record::new(version, Some(tokens.clone()));
-            match shared.in_time(shared.store.save(record, expected)).await {
-                Ok(Saved::Yes) => return (version, Ok(true)),
-                Ok(Saved::Conflict) => {}
-                Err(error) => return (version, Err(error)),
-            }
-            let stored = match shared.load().await {
-                Ok(stored) => stored,
-                Err(error) => return (version, Err(error)),
-            };
-            let found = stored.as_ref().map(Record::version);
-            if found == expected {
-                let message = "the token store contradicts itself: it has the version that it \
-                               refuses to replace";
-                return (version, Err(Error::new(ErrorKind::Store, message)));
-            }
-            let ours = stored.is_none_or(|stored| stored.holds(Some(&base.tokens)));
-            if found > base.version && !ours || !shared.read(|s| s.is_flying(self.flight)) {
-                return (version, Ok(false));
-            }
-            expected = found;
-        }
     }
 }
 

@@ -9,16 +9,17 @@ mod config;
 mod failure;
 mod flight;
 mod lease;
-mod log_out;
 mod reconcile;
 mod save;
 mod shared;
 mod snapshot;
 mod state;
+mod stored;
 mod tasks;
 mod timer;
 mod waiting;
 mod watch;
+mod way_out;
 mod window;
 
 use std::{fmt, pin::pin, sync::Arc};
@@ -176,38 +177,6 @@ impl Session {
         self.shared.change(State::clear);
         self.shared.events.send(Event::Cleared);
         self.saved().await
-    }
-
-    /// Starts no more refreshes, and waits until the one under way is done and its tokens are
-    /// saved. Call it before a program ends.
-    ///
-    /// A token that is live is still given out afterwards.
-    ///
-    /// # Errors
-    ///
-    /// If that takes longer than [`wait_limit`](SessionBuilder::wait_limit):
-    /// [`ErrorKind::TimedOut`] if the refresh is still under way, and what it has spent may be lost
-    /// when the program ends; [`ErrorKind::Store`] if its tokens could not be saved.
-    pub async fn close(&self) -> Result<(), Error> {
-        self.shared.change(State::close);
-        if self.shared.runtime().is_none() {
-            self.saved().await?;
-        }
-        save::spawn(&self.shared, false);
-        let idle = pin!(self.shared.wait_until(|shared| {
-            let settled = |state: &State| !state.is_refreshing() && state.unsaved().is_none();
-            shared.is_idle() && shared.read(settled)
-        }));
-        let limit = self.shared.config.wait_limit;
-        self.within(limit, idle).await.ok_or_else(|| {
-            if !self.shared.read(State::is_refreshing) && self.shared.read(State::unsaved).is_some()
-            {
-                let message = "the session is closed, but its last tokens are not saved";
-                return Error::new(ErrorKind::Store, message);
-            }
-            let message = "the session is closed, but its refresh is not over";
-            self.overdue(format!("{message} after {limit:?}"))
-        })
     }
 
     /// The tokens in use, with what the endpoint sent beside them. `None` if there are none, or if

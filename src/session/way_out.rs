@@ -1,11 +1,12 @@
-//! The way out: no new refresh, the newest refresh token revoked, a tombstone in the store.
+//! The ways out. `close`, before a program ends: no new refresh, and all is saved. `log_out`: no new
+//! refresh, the newest refresh token revoked, a tombstone in the store.
 
 use std::{pin::pin, sync::Arc};
 
 use tower::{ServiceExt, util::BoxService};
 use tower_service::Service;
 
-use super::{Session, failure::Failure, shared::Shared, state::State};
+use super::{Session, failure::Failure, save, shared::Shared, state::State};
 use crate::{
     endpoint::RevokeRequest,
     error::{BoxError, Error, ErrorKind},
@@ -17,6 +18,38 @@ use crate::{
 pub(super) type Revocation = BoxService<RevokeRequest, (), BoxError>;
 
 impl Session {
+    /// Starts no more refreshes, and waits until the one under way is done and its tokens are
+    /// saved. Call it before a program ends.
+    ///
+    /// A token that is live is still given out afterwards.
+    ///
+    /// # Errors
+    ///
+    /// If that takes longer than [`wait_limit`](SessionBuilder::wait_limit):
+    /// [`ErrorKind::TimedOut`] if the refresh is still under way, and what it has spent may be lost
+    /// when the program ends; [`ErrorKind::Store`] if its tokens could not be saved.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.shared.change(State::close);
+        if self.shared.runtime().is_none() {
+            self.saved().await?;
+        }
+        save::spawn(&self.shared, false);
+        let idle = pin!(self.shared.wait_until(|shared| {
+            let settled = |state: &State| !state.is_refreshing() && state.unsaved().is_none();
+            shared.is_idle() && shared.read(settled)
+        }));
+        let limit = self.shared.config.wait_limit;
+        self.within(limit, idle).await.ok_or_else(|| {
+            if !self.shared.read(State::is_refreshing) && self.shared.read(State::unsaved).is_some()
+            {
+                let message = "the session is closed, but its last tokens are not saved";
+                return Error::new(ErrorKind::Store, message);
+            }
+            let message = "the session is closed, but its refresh is not over";
+            self.overdue(format!("{message} after {limit:?}"))
+        })
+    }
+
     /// Logs out: waits for the refresh under way, tells the server to revoke the newest refresh
     /// token if the session has a [`revocation`](super::SessionBuilder::revocation) endpoint, and
     /// [clears](Self::clear) the session and its store.
