@@ -25,7 +25,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If that takes longer than [`wait_limit`](SessionBuilder::wait_limit):
+    /// If that takes longer than [`wait_limit`](super::SessionBuilder::wait_limit):
     /// [`ErrorKind::TimedOut`] if the refresh is still under way, and what it has spent may be lost
     /// when the program ends; [`ErrorKind::Store`] if its tokens could not be saved.
     pub async fn close(&self) -> Result<(), Error> {
@@ -59,8 +59,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If the server did not revoke the token or the store did not take the tombstone. The session
-    /// is cleared all the same.
+    /// If the server did not revoke the token ([`ErrorKind::Rejected`] if it never will as the
+    /// endpoint is configured) or the store did not take the tombstone. The session is cleared all
+    /// the same.
     pub async fn log_out(&self) -> Result<(), Error> {
         let leaving = Leaving::begin(&self.shared);
         // One that takes longer is overtaken: it belongs to an epoch that ends here.
@@ -89,7 +90,12 @@ impl Session {
             None => Failure::timed_out(shared.config.attempt_timeout).error,
         };
         let message = "logged out here, but the server did not revoke the refresh token";
-        Err(Error::with_source(ErrorKind::Unavailable, message, error))
+        // Whatever else went wrong, nobody has to log in for it.
+        let kind = match error.kind() {
+            ErrorKind::Rejected => ErrorKind::Rejected,
+            _ => ErrorKind::Unavailable,
+        };
+        Err(Error::with_source(kind, message, error))
     }
 }
 

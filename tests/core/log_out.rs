@@ -135,13 +135,16 @@ async fn a_server_that_does_not_revoke_is_an_error_and_the_session_is_over_all_t
         Err::<(), BoxError>(EndpointError::rejected("who are you?").into())
     });
     let hangs = service_fn(|_: RevokeRequest| pending::<Result<(), BoxError>>());
-    for revocation in [BoxService::new(refuses), BoxService::new(hangs)] {
+    for (revocation, kind) in [
+        (BoxService::new(refuses), ErrorKind::Rejected),
+        (BoxService::new(hangs), ErrorKind::Unavailable),
+    ] {
         let vault = Vault::new();
         let world = world_of(live(), |builder| builder.store(vault.clone()).revocation(revocation));
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
         let start = Instant::now();
         let error = world.session.log_out().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.kind(), kind);
         assert!(start.elapsed() <= Duration::from_secs(10));
         assert!(vault.is_tombstone());
         assert!(error_of(world.get().await).is_login_required());
@@ -313,7 +316,7 @@ fn without_a_runtime_a_transport_that_needs_one_is_an_error() {
     let url = "http://127.0.0.1:1/revoke";
     let revocation = OAuth2Revocation::new(url, OAuth2Client::public("app")).unwrap();
     let world = world_of(live(), |builder| builder.revocation(revocation));
-    assert_eq!(block_on(world.session.log_out()).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(block_on(world.session.log_out()).unwrap_err().kind(), ErrorKind::Rejected);
     assert!(world.session.tokens().is_none());
 }
 
@@ -370,9 +373,13 @@ async fn an_oauth2_server_is_sent_the_form_of_rfc_7009() {
 
 #[tokio::test(start_paused = true)]
 async fn an_oauth2_server_that_answers_with_an_error_has_not_revoked() {
-    for status in [StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE, StatusCode::FOUND] {
+    for (status, kind) in [
+        (StatusCode::BAD_REQUEST, ErrorKind::Rejected),
+        (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
+        (StatusCode::FOUND, ErrorKind::Rejected),
+    ] {
         let (outcome, calls) = log_out_at(OAuth2Client::public("app"), status).await;
-        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable, "{status}");
+        assert_eq!(outcome.unwrap_err().kind(), kind, "{status}");
         assert_eq!(calls.len(), 1);
     }
 }
