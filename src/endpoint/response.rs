@@ -69,8 +69,8 @@ impl TokenResponse {
         self
     }
 
-    /// The tokens from now on, given those that were used to ask, and when it arrived. What the answer leaves out (the
-    /// refresh token, an extra field) stays as it was.
+    /// The tokens from now on, given those that were used to ask, and when it arrived. What the
+    /// answer leaves out (the refresh token, an extra field) stays as it was.
     pub(crate) fn into_tokens(self, old: &Tokens, arrived: Instant) -> Tokens {
         let now = SystemTime::now();
         let life = received_life(self.expires_in, &self.access_token, self.date, now);
