@@ -26,7 +26,7 @@
 //! - A [`RefreshLayer`] puts a session in front of an HTTP service.
 //! - A token [`endpoint`] sells the next access token. It is a Tower service too, so time-outs and
 //!   limits around it are ordinary layers.
-//! - A [`TokenStore`] is where tokens outlive the process, and who may refresh now.
+//! - A token [`store`] is where tokens outlive the process, and who may refresh now.
 //!
 //! The [`guide`] tells the rest, and begins with [a first program](guide::getting_started).
 //!
@@ -68,7 +68,6 @@ pub use self::{
     layer::{NoToken, RefreshLayer},
     service::Refresh,
     session::{Session, SessionBuilder, Token},
-    store::TokenStore,
     token::{AccessToken, RefreshToken, Tokens},
 };
 

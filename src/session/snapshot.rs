@@ -35,7 +35,15 @@ impl Token {
         &self.header_value
     }
 
-    /// Grows with each new token of the session.
+    /// The token itself, without its scheme, for protocols that want it elsewhere than in a header.
+    /// Take care where it goes: this is the secret.
+    pub fn expose(&self) -> &str {
+        let value = self.header_value.to_str().expect("a token and a scheme are visible ASCII");
+        // Neither of them has a space in it.
+        value.rsplit(' ').next().unwrap_or(value)
+    }
+
+    /// Grows with each new access token of the session; the first one is 1.
     pub fn generation(&self) -> u64 {
         self.stamp.generation
     }
