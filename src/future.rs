@@ -132,8 +132,8 @@ where
         token: &Token,
         policy: &Policy<P>,
     ) -> Self {
-        let (mut head, body) = request.into_parts();
-        let (body, spare) = policy.split.split(body);
+        let (mut head, mut body) = request.into_parts();
+        let spare = policy.split.keep(&mut body);
         // The copy is made before the header is put in, so a retry starts from what the caller
         // sent.
         let copy = head.clone();

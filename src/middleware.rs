@@ -44,7 +44,7 @@ where
 {
     async fn handle(
         &self,
-        request: Request,
+        mut request: Request,
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response, MiddlewareError> {
@@ -58,7 +58,7 @@ where
         let token = session.token().await.map_err(MiddlewareError::middleware)?;
         // The copy is made before the header is put in, so a retry starts from what the caller
         // sent.
-        let (mut request, spare) = split.split(request);
+        let spare = split.keep(&mut request);
         request.headers_mut().insert(&rules.header, token.header_value().clone());
         let response = next.clone().run(request, extensions).await?;
         let elsewhere = || uri(response.url()).is_ok_and(|answered| differ(&asked, &answered));
