@@ -1,6 +1,5 @@
 use std::{error, fmt};
 
-use super::recording::Failed;
 use crate::BoxError;
 
 /// The error of a body that is being sent again elsewhere.
@@ -35,6 +34,14 @@ impl ReplayError {
     pub fn is_superseded(&self) -> bool {
         self.source.is::<Superseded>()
     }
+}
+
+/// Why a copy ends early.
+pub(super) enum Failed<E> {
+    /// Another copy has taken the body over.
+    Superseded,
+    /// The body itself has failed.
+    Source(E),
 }
 
 impl<E: Into<BoxError>> From<Failed<E>> for ReplayError {

@@ -8,7 +8,7 @@ use http_body_util::{
 
 use super::{
     Replay, Spare, Superseded,
-    body::{Boxable, rewrap},
+    rewrap::{Boxable, rewrap},
 };
 
 impl<D: Buf + Clone> Replay for Full<D> {

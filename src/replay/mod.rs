@@ -69,9 +69,12 @@ mod buffer;
 mod error;
 mod foreign;
 mod policy;
+mod reader;
 mod recording;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod rewrap;
+mod source;
 mod spare;
 #[cfg(test)]
 mod tests;

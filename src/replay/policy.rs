@@ -2,7 +2,7 @@ use std::{any, fmt};
 
 use http_body::Body;
 
-use super::{Replay, ReplayBody, Spare, Split, body::rewrap};
+use super::{Replay, ReplayBody, Spare, Split, rewrap::rewrap};
 use crate::BoxError;
 
 /// Leaves it to the body, by its [`Replay`]. The default.

@@ -1,13 +1,13 @@
 use std::{
     pin::Pin,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::buffer::Buffer;
+use super::{buffer::Buffer, error::Failed, source::Source, spare::Takeover};
 
 /// A body that is kept while it is read, and who may read it.
 ///
@@ -18,42 +18,30 @@ pub(super) struct Recording<B> {
     state: Mutex<State<B>>,
 }
 
-/// Why a copy ends early.
-pub(super) enum Failed<E> {
-    /// Another copy has taken the body over.
-    Superseded,
-    /// The body itself has failed.
-    Source(E),
+/// What comes of a copy's asking for a frame.
+pub(super) enum Turn<B: Body> {
+    /// An answer, and whether the copy may be at its end now.
+    Polled { polled: PollFrame<Failed<B::Error>>, may_be_over: bool },
+    /// No copy waits, so the owner is to read the source itself: nobody else needs what it says. A
+    /// copy can come to wait only by being split off the owner, which puts the source back first.
+    Alone(Pin<Box<Source<B>>>),
 }
 
-pub(super) type PollFrame<E> = Poll<Option<Result<Frame<Bytes>, Failed<E>>>>;
+type PollFrame<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
 
 /// Names a copy of a body among all that share its recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CopyId(u32);
 
-/// A [`Recording`] of any body, seen from the spare.
-pub(super) trait Takeover: Send + Sync {
-    /// Makes a waiting copy the one that reads, from where it was split off, and fails the one
-    /// that has read so far. Returns `false` if what was kept is lost.
-    fn take_over(&self, id: CopyId) -> bool;
-
-    /// Whether `take_over` would return `false`.
-    fn is_lost(&self, id: CopyId) -> bool;
-}
-
 struct State<B> {
-    /// The body that is recorded; `None` once it has ended or can have no reader any more.
-    source: Option<Pin<Box<B>>>,
-    /// Whether the source has failed: what it would say from there on is not to be replayed.
-    failed: bool,
+    /// The body that is recorded; `None` while the owner has it for itself, and once it can have
+    /// no reader any more.
+    source: Option<Pin<Box<Source<B>>>>,
     /// The frames that were read and that a waiting copy needs, then those that the owner has yet
     /// to replay. Its reader is the owner.
     buffer: Buffer,
     /// The copy that reads; `None` once it was dropped.
     owner: Option<CopyId>,
-    /// The task that wants to hear from the source: the owner's.
-    waker: Option<Waker>,
     /// The copies that may take over. Frames are kept only while there are any; a copy is lost by
     /// taking it from here.
     waiting: Vec<Waiting>,
@@ -72,11 +60,9 @@ impl<B: Body> Recording<B> {
     pub(super) fn new(body: B, limit: usize) -> (Self, CopyId) {
         let owner = CopyId(0);
         let state = State {
-            source: Some(Box::pin(body)),
-            failed: false,
+            source: Some(Box::pin(Source::new(body))),
             buffer: Buffer::new(limit),
             owner: Some(owner),
-            waker: None,
             waiting: Vec::new(),
             next_id: 1,
         };
@@ -89,7 +75,8 @@ impl<B: Body> Recording<B> {
         let mut state = self.state();
         let place = state.place(id)?;
         let announced = state.size_hint(place).lower();
-        if state.failed || announced > state.buffer.limit() {
+        let failed = state.source.as_ref().is_some_and(|source| source.has_failed());
+        if failed || announced > state.buffer.limit() {
             return None;
         }
         let id = CopyId(state.next_id);
@@ -98,25 +85,14 @@ impl<B: Body> Recording<B> {
         Some(id)
     }
 
-    pub(super) fn poll_frame(&self, id: CopyId, cx: &mut Context<'_>) -> PollFrame<B::Error> {
-        let mut state = self.state();
-        if state.owner != Some(id) {
-            // Not the end of the body: a chunked request would then pass for complete.
-            return Poll::Ready(Some(Err(Failed::Superseded)));
-        }
-        if let Some(frame) = state.buffer.next() {
-            state.settle();
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        state.poll_source(cx).map_err(Failed::Source)
+    /// Takes back the source that the owner had for itself.
+    pub(super) fn put_back(&self, source: Pin<Box<Source<B>>>) {
+        self.state().source = Some(source);
     }
 
     pub(super) fn is_end_stream(&self, id: CopyId) -> bool {
         let state = self.state();
-        state.place(id).is_some_and(|place| {
-            let source = state.source.as_deref();
-            state.buffer.is_exhausted(place) && source.is_none_or(Body::is_end_stream)
-        })
+        state.place(id).is_some_and(|place| state.is_end_stream(place))
     }
 
     pub(super) fn size_hint(&self, id: CopyId) -> SizeHint {
@@ -125,6 +101,28 @@ impl<B: Body> Recording<B> {
             Some(place) => state.size_hint(place),
             None => SizeHint::default(),
         }
+    }
+}
+
+impl<B: Body + 'static> Recording<B> {
+    pub(super) fn poll_frame(&self, id: CopyId, cx: &mut Context<'_>) -> Turn<B> {
+        let mut state = self.state();
+        if state.owner != Some(id) {
+            // Not the end of the body: a chunked request would then pass for complete.
+            let polled = Poll::Ready(Some(Err(Failed::Superseded)));
+            return Turn::Polled { polled, may_be_over: false };
+        }
+        let polled = if let Some(frame) = state.buffer.next() {
+            state.settle();
+            Poll::Ready(Some(Ok(frame)))
+        } else if state.waiting.is_empty()
+            && let Some(source) = state.source.take()
+        {
+            return Turn::Alone(source);
+        } else {
+            state.poll_source(cx).map_err(Failed::Source)
+        };
+        Turn::Polled { polled, may_be_over: state.is_end_stream(state.buffer.place()) }
     }
 }
 
@@ -168,7 +166,7 @@ impl<B: Send> Takeover for Recording<B> {
         state.owner = Some(copy.id);
         state.buffer.go_to(copy.place);
         state.settle();
-        let superseded = state.waker.take();
+        let superseded = state.source.as_mut().and_then(|source| source.as_mut().take_waker());
         drop(state);
         // Its connection may sleep until the body goes on, which for that copy is never.
         if let Some(superseded) = superseded {
@@ -186,36 +184,9 @@ impl<B: Send> Takeover for Recording<B> {
 }
 
 impl<B: Body> State<B> {
-    /// Asks the source for the frame after those in the buffer, all of which the owner has had.
-    fn poll_source(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let Some(source) = &mut self.source else {
-            return Poll::Ready(None);
-        };
-        let frame = match source.as_mut().poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => frame,
-            Poll::Ready(Some(Err(error))) => {
-                self.failed = true;
-                self.lose_waiting();
-                return Poll::Ready(Some(Err(error)));
-            }
-            Poll::Ready(None) => {
-                self.source = None;
-                return Poll::Ready(None);
-            }
-            Poll::Pending => {
-                self.waker = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-        };
-        // Free for `Bytes`.
-        let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-        if !self.waiting.is_empty() && !self.buffer.keep(&frame) {
-            self.lose_waiting();
-        }
-        Poll::Ready(Some(Ok(frame)))
+    fn is_end_stream(&self, place: usize) -> bool {
+        let source = self.source.as_deref();
+        self.buffer.is_exhausted(place) && source.is_none_or(Source::is_end_stream)
     }
 
     fn size_hint(&self, place: usize) -> SizeHint {
@@ -230,6 +201,26 @@ impl<B: Body> State<B> {
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+impl<B: Body + 'static> State<B> {
+    /// Asks the source for the frame after those in the buffer, all of which the owner has had, and
+    /// keeps it for the copies that wait.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> PollFrame<B::Error> {
+        let Some(source) = &mut self.source else {
+            return Poll::Ready(None);
+        };
+        let polled = source.as_mut().poll_frame(cx);
+        let is_kept = match &polled {
+            Poll::Ready(Some(Ok(frame))) => self.buffer.keep(frame),
+            Poll::Ready(Some(Err(_))) => false,
+            Poll::Ready(None) | Poll::Pending => true,
+        };
+        if !is_kept {
+            self.lose_waiting();
+        }
+        polled
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use reqwest::{Body, Request};
 
-use super::{Replay, ReplayBody, Spare, body::rewrap};
+use super::{Replay, ReplayBody, Spare, rewrap::rewrap};
 
 /// Bytes are shared, and a stream is recorded.
 impl Replay for Body {

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use super::recording::{CopyId, Takeover};
+use super::recording::CopyId;
 
 /// What is kept of a body for a second sending.
 ///
@@ -15,6 +15,16 @@ enum Kept<B> {
     Copy(B),
     /// The body reads from the recording, once that copy has taken it over.
     Recorded(B, Arc<dyn Takeover>, CopyId),
+}
+
+/// A recording of any body, seen from the spare.
+pub(super) trait Takeover: Send + Sync {
+    /// Makes a waiting copy the one that reads, from where it was split off, and fails the one
+    /// that has read so far. Returns `false` if what was kept is lost.
+    fn take_over(&self, id: CopyId) -> bool;
+
+    /// Whether `take_over` would return `false`.
+    fn is_lost(&self, id: CopyId) -> bool;
 }
 
 impl<B> Spare<B> {

@@ -2,7 +2,7 @@
 
 use tonic::body::Body;
 
-use super::{Replay, ReplayBody, Spare, body::rewrap};
+use super::{Replay, ReplayBody, Spare, rewrap::rewrap};
 
 /// Messages are recorded as they were encoded, up to 64 KiB. A unary call is a stream of one
 /// message, so one that is not larger is sent twice; and so is a stream of the client's that is

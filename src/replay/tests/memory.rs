@@ -16,6 +16,19 @@ fn payload_is_shared_and_not_copied() {
     assert_eq!(replayed.as_ptr(), payload.as_ptr());
 }
 
+#[test]
+fn payload_past_the_cap_is_not_copied_either() {
+    let payloads = [0_u8, 1, 2].map(|n| Bytes::from(vec![n; 1024]));
+    let (mut body, spare) = split(ReplayBody::with_limit(streamed(payloads.clone().map(data)), 1));
+    for payload in payloads {
+        let Seen::Data(seen) = poll(&mut body) else {
+            panic!("no data");
+        };
+        assert_eq!(seen.as_ptr(), payload.as_ptr());
+    }
+    assert!(spare.is_lost());
+}
+
 /// A payload that tells whether it has been freed.
 fn tracked(payload: &'static str) -> (std::sync::Weak<str>, Bytes) {
     struct Owner(Arc<str>);
@@ -54,6 +67,16 @@ fn a_retry_frees_what_it_has_sent() {
     assert_eq!(payload.strong_count(), 1);
     assert_eq!(poll(&mut spare), data("one"));
     assert_eq!(payload.strong_count(), 0);
+}
+
+#[test]
+fn the_source_goes_with_the_only_copy_that_reads_it() {
+    let (sender, body) = live();
+    let (mut body, spare) = split(ReplayBody::new(body));
+    drop(spare);
+    assert_eq!(poll(&mut body), Seen::Pending);
+    drop(body);
+    assert!(sender.is_closed());
 }
 
 #[test]

@@ -17,6 +17,7 @@ use http_body_util::StreamBody;
 use super::*;
 use crate::BoxError;
 
+mod alone;
 mod bodies;
 mod memory;
 mod random;

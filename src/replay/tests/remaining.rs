@@ -6,7 +6,7 @@ use http_body_util::Full;
 use super::*;
 
 /// A body of known size in frames of one byte.
-struct Counted(&'static [u8]);
+pub(super) struct Counted(pub(super) &'static [u8]);
 
 impl Body for Counted {
     type Data = Bytes;
