@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::{MAIN_SEPARATOR, Path, PathBuf},
 };
 
 /// A promise's number, a file below the package's root and a test in it.
@@ -38,7 +38,8 @@ fn named() -> BTreeSet<Shown> {
     collect(&root().join("tests"), &mut files);
     let mut shown = BTreeSet::new();
     for path in files {
-        let file = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let file =
+            path.strip_prefix(root()).unwrap().to_str().unwrap().replace(MAIN_SEPARATOR, "/");
         let mut numbers = Vec::new();
         for line in fs::read_to_string(&path).unwrap().lines().map(str::trim_start) {
             if let Some(comment) = line.strip_prefix("// S") {
