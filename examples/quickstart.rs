@@ -14,10 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use console::style;
-use futures::{
-    StreamExt,
-    future::{join_all, join3},
-};
+use futures::future::{join_all, join3};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};

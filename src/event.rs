@@ -81,7 +81,36 @@ impl Event {
 }
 
 /// The events of a session from now on; see [`Session::events`](crate::Session::events).
+///
+/// ```
+/// # use tower_refresh::{BoxError, Event, Session, Tokens, testing::GatedEndpoint};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let tokens = Tokens::from_refresh_token("r")?;
+/// # let session = Session::builder(GatedEndpoint::new()).tokens(tokens).build();
+/// let mut events = session.events();
+/// tokio::spawn(async move {
+///     while let Some(event) = events.next().await {
+///         if event.is_login_required() {
+///             eprintln!("somebody has to log in: {event:?}");
+///         }
+///     }
+/// });
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It is a [`Stream`] too, for those who combine it with others.
+#[must_use = "events are there to be read"]
 pub struct Events(BoxStream<'static, Event>);
+
+impl Events {
+    /// Waits for the next event; `None` when the last clone of the session is gone. No event is
+    /// lost if this is dropped while it waits.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.next().await
+    }
+}
 
 impl Stream for Events {
     type Item = Event;
@@ -101,7 +130,7 @@ impl fmt::Debug for Events {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// Grows with each new token; 0 before the first.
+    /// Grows with each new access token; 0 before the first.
     pub generation: u64,
     /// Whether there is a token that a request may be sent with now.
     pub live: bool,

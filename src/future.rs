@@ -7,16 +7,16 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{Request, Response, request::Parts};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
     error::{BoxError, Error},
-    layer::Policy,
-    origin::is_elsewhere,
-    replay::{Spare, Split},
-    session::{Stamp, Token},
+    lane::Lane,
+    replay::Split,
+    sent::Sent,
+    session::{Session, Stamp, Token},
 };
 
 pin_project! {
@@ -30,25 +30,27 @@ pin_project! {
     // (rust-lang/rust#110338).
     pub struct ResponseFuture<S, P, B, F, R> {
         #[pin]
-        state: State<S, B, F, R>,
-        // `None` if nothing comes after the first answer.
-        policy: Option<Arc<Policy<P>>>,
+        state: State<S, P, B, F, R>,
+        // What a second sending takes, from the first on. `None` if there will be none. It is not
+        // part of the state, as it would then be moved once more for each request.
+        sent: Option<Sent<S, P, B>>,
     }
 }
 
 pin_project! {
+    // Whatever comes after the first sending is boxed: nearly every request is answered by then,
+    // and should not have to move the room for it.
     #[project = StateProj]
-    enum State<S, B, F, R> {
-        /// The request is under way. A refusal of it is the caller's if it is not `refusable`.
-        Calling { #[pin] call: F, refusable: Option<Sent<S, B>> },
-        /// There is no live token yet. The wait is boxed, as its type cannot be named; a request
-        /// that need not wait never gets here.
-        Waiting { token: Wait, next: Option<Next<S, B>> },
+    enum State<S, P, B, F, R> {
+        /// The request is under way.
+        Calling { #[pin] call: F },
+        /// There is no live token yet.
+        Waiting { token: Wait, next: Option<Box<Next<S, P, B>>> },
         /// The token was refused. The refusal is kept: it is the answer if there is nothing to
         /// retry with.
-        Refreshing { token: Wait, sent: Option<Sent<S, B>>, refusal: Option<R> },
+        Refreshing { token: Wait, refusal: Option<Box<R>> },
         /// There is a token, and the service has to be ready for the call.
-        Readying { token: Token, next: Option<Next<S, B>> },
+        Readying { token: Token, next: Option<Box<Next<S, P, B>>> },
         /// Nothing was sent.
         Failed { error: Option<Error> },
         /// The refused call's future is gone, and with it whatever it held.
@@ -58,101 +60,54 @@ pin_project! {
 
 type Wait = BoxFuture<'static, Result<Token, Error>>;
 
-/// What remains of a request that was sent.
-struct Sent<S, B> {
-    service: S,
-    token: Stamp,
-    /// As the caller made it.
-    head: Parts,
-    body: Spare<B>,
-}
-
-impl<S, B> Sent<S, B> {
-    /// The request to send again. From here on the first sending is given up: what it has not
-    /// read of the body yet, the second takes over.
-    fn again(self) -> Option<Next<S, B>> {
-        let request = Request::from_parts(self.head, self.body.take()?);
-        Some(Next { service: self.service, request, is_retry: true })
-    }
-}
-
 /// A request that is to be sent once there is a token.
-struct Next<S, B> {
+struct Next<S, P, B> {
     service: S,
+    lane: Arc<Lane<P>>,
     request: Request<B>,
     is_retry: bool,
 }
 
-impl<S, P, B> ResponseFuture<S, P, B, S::Future, S::Response>
-where
-    S: Service<Request<B>>,
-    P: Split<B>,
-{
-    /// Nothing is sent.
-    pub(crate) fn failed(error: Error) -> Self {
-        Self { state: State::Failed { error: Some(error) }, policy: None }
+impl<S, P, B, F, R> ResponseFuture<S, P, B, F, R> {
+    /// The usual way: the request is signed, and sent.
+    #[inline(always)]
+    pub(crate) fn sent(call: F, sent: Sent<S, P, B>) -> Self {
+        Self { state: State::Calling { call }, sent: Some(sent) }
     }
 
     /// The request is none of our business.
-    pub(crate) fn unsigned(mut service: S, request: Request<B>) -> Self {
-        let call = service.call(request);
-        Self { state: State::Calling { call, refusable: None }, policy: None }
-    }
-
-    /// The usual way: the token is live and the service ready.
-    pub(crate) fn send(
-        service: S,
-        request: Request<B>,
-        token: &Token,
-        policy: &Arc<Policy<P>>,
-    ) -> Self {
-        Self { state: State::send(service, request, token, policy), policy: Some(policy.clone()) }
+    pub(crate) fn unsigned(call: F) -> Self {
+        State::Calling { call }.into()
     }
 
     /// There is no live token yet.
-    pub(crate) fn wait(service: S, request: Request<B>, policy: &Arc<Policy<P>>) -> Self {
-        let state = State::wait(Next { service, request, is_retry: false }, policy);
-        Self { state, policy: Some(policy.clone()) }
+    pub(crate) fn wait(service: S, request: Request<B>, lane: Arc<Lane<P>>) -> Self {
+        State::wait(Box::new(Next { service, lane, request, is_retry: false })).into()
+    }
+
+    /// Nothing is sent.
+    pub(crate) fn failed(error: Error) -> Self {
+        State::Failed { error: Some(error) }.into()
     }
 }
 
-impl<S, B> State<S, B, S::Future, S::Response>
-where
-    S: Service<Request<B>>,
-{
-    fn wait<P>(next: Next<S, B>, policy: &Policy<P>) -> Self {
-        let session = policy.session.clone();
+/// Nothing is kept of the request.
+impl<S, P, B, F, R> From<State<S, P, B, F, R>> for ResponseFuture<S, P, B, F, R> {
+    fn from(state: State<S, P, B, F, R>) -> Self {
+        Self { state, sent: None }
+    }
+}
+
+impl<S, P, B, F, R> State<S, P, B, F, R> {
+    fn wait(next: Box<Next<S, P, B>>) -> Self {
+        let session = next.lane.session.clone();
         let token = async move { session.token().await }.boxed();
         Self::Waiting { token, next: Some(next) }
     }
 
-    fn send<P: Split<B>>(
-        mut service: S,
-        request: Request<B>,
-        token: &Token,
-        policy: &Policy<P>,
-    ) -> Self {
-        let (mut head, body) = request.into_parts();
-        let (body, spare) = policy.split.split(body);
-        // The copy is made before the header is put in, so a retry starts from what the caller
-        // sent.
-        let copy = head.clone();
-        head.headers.insert(&policy.rules.header, token.header_value().clone());
-        let call = service.call(Request::from_parts(head, body));
-        let sent = Sent { service, token: token.stamp(), head: copy, body: spare };
-        State::Calling { call, refusable: Some(sent) }
-    }
-
-    /// The second sending, whose answer is the caller's whatever it is.
-    fn resend<P>(
-        mut service: S,
-        mut request: Request<B>,
-        token: &Token,
-        policy: &Policy<P>,
-    ) -> Self {
-        let header = policy.rules.header.clone();
-        request.headers_mut().insert(header, token.header_value().clone());
-        State::Calling { call: service.call(request), refusable: None }
+    fn refresh(session: Session, refused: Stamp, refusal: R) -> Self {
+        let token = async move { session.successor_of(refused).await }.boxed();
+        Self::Refreshing { token, refusal: Some(Box::new(refusal)) }
     }
 }
 
@@ -163,69 +118,85 @@ where
 {
     type Output = Result<Response<R>, BoxError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProj::Calling { call, refusable } => {
+            let mut this = self.as_mut().project();
+            match this.state.as_mut().project() {
+                StateProj::Calling { call } => {
                     let response = ready!(call.poll(cx)).map_err(Into::into)?;
-                    let (Some(policy), Some(sent)) = (&*this.policy, refusable.take()) else {
+                    let refused = this.sent.as_ref().filter(|sent| sent.is_refused(&response));
+                    let Some(sent) = refused else {
+                        // Nothing is kept of a request that need not be sent again.
+                        *this.sent = None;
                         return Poll::Ready(Ok(response));
                     };
-                    let elsewhere = || is_elsewhere(&sent.head.uri, response.extensions());
-                    if !policy.is_refused(response.status(), response.headers(), elsewhere) {
-                        return Poll::Ready(Ok(response));
-                    }
                     // A permit may live in the call's future, and the refresh may need it.
                     this.state.set(State::Answered);
-                    let (session, refused) = (policy.session.clone(), sent.token);
+                    let session = &sent.lane.session;
                     if sent.body.is_lost() {
                         // For the next request.
-                        session.refused_in_background(refused);
+                        session.refused_in_background(sent.token);
                         return Poll::Ready(Ok(response));
                     }
-                    let token = async move { session.successor_of(refused).await }.boxed();
-                    State::Refreshing { token, sent: Some(sent), refusal: Some(response) }
+                    let next = State::refresh(session.clone(), sent.token, response);
+                    this.state.set(next);
                 }
                 StateProj::Waiting { token, next } => {
                     let token = ready!(token.poll_unpin(cx))?;
-                    State::Readying { token, next: next.take() }
+                    let next = State::Readying { token, next: next.take() };
+                    this.state.set(next);
                 }
-                StateProj::Refreshing { token, sent, refusal } => {
+                StateProj::Refreshing { token, refusal } => {
                     let successor = ready!(token.poll_unpin(cx));
                     let refusal = refusal.take().expect("polled after completion");
-                    let Some((token, next)) = successor.ok().zip(sent.take().and_then(Sent::again))
-                    else {
-                        return Poll::Ready(Ok(refusal));
+                    let sent = this.sent.take().expect("it was refused");
+                    let Ok(token) = successor else {
+                        return Poll::Ready(Ok(*refusal));
+                    };
+                    let Some((service, lane, request)) = sent.again() else {
+                        return Poll::Ready(Ok(*refusal));
                     };
                     // Its connection may be the one that the retry needs.
                     drop(refusal);
-                    State::Readying { token, next: Some(next) }
+                    let next = Box::new(Next { service, lane, request, is_retry: true });
+                    this.state.set(State::Readying { token, next: Some(next) });
                 }
                 StateProj::Readying { token, next } => {
                     let pending = next.as_mut().expect("polled after completion");
                     ready!(pending.service.poll_ready(cx)).map_err(Into::into)?;
-                    let policy = this.policy.as_ref().expect("set with the state");
                     let mut next = next.take().expect("just readied");
-                    if next.is_retry {
-                        let Next { service, request, .. } = next;
-                        State::resend(service, request, token, policy)
-                    } else if policy.session.snapshot().has_outlived(token) {
+                    let next = if !next.is_retry && next.lane.session.has_outlived(token) {
                         // Somebody logged in or out while it waited to be ready.
                         next.service = next.service.clone();
-                        State::wait(next, policy)
+                        State::wait(next).into()
                     } else {
-                        State::send(next.service, next.request, token, policy)
-                    }
+                        next.send(token)
+                    };
+                    self.set(next);
                 }
                 StateProj::Failed { error } => {
                     let error = error.take().expect("polled after completion");
                     return Poll::Ready(Err(error.into()));
                 }
                 StateProj::Answered => panic!("polled after completion"),
-            };
-            this.state.set(next);
+            }
         }
+    }
+}
+
+impl<S, P, B> Next<S, P, B>
+where
+    S: Service<Request<B>> + Clone,
+    P: Split<B>,
+{
+    fn send(mut self, token: &Token) -> ResponseFuture<S, P, B, S::Future, S::Response> {
+        if self.is_retry {
+            // Its answer is the caller's, whatever it is.
+            self.lane.rules.put(token, self.request.headers_mut());
+            return ResponseFuture::unsigned(self.service.call(self.request));
+        }
+        let sent = Sent::sign(&mut self.request, token, self.service.clone(), &self.lane);
+        ResponseFuture::sent(self.service.call(self.request), sent)
     }
 }
 

@@ -26,7 +26,7 @@
 //! - A [`RefreshLayer`] puts a session in front of an HTTP service.
 //! - A token [`endpoint`] sells the next access token. It is a Tower service too, so time-outs and
 //!   limits around it are ordinary layers.
-//! - A [`TokenStore`] is where tokens outlive the process, and who may refresh now.
+//! - A token [`store`] is where tokens outlive the process, and who may refresh now.
 //!
 //! The [`guide`] tells the rest, and begins with [a first program](guide::getting_started).
 //!
@@ -44,6 +44,7 @@ mod event;
 mod future;
 pub mod guide;
 mod jwt;
+mod lane;
 mod layer;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
@@ -51,6 +52,7 @@ mod observe;
 mod origin;
 mod refusal;
 pub mod replay;
+mod sent;
 mod service;
 mod session;
 pub mod store;
@@ -66,7 +68,6 @@ pub use self::{
     layer::{NoToken, RefreshLayer},
     service::Refresh,
     session::{Session, SessionBuilder, Token},
-    store::TokenStore,
     token::{AccessToken, RefreshToken, Tokens},
 };
 

@@ -44,7 +44,7 @@ where
 {
     async fn handle(
         &self,
-        request: Request,
+        mut request: Request,
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response, MiddlewareError> {
@@ -58,8 +58,8 @@ where
         let token = session.token().await.map_err(MiddlewareError::middleware)?;
         // The copy is made before the header is put in, so a retry starts from what the caller
         // sent.
-        let (mut request, spare) = split.split(request);
-        request.headers_mut().insert(&rules.header, token.header_value().clone());
+        let spare = split.keep(&mut request);
+        rules.put(&token, request.headers_mut());
         let response = next.clone().run(request, extensions).await?;
         let elsewhere = || uri(response.url()).is_ok_and(|answered| differ(&asked, &answered));
         if !self.policy.is_refused(response.status(), response.headers(), elsewhere) {
@@ -79,7 +79,7 @@ where
         };
         // Its connection may be the one that the retry needs.
         drop(response);
-        request.headers_mut().insert(&rules.header, token.header_value().clone());
+        rules.put(&token, request.headers_mut());
         next.run(request, extensions).await
     }
 }

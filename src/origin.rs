@@ -57,7 +57,7 @@ impl Origin {
 
     /// Fails if a bearer token would travel unencrypted (RFC 6750 §5.3).
     pub(crate) fn check_encrypted(&self, allow_plaintext: bool) -> Result<(), Error> {
-        check_encrypted(&self.scheme, &self.host, allow_plaintext)
+        check_encrypted(&self.scheme, || &self.host, allow_plaintext)
     }
 }
 
@@ -89,14 +89,16 @@ pub(crate) fn differ(asked: &Uri, answered: &Uri) -> bool {
     Origin::of(asked).is_some_and(|asked| !asked.is_of(answered))
 }
 
-pub(crate) fn check_encrypted(
+/// `host` is asked for only if the scheme leaves it open: to find it takes a parse.
+pub(crate) fn check_encrypted<'a>(
     scheme: &Scheme,
-    host: &str,
+    host: impl FnOnce() -> &'a str,
     allow_plaintext: bool,
 ) -> Result<(), Error> {
     if *scheme == Scheme::HTTPS {
         return Ok(());
     }
+    let host = host();
     if *scheme == Scheme::HTTP && (allow_plaintext || is_loopback(host)) {
         return Ok(());
     }

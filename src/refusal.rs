@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderMap, StatusCode, header::WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::parser::ChallengeParser;
 
 /// Decides whether a response refuses the token.
@@ -35,6 +35,7 @@ pub(crate) struct StepUp {
 }
 
 impl Refusal {
+    #[inline]
     pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
         let standard = standard(status, headers);
         match self {
@@ -47,16 +48,23 @@ impl Refusal {
     }
 }
 
+#[inline]
 fn standard(status: StatusCode, headers: &HeaderMap) -> Verdict {
     match status {
         StatusCode::UNAUTHORIZED => challenged(headers),
         // A gRPC status comes with HTTP 200; if it is in the headers, nothing was streamed.
-        StatusCode::OK if headers.get("grpc-status").is_some_and(|status| status == "16") => {
+        StatusCode::OK
+            if !headers.is_empty()
+                && headers.get(&GRPC_STATUS).is_some_and(|status| status == "16") =>
+        {
             Verdict::Refused
         }
         _ => Verdict::Fine,
     }
 }
+
+/// Parsed once, as it is looked for in every answer.
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Reads the challenges of a 401. One that says the token is valid but not enough (RFC 6750 §3.1)
 /// would be the answer to the next token too. What cannot be parsed says nothing.

@@ -1,5 +1,5 @@
 use std::{
-    fmt, mem,
+    fmt,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -9,7 +9,13 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    error::BoxError, future::ResponseFuture, layer::Policy, replay::ByBody, replay::Split,
+    error::BoxError,
+    future::ResponseFuture,
+    lane::{Lane, Read},
+    layer::Policy,
+    replay::ByBody,
+    replay::Split,
+    sent::Sent,
     session::Readiness,
 };
 
@@ -20,12 +26,14 @@ use crate::{
 /// session beside them are found by [`Error::find`](crate::Error::find).
 pub struct Refresh<S, P = ByBody> {
     inner: S,
-    policy: Arc<Policy<P>>,
+    lane: Arc<Lane<P>>,
+    // Whether it was called before: this one, not what it was cloned from.
+    used: bool,
 }
 
 impl<S, P> Refresh<S, P> {
     pub(crate) fn new(inner: S, policy: Policy<P>) -> Self {
-        Self { inner, policy: Arc::new(policy) }
+        Self { inner, lane: Arc::new(Lane::new(policy)), used: false }
     }
 
     /// The service inside.
@@ -57,38 +65,50 @@ where
         self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        // The readied service is the one to call; the clone has to be readied anew.
-        let clone = self.inner.clone();
-        let ready = mem::replace(&mut self.inner, clone);
-
-        match self.policy.rules.sign(request.uri(), request.headers(), request.extensions()) {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.lane.rules.sign(request.uri(), request.headers(), request.extensions()) {
             Ok(true) => {}
-            Ok(false) => return ResponseFuture::unsigned(ready, request),
-            Err(error) => return ResponseFuture::failed(error),
+            Ok(false) => return ResponseFuture::unsigned(self.inner.call(request)),
+            Err(error) => {
+                give_back(&mut self.inner);
+                return ResponseFuture::failed(error);
+            }
         }
 
-        let session = &self.policy.session;
-        match session.snapshot().at(Instant::now()) {
-            Readiness::Fresh(token) => ResponseFuture::send(ready, request, token, &self.policy),
+        let snapshot = match self.lane.own() {
+            Some(own) => Read::Own(own),
+            None if self.used => {
+                self.lane = Arc::new(self.lane.anew());
+                self.lane.read()
+            }
+            None => {
+                self.used = true;
+                self.lane.read()
+            }
+        };
+        let token = match snapshot.at(Instant::now()) {
+            Readiness::Fresh(token) => token,
             Readiness::Stale(token) => {
-                session.refresh_ahead();
-                ResponseFuture::send(ready, request, token, &self.policy)
+                self.lane.session.refresh_ahead();
+                token
             }
             Readiness::Wait => {
-                // What it holds by being ready (a permit, a place in a queue) may be what the
-                // refresh needs.
-                drop(ready);
-                ResponseFuture::wait(self.inner.clone(), request, &self.policy)
+                give_back(&mut self.inner);
+                return ResponseFuture::wait(self.inner.clone(), request, self.lane.clone());
             }
-            Readiness::LoginRequired(error) => ResponseFuture::failed(error.clone()),
-        }
+            Readiness::LoginRequired(error) => {
+                give_back(&mut self.inner);
+                return ResponseFuture::failed(error.clone());
+            }
+        };
+        let sent = Sent::sign(&mut request, token, self.inner.clone(), &self.lane);
+        ResponseFuture::sent(self.inner.call(request), sent)
     }
 }
 
 impl<S: Clone, P> Clone for Refresh<S, P> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), policy: self.policy.clone() }
+        Self { inner: self.inner.clone(), lane: self.lane.clone(), used: false }
     }
 }
 
@@ -96,7 +116,13 @@ impl<S: fmt::Debug, P> fmt::Debug for Refresh<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refresh")
             .field("inner", &self.inner)
-            .field("session", &self.policy.session)
+            .field("session", &self.lane.session)
             .finish_non_exhaustive()
     }
+}
+
+/// What a service holds by being ready (a permit, a place in a queue) may be what the refresh
+/// needs, and nobody is to keep it while nothing is sent.
+fn give_back<S: Clone>(ready: &mut S) {
+    *ready = ready.clone();
 }

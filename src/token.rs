@@ -1,9 +1,11 @@
 //! Tokens as this crate keeps them: secret, validated once, and with the life they were given.
 
+mod life;
+mod secret;
+
 use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    fmt, mem,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -12,11 +14,12 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use self::life::seeded;
+pub(crate) use self::{
+    life::{LONGEST_LIFE, received_life},
+    secret::{Secret, Wiped},
+};
 use crate::{error::Error, jwt::Claims};
-
-/// No token lives longer than ten years: whatever says so is clamped, which keeps every sum of
-/// times in range.
-pub(crate) const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// The access token of one identity: what goes into the `Authorization` header.
 ///
@@ -51,11 +54,17 @@ impl AccessToken {
             value.push(b' ');
         }
         value.extend_from_slice(self.expose().as_bytes());
-        let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(Wiped(value)))
-            .expect("a token and a scheme are visible ASCII");
-        value.set_sensitive(true);
-        value
+        wiped_value(mem::take(&mut *value))
     }
+}
+
+/// A sensitive header value whose buffer all clones share, and which is wiped with the last.
+pub(crate) fn wiped_value(value: Vec<u8>) -> HeaderValue {
+    let bytes = Bytes::from_owner(Wiped(Zeroizing::new(value)));
+    let mut value =
+        HeaderValue::from_maybe_shared(bytes).expect("a token and a scheme are visible ASCII");
+    value.set_sensitive(true);
+    value
 }
 
 /// The refresh token of one identity: what buys the next access token.
@@ -145,6 +154,7 @@ impl Tokens {
     }
 
     /// Says when the access token expires. Overrides a JWT's `exp`.
+    #[must_use]
     pub fn with_expires_at(mut self, expires_at: SystemTime) -> Self {
         let now = SystemTime::now();
         let left = expires_at.duration_since(now).unwrap_or_default();
@@ -197,44 +207,6 @@ impl Default for Tokens {
     }
 }
 
-/// The life of a token that was found lying about: `exp` against the wall clock, and never
-/// longer than `exp - iat`.
-fn seeded(claims: Claims, now: SystemTime) -> (SystemTime, Option<Duration>) {
-    let Some(exp) = claims.exp else {
-        return (now, None);
-    };
-    let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    match claims.life() {
-        Some(life) => {
-            let life = life.min(LONGEST_LIFE);
-            let began = UNIX_EPOCH.checked_add(exp.saturating_sub(life));
-            (began.unwrap_or(now), Some(life))
-        }
-        None => (now, Some(exp.saturating_sub(since_epoch).min(LONGEST_LIFE))),
-    }
-}
-
-/// The life of a token that an endpoint has just sent (in this order: `expires_in`; the smaller
-/// of `exp - iat` and `exp` minus the answer's `Date`; `exp` against the wall clock).
-///
-/// The first two do not look at our own clock, so it does no harm if that is wrong.
-pub(crate) fn received_life(
-    expires_in: Option<Duration>,
-    access_token: &AccessToken,
-    date: Option<SystemTime>,
-    now: SystemTime,
-) -> Option<Duration> {
-    if let Some(life) = expires_in {
-        return Some(life.min(LONGEST_LIFE));
-    }
-    let claims = Claims::read(access_token.expose());
-    let exp = claims.exp?;
-    let until_exp =
-        |from: SystemTime| exp.saturating_sub(from.duration_since(UNIX_EPOCH).unwrap_or_default());
-    let by_server = [claims.life(), date.map(until_exp)].into_iter().flatten().min();
-    Some(by_server.unwrap_or_else(|| until_exp(now)).min(LONGEST_LIFE))
-}
-
 /// Names the first character that a token may not have, and where, but never the token.
 fn check(what: &str, token: &str, allowed: impl Fn(char) -> bool) -> Result<(), Error> {
     if token.is_empty() {
@@ -252,43 +224,6 @@ fn check(what: &str, token: &str, allowed: impl Fn(char) -> bool) -> Result<(), 
         _ => ("a non-ASCII character", "pass it as the server sent it"),
     };
     Err(Error::invalid(format!("the {what} has {kind} at byte {at}: {mend}")))
-}
-
-/// A string that is wiped when its last clone is dropped and that `Debug` does not print.
-#[derive(Clone)]
-pub(crate) struct Secret(Arc<Zeroizing<String>>);
-
-impl Secret {
-    pub(crate) fn new(secret: String) -> Self {
-        Self(Arc::new(Zeroizing::new(secret)))
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.expose() == other.expose()
-    }
-}
-
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-/// `Bytes::from_owner` asks for `AsRef<[u8]>`, which `Zeroizing` has for its inner type only.
-pub(crate) struct Wiped(pub(crate) Zeroizing<Vec<u8>>);
-
-impl AsRef<[u8]> for Wiped {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
 }
 
 impl fmt::Debug for AccessToken {

@@ -87,14 +87,13 @@ fn a_body_of_ones_own_can_be_a_recording() {
     struct Mine(ReplayBody<Full<Bytes>>);
 
     impl Replay for Mine {
-        fn replay(self) -> (Self, Spare<Self>) {
-            let (body, spare) = self.0.replay();
-            (Self(body), spare.map(Self))
+        fn keep(&mut self) -> Spare<Self> {
+            self.0.keep().map(Self)
         }
     }
 
     assert_splits::<Mine>(&ByBody);
-    let (_, spare) = Mine(ReplayBody::new(Full::from("hello"))).replay();
+    let spare = Mine(ReplayBody::new(Full::from("hello"))).keep();
     // Neither body need be printable.
     assert_eq!(format!("{spare:?}"), "Spare::Recorded");
     assert_eq!(format!("{:?}", Spare::ready(Framework::new(String::new()))), "Spare::Ready");

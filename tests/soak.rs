@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
@@ -55,7 +55,7 @@ async fn a_bad_minute_fails_no_request_and_reuses_no_refresh_token() {
         [
             (DROPPED, Fault::drop_connection()),
             (BUSY, Fault::status(StatusCode::SERVICE_UNAVAILABLE)),
-            (LATE, Fault::delay(Duration::from_millis(500))),
+            (LATE, Fault::late(Duration::from_millis(500))),
         ],
     );
     let (limit, window) = REFUSAL_LIMIT;

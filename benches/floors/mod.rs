@@ -3,17 +3,21 @@
 use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
-    pin::Pin,
+    hint::black_box,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+    task::{Context, Poll, Waker},
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
 use http_body_util::Full;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    runtime::{self, Runtime},
+    sync::Mutex,
+    time::Instant,
+};
 use tower::{Service, retry::Retry};
 use tower_http::auth::AddAuthorization;
 use tower_layer::Layer;
@@ -36,6 +40,8 @@ pub(crate) const SMALL: Shape = Shape { name: "small", headers: 0, body: 0, toke
 /// A POST as services send them.
 pub(crate) const USUAL: Shape = Shape { name: "usual", headers: 4, body: 1024, token: 1200 };
 
+pub(crate) const SHAPES: [Shape; 2] = [SMALL, USUAL];
+
 impl Shape {
     /// Makes requests of this shape: as a caller would, and the same for all who are compared.
     pub(crate) fn requests(self) -> impl Fn() -> Request<Body> + Clone + Send + 'static {
@@ -43,9 +49,10 @@ impl Shape {
         let names = ["accept", "content-type", "user-agent", "x-request-id"];
         let names = names.map(HeaderName::from_static);
         let value = HeaderValue::from_static("application/json");
+        let uri = Uri::from_static("https://api.example.com/orders");
         move || {
             let mut request = Request::new(Full::new(body.clone()));
-            *request.uri_mut() = Uri::from_static("https://api.example.com/orders");
+            *request.uri_mut() = uri.clone();
             for name in &names[..self.headers] {
                 request.headers_mut().insert(name.clone(), value.clone());
             }
@@ -120,7 +127,7 @@ pub(crate) struct NaiveMutex {
 
 pub(crate) fn naive_mutex(shape: Shape) -> NaiveMutex {
     let value = HeaderValue::try_from(format!("Bearer {}", shape.token())).expect("visible ASCII");
-    let expires_at = Instant::now() + Duration::from_secs(60 * 60);
+    let expires_at = Instant::now() + AN_HOUR;
     NaiveMutex { inner: Bare, token: Arc::new(Mutex::new((value, expires_at))) }
 }
 
@@ -151,19 +158,49 @@ pub(crate) fn fresh(shape: Shape) -> Refresh<Bare> {
     RefreshLayer::new(session).layer(Bare)
 }
 
-fn tokens(shape: Shape) -> Tokens {
-    let in_an_hour = std::time::SystemTime::now() + Duration::from_secs(60 * 60);
-    Tokens::new(shape.token()).expect("visible ASCII").with_expires_at(in_an_hour)
+/// The same while a refresh is under way, for as long as the runtime lives.
+pub(crate) fn refreshing(shape: Shape) -> (Refresh<Bare>, Runtime) {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
+    let runtime = runtime.expect("a thread can be started");
+    let endpoint = GatedEndpoint::new();
+    let session = Session::builder(endpoint.clone())
+        .tokens(tokens(shape))
+        .attempt_timeout(AN_HOUR)
+        .runtime(runtime.handle().clone())
+        .build();
+    let (hold, refreshed) = (endpoint.hold(), session.clone());
+    runtime.spawn(async move {
+        let _hold = hold;
+        refreshed.refresh().await
+    });
+    while endpoint.in_flight() == 0 {
+        std::thread::yield_now();
+    }
+    (RefreshLayer::new(session).layer(Bare), runtime)
 }
+
+fn tokens(shape: Shape) -> Tokens {
+    let tokens = Tokens::new(shape.token()).expect("visible ASCII");
+    tokens.with_expires_at(SystemTime::now() + AN_HOUR)
+}
+
+/// Longer than any of this takes.
+const AN_HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// One request, from readying the service to the answer.
 pub(crate) fn send<S>(service: &mut S, request: Request<Body>)
 where
     S: Service<Request<Body>, Response = Response<()>>,
 {
-    let ready = std::future::poll_fn(|cx| service.poll_ready(cx)).now_or_never();
-    assert!(matches!(ready, Some(Ok(()))), "it is ready at once");
-    let answer = service.call(request).now_or_never();
-    let Some(Ok(answer)) = answer else { panic!("it answers at once") };
-    std::hint::black_box(answer);
+    let mut cx = Context::from_waker(Waker::noop());
+    let ready = service.poll_ready(&mut cx);
+    assert!(matches!(ready, Poll::Ready(Ok(()))), "it is always ready");
+    let mut answer = pin!(service.call(request));
+    // Only a mutex that another thread holds makes it wait, and then not for long.
+    loop {
+        match answer.as_mut().poll(&mut cx) {
+            Poll::Ready(answer) => return drop(black_box(answer.ok().expect("it answers"))),
+            Poll::Pending => std::hint::spin_loop(),
+        }
+    }
 }

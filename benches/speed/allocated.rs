@@ -15,12 +15,14 @@ struct Counting;
 static WATCHED: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
+static TIMES: AtomicUsize = AtomicUsize::new(0);
 
 impl Counting {
     fn note(new: usize, old: usize) {
         if WATCHED.load(Relaxed) {
             LIVE.fetch_add(new as isize - old as isize, Relaxed);
             TOTAL.fetch_add(new, Relaxed);
+            TIMES.fetch_add((new > 0).into(), Relaxed);
         }
     }
 }
@@ -58,6 +60,7 @@ impl Allocated {
     pub(crate) fn from_now_on() -> Self {
         LIVE.store(0, Relaxed);
         TOTAL.store(0, Relaxed);
+        TIMES.store(0, Relaxed);
         let already = WATCHED.swap(true, Relaxed);
         assert!(!already, "there is one count");
         Self(())
@@ -66,6 +69,11 @@ impl Allocated {
     /// What has not been freed yet, less what was freed that is older.
     pub(crate) fn live(&self) -> f64 {
         LIVE.load(Relaxed) as f64
+    }
+
+    /// How often something was allocated, or made another size.
+    pub(crate) fn times(&self) -> usize {
+        TIMES.load(Relaxed)
     }
 
     /// What was ever allocated.

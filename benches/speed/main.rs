@@ -16,10 +16,15 @@ mod bars;
 mod charts;
 mod connection;
 mod end_to_end;
+#[path = "../floors/mod.rs"]
+mod floors;
+mod hot_path;
+mod paired;
 mod replay;
 mod report;
 mod rounds;
 mod stampede;
+mod workers;
 
 use std::{io, process::ExitCode};
 
@@ -28,8 +33,13 @@ use clap::{Parser, builder::PossibleValuesParser};
 use report::Report;
 
 /// What can be measured, by its name on the command line.
-const BENCHES: [(&str, Bench); 3] =
-    [("stampede", stampede::run), ("replay", replay::run), ("end_to_end", end_to_end::run)];
+const BENCHES: [(&str, Bench); 5] = [
+    ("hot_path", hot_path::run),
+    ("workers", workers::run),
+    ("stampede", stampede::run),
+    ("replay", replay::run),
+    ("end_to_end", end_to_end::run),
+];
 
 /// The name under which charts are drawn, and only drawn.
 const CHARTS: &str = "charts";

@@ -145,9 +145,10 @@ impl Upload {
         Frames { frame: PAYLOAD.slice(..self.frame), left: self.size / self.frame }
     }
 
-    /// Splits the body as the layer does: the spare lives until the request has its answer.
+    /// Keeps a spare as the layer does: it lives until the request has its answer.
     fn recorded(self, send: impl FnOnce(ReplayBody<Frames>)) {
-        let (body, spare) = ReplayBody::with_limit(self.frames(), self.cap).replay();
+        let mut body = ReplayBody::with_limit(self.frames(), self.cap);
+        let spare = body.keep();
         send(body);
         drop(spare);
     }

@@ -77,9 +77,8 @@ impl Body {
 }
 
 impl Replay for Body {
-    fn replay(self) -> (Self, Spare<Self>) {
-        let (body, spare) = self.0.replay();
-        (Self(body), spare.map(Self))
+    fn keep(&mut self) -> Spare<Self> {
+        self.0.keep().map(Self)
     }
 }
 

@@ -7,8 +7,11 @@ use std::sync::{
 
 use tower::{Service, ServiceExt};
 use tower_refresh::{
-    BoxError, ErrorKind, Session, SessionBuilder, TokenStore, Tokens,
-    endpoint::{Client, EndpointUrl, JsonEndpoint, OAuth2Endpoint, RefreshRequest, TokenResponse},
+    BoxError, ErrorKind, Session, SessionBuilder, Tokens,
+    endpoint::{
+        EndpointUrl, JsonEndpoint, OAuth2Client, OAuth2Endpoint, RefreshRequest, TokenResponse,
+    },
+    store::TokenStore,
 };
 
 use crate::{
@@ -133,7 +136,7 @@ fn tokens(args: &Args) -> Result<Tokens, String> {
     Ok(tokens)
 }
 
-fn client(args: &Args) -> Result<Client, String> {
+fn client(args: &Args) -> Result<OAuth2Client, String> {
     let Some(id) = args.client_id.as_deref().filter(|id| !id.is_empty()) else {
         return Err("OAuth 2.0 needs a client: say which with --client-id".into());
     };
@@ -146,10 +149,10 @@ fn client(args: &Args) -> Result<Client, String> {
         );
     }
     match (args.client_auth, secret) {
-        (None | Some(ClientAuth::Basic), Some(secret)) => Ok(Client::basic(id, secret)),
-        (Some(ClientAuth::Post), Some(secret)) => Ok(Client::post(id, secret)),
-        (Some(ClientAuth::None), _) => Ok(Client::public(id)),
-        (None, None) if args.protocol == Protocol::Oauth2 => Ok(Client::public(id)),
+        (None | Some(ClientAuth::Basic), Some(secret)) => Ok(OAuth2Client::basic(id, secret)),
+        (Some(ClientAuth::Post), Some(secret)) => Ok(OAuth2Client::post(id, secret)),
+        (Some(ClientAuth::None), _) => Ok(OAuth2Client::public(id)),
+        (None, None) if args.protocol == Protocol::Oauth2 => Ok(OAuth2Client::public(id)),
         (_, None) => Err("the client needs its secret: set CLIENT_SECRET in the environment (or \
              --client-secret); --client-auth none goes without"
             .into()),

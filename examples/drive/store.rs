@@ -6,10 +6,7 @@ use redis::{
     Client,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
-use tower_refresh::{
-    TokenStore,
-    store::{FileStore, RedisStore},
-};
+use tower_refresh::store::{FileStore, RedisStore, TokenStore};
 
 /// How long a lost connection is left alone at most before the next try.
 const RECONNECT: Duration = Duration::from_millis(200);

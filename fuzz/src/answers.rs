@@ -14,7 +14,7 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_refresh::{
     RefreshToken,
     endpoint::{
-        Client, EndpointError, FailureClass, JsonEndpoint, OAuth2Endpoint, RefreshRequest,
+        EndpointError, FailureClass, JsonEndpoint, OAuth2Client, OAuth2Endpoint, RefreshRequest,
         TokenResponse,
     },
 };
@@ -32,7 +32,7 @@ pub fn token_response(data: &[u8]) {
     check(&answer, json, "token", |status, _| [400, 401, 403].contains(&status));
 
     let url = "https://auth.example/token";
-    let client = || Client::public("client");
+    let client = || OAuth2Client::public("client");
     let oauth2 = OAuth2Endpoint::refresh_token(url, client()).expect("a URL");
     let oauth2 = call(oauth2.transport(answering(&answer)));
     check(&answer, oauth2, "access_token", |status, error| {

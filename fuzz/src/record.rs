@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use tower_refresh::{
-    Session, TokenStore,
-    store::{MemoryStore, Record},
+    Session,
+    store::{MemoryStore, Record, TokenStore},
 };
 
 use super::endpoint;

@@ -20,6 +20,7 @@ pub enum FailureClass {
 /// An endpoint of your own returns this (in a [`BoxError`]) to say what its failure means. Any
 /// other error counts as [transient](FailureClass::Transient), and as one that may have spent the
 /// refresh token.
+#[must_use = "an error does nothing before it is returned"]
 pub struct EndpointError {
     class: FailureClass,
     message: Cow<'static, str>,

@@ -1,10 +1,8 @@
 //! One HTTP call to a token endpoint, over any transport.
 
 use std::{
-    error::Error as StdError,
     fmt,
     future::Future,
-    io,
     pin::pin,
     task::{Context, Poll},
     time::SystemTime,
@@ -24,6 +22,7 @@ use zeroize::Zeroizing;
 use super::{
     answer::{Answer, retry_after},
     error::EndpointError,
+    unsent::unsent_or_lost,
     url::EndpointUrl,
 };
 use crate::{error::BoxError, token::Wiped};
@@ -176,44 +175,6 @@ fn too_large(max: usize) -> EndpointError {
         "the token endpoint's answer is larger than {max} bytes: is this its URL? `max_body_bytes` \
          raises the cap"
     ))
-}
-
-/// A transport's failure. One that is an [`EndpointError`] already knows best.
-fn unsent_or_lost(error: BoxError) -> EndpointError {
-    let error = match error.downcast::<EndpointError>() {
-        Ok(error) => return *error,
-        Err(error) => error,
-    };
-    if is_unsent(&*error) {
-        EndpointError::transient("no connection to the token endpoint").not_spent()
-    } else {
-        EndpointError::transient("the call to the token endpoint broke off")
-    }
-    .with_source(error)
-}
-
-/// Whether `error` proves that no byte of the request left: the connection, its TLS handshake
-/// included, never came to be. Everything else, and every error that we do not know, may have
-/// struck after the server had read it.
-fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        #[cfg(feature = "transport")]
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        #[cfg(feature = "reqwest")]
-        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
-            return error.is_connect();
-        }
-        next = match error.downcast_ref::<io::Error>() {
-            Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
-            // `source` would skip the very error that is wrapped.
-            Some(error) => error.get_ref().map(|inner| inner as _),
-            None => error.source(),
-        };
-    }
-    false
 }
 
 fn boxed<S, B>(transport: S) -> Transport

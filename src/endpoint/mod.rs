@@ -30,12 +30,13 @@ mod response;
 mod secrets;
 #[cfg(feature = "transport")]
 mod transport;
+mod unsent;
 mod url;
 
 pub use self::{
     error::{EndpointError, FailureClass},
     json::JsonEndpoint,
-    oauth2::{Client, OAuth2Endpoint, OAuth2Revocation},
+    oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
     url::EndpointUrl,
 };

@@ -56,19 +56,21 @@ impl TokenResponse {
     }
 
     /// Says how long the access token lives.
+    #[must_use]
     pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
         self.expires_in = Some(expires_in);
         self
     }
 
     /// Adds a field that is handed on to [`Tokens::extra`].
+    #[must_use]
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
     }
 
-    /// The tokens from now on, given those that were used to ask, and when it arrived. What the answer leaves out (the
-    /// refresh token, an extra field) stays as it was.
+    /// The tokens from now on, given those that were used to ask, and when it arrived. What the
+    /// answer leaves out (the refresh token, an extra field) stays as it was.
     pub(crate) fn into_tokens(self, old: &Tokens, arrived: Instant) -> Tokens {
         let now = SystemTime::now();
         let life = received_life(self.expires_in, &self.access_token, self.date, now);

@@ -1,6 +1,7 @@
 //! The HTTP client that token endpoints use unless they are given another: hyper and rustls.
 
 use std::{
+    error::Error as StdError,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -16,26 +17,24 @@ use hyper_util::{
     client::legacy::{Client, ResponseFuture, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{CertificateError, ClientConfig, Error as TlsError, crypto::CryptoProvider};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::error::EndpointError;
-use crate::error::BoxError;
+use crate::error::{BoxError, chain};
 
 /// An address that takes longer does not answer at all. A connection given up here is known to
 /// have sent nothing, which a time-out around the whole call could not tell.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-type HttpsClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// HTTP/1.1 over TLS with the platform's roots. It follows no redirects: a 307 would post the
 /// refresh token to whoever it names.
 #[derive(Default)]
 pub(super) struct DefaultTransport {
     /// Made at the first call, as reading the platform's roots takes milliseconds and may fail.
-    client: Option<HttpsClient>,
+    client: Option<HttpClient>,
 }
 
 impl DefaultTransport {
@@ -48,7 +47,7 @@ impl DefaultTransport {
         }
         let client = match &self.client {
             Some(client) => client,
-            None => self.client.insert(client(request.uri())?),
+            None => self.client.insert(HttpClient::of(request.uri())?),
         };
         Ok(client.request(request))
     }
@@ -69,41 +68,104 @@ impl Service<Request<Full<Bytes>>> for DefaultTransport {
     }
 }
 
-fn client(uri: &Uri) -> Result<HttpsClient, EndpointError> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let tls = tls(uri).map_err(|error| {
+/// An endpoint has one URL, so it is the one or the other for good.
+enum HttpClient {
+    /// A sidecar on loopback needs neither a platform with roots nor a crypto provider.
+    Plain(Client<HttpConnector, Full<Bytes>>),
+    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+}
+
+impl HttpClient {
+    fn of(uri: &Uri) -> Result<Self, EndpointError> {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let mut client = Client::builder(TokioExecutor::new());
+        // Refreshes are minutes apart, and servers close idle connections without a word. A
+        // request that runs into such a close may have spent the refresh token, so every call
+        // gets a connection of its own and is never sent twice.
+        client.pool_max_idle_per_host(0).retry_canceled_requests(false);
+        if uri.scheme() == Some(&Scheme::HTTP) {
+            return Ok(Self::Plain(client.build(http)));
+        }
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls()?)
+            .https_only()
+            .enable_http1()
+            .wrap_connector(http);
+        Ok(Self::Tls(client.build(https)))
+    }
+
+    fn request(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
+        match self {
+            Self::Plain(client) => client.request(request),
+            Self::Tls(client) => client.request(request),
+        }
+    }
+}
+
+fn tls() -> Result<ClientConfig, EndpointError> {
+    let installed = CryptoProvider::get_default().cloned();
+    let provider = installed.or_else(of_a_feature).ok_or_else(no_provider)?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| {
+            EndpointError::rejected(
+                "the crypto provider that this program has installed speaks no version of TLS \
+                 that rustls offers by default: install another, or give the token endpoint \
+                 another client with `transport`",
+            )
+            .with_source(error)
+        })?;
+    let config = config.with_platform_verifier().map_err(|error| {
         EndpointError::rejected(
             "the platform has no root certificates to check the token endpoint's with: install \
              them (`ca-certificates`), or give it another client with `transport`",
         )
         .with_source(error)
     })?;
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
-    Ok(Client::builder(TokioExecutor::new())
-        // Refreshes are minutes apart, and servers close idle connections without a word. A
-        // request that runs into such a close may have spent the refresh token, so every call
-        // gets a connection of its own and is never sent twice.
-        .pool_max_idle_per_host(0)
-        .retry_canceled_requests(false)
-        .build(https))
+    Ok(config.with_no_client_auth())
 }
 
-/// The crypto provider is named, never the process's default: which that is, and whether there
-/// is one, depends on every other crate in the program.
-fn tls(uri: &Uri) -> Result<ClientConfig, rustls::Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
-    // A sidecar on loopback should not need a platform with roots; an empty store trusts nobody.
-    let config = match uri.scheme() == Some(&Scheme::HTTP) {
-        true => config.with_root_certificates(RootCertStore::empty()),
-        false => config.with_platform_verifier()?,
-    };
-    Ok(config.with_no_client_auth())
+/// The provider that a feature of this crate brings along. rustls itself would choose only where
+/// no other crate has turned on another, and panic elsewhere.
+fn of_a_feature() -> Option<Arc<CryptoProvider>> {
+    #[cfg(feature = "ring")]
+    return Some(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(all(feature = "aws-lc-rs", not(feature = "ring")))]
+    return Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+    None
+}
+
+fn no_provider() -> EndpointError {
+    EndpointError::rejected(
+        "there is no crypto provider for TLS: turn on tower-refresh's feature `ring` or \
+         `aws-lc-rs`, or install one at the start of `main` with \
+         `CryptoProvider::install_default`",
+    )
+}
+
+/// What to do about a handshake that failed; `None` if that is not what `error` is about.
+pub(super) fn mend_tls(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    use CertificateError as Certificate;
+    let error = chain(error).find_map(|error| error.downcast_ref::<TlsError>())?;
+    Some(match error {
+        TlsError::InvalidCertificate(
+            Certificate::Expired
+            | Certificate::ExpiredContext { .. }
+            | Certificate::NotValidYet
+            | Certificate::NotValidYetContext { .. },
+        ) => "its certificate is not valid at this time: is this machine's clock right?",
+        TlsError::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => "its certificate is that of another host: is its URL right?",
+        TlsError::InvalidCertificate(_) => {
+            "its certificate is not trusted here: install the root that has signed it, or give it \
+             another client with `transport`"
+        }
+        TlsError::InvalidMessage(_) => "it answers, but not in TLS: is its URL right?",
+        _ => "the TLS handshake failed",
+    })
 }

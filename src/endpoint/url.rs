@@ -133,7 +133,7 @@ fn complete(uri: Uri) -> Result<Uri, Error> {
     if authority.is_some_and(|authority| authority.contains('@')) {
         return Err(Error::invalid(
             "the token endpoint's URL has a user name or a password in it: take it out, and \
-             authenticate with `Client` or a header",
+             authenticate with `OAuth2Client` or a header",
         ));
     }
     if uri.host().unwrap_or_default().is_empty() {

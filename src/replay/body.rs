@@ -1,6 +1,7 @@
 use std::{
     fmt,
     marker::PhantomData,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,7 +23,7 @@ pub(super) const DEFAULT_LIMIT: usize = 64 * 1024;
 ///
 /// As the body type of a client (`Client<_, ReplayBody<Incoming>>`) it lets a
 /// [`RefreshLayer`](crate::RefreshLayer) retry requests whose body is a stream. Nothing is kept
-/// before the layer splits it, and nothing any more once the spare is used or dropped. See the
+/// before the layer sends it, and nothing any more once the spare is used or dropped. See the
 /// [module's documentation](super) for how a recording works and what it cannot do.
 pub struct ReplayBody<B> {
     reader: Reader<B>,
@@ -41,10 +42,15 @@ impl<B: Body> ReplayBody<B> {
     }
 }
 
+impl<B> ReplayBody<B> {
+    pub(super) fn empty() -> Self {
+        Self { reader: Reader::empty() }
+    }
+}
+
 impl<B: Body + Send + 'static> Replay for ReplayBody<B> {
-    fn replay(self) -> (Self, Spare<Self>) {
-        let (reader, spare) = self.reader.split();
-        (Self { reader }, spare.map(|reader| Self { reader }))
+    fn keep(&mut self) -> Spare<Self> {
+        self.reader.keep().map(|reader| Self { reader })
     }
 }
 
@@ -126,22 +132,29 @@ impl<B, E> FromReader<B> for Boxable<B, E> {
 }
 
 /// Records a body whose type cannot say so itself, and gives both copies its type again by `wrap`.
-pub(super) fn rewrap<B, R>(body: B, wrap: impl Fn(R) -> B) -> (B, Spare<B>)
+/// An `empty` one takes its place meanwhile.
+pub(super) fn rewrap<B, R>(
+    body: &mut B,
+    empty: impl FnOnce() -> B,
+    wrap: impl Fn(R) -> B,
+) -> Spare<B>
 where
     B: Body + Send + 'static,
     R: FromReader<B>,
 {
-    let wrap = |reader| wrap(R::from_reader(reader));
     // Most requests: two bodies that know nothing of each other, and no recording.
     if body.is_end_stream() {
-        return (body, Spare::ready(wrap(Reader::empty())));
+        return Spare::ready(empty());
     }
     // To be sent once in any case, so it may as well stay as it is.
     if body.size_hint().lower() > DEFAULT_LIMIT as u64 {
-        return (body, Spare::none());
+        return Spare::none();
     }
-    let (reader, spare) = Reader::record(body, DEFAULT_LIMIT).split();
-    (wrap(reader), spare.map(wrap))
+    let wrap = |reader| wrap(R::from_reader(reader));
+    let mut reader = Reader::record(mem::replace(body, empty()), DEFAULT_LIMIT);
+    let spare = reader.keep();
+    *body = wrap(reader);
+    spare.map(wrap)
 }
 
 /// One copy of a body.
@@ -195,18 +208,17 @@ impl<B> Reader<B> {
 }
 
 impl<B: Body + Send + 'static> Reader<B> {
-    fn split(self) -> (Self, Spare<Self>) {
+    fn keep(&mut self) -> Spare<Self> {
         let Some(copy) = &self.copy else {
-            return (self, Spare::ready(Self::empty()));
+            return Spare::ready(Self::empty());
         };
-        let spare = match copy.recording.split(copy.id) {
+        match copy.recording.split(copy.id) {
             Some(id) => {
                 let spare = Self::of(copy.recording.clone(), id);
                 Spare::recorded(spare, copy.recording.clone(), id)
             }
             None => Spare::none(),
-        };
-        (self, spare)
+        }
     }
 }
 

@@ -12,36 +12,28 @@ use super::{
 };
 
 impl<D: Buf + Clone> Replay for Full<D> {
-    fn replay(self) -> (Self, Spare<Self>) {
-        let spare = Spare::ready(self.clone());
-        (self, spare)
+    fn keep(&mut self) -> Spare<Self> {
+        Spare::ready(self.clone())
     }
 }
 
 impl<D> Replay for Empty<D> {
-    fn replay(self) -> (Self, Spare<Self>) {
-        (self, Spare::ready(Self::new()))
+    fn keep(&mut self) -> Spare<Self> {
+        Spare::ready(Self::new())
     }
 }
 
 impl Replay for String {
-    fn replay(self) -> (Self, Spare<Self>) {
-        let spare = Spare::ready(self.clone());
-        (self, spare)
+    fn keep(&mut self) -> Spare<Self> {
+        Spare::ready(self.clone())
     }
 }
 
 impl<L: Replay, R: Replay> Replay for Either<L, R> {
-    fn replay(self) -> (Self, Spare<Self>) {
+    fn keep(&mut self) -> Spare<Self> {
         match self {
-            Self::Left(body) => {
-                let (body, spare) = body.replay();
-                (Self::Left(body), spare.map(Self::Left))
-            }
-            Self::Right(body) => {
-                let (body, spare) = body.replay();
-                (Self::Right(body), spare.map(Self::Right))
-            }
+            Self::Left(body) => body.keep().map(Self::Left),
+            Self::Right(body) => body.keep().map(Self::Right),
         }
     }
 }
@@ -49,14 +41,14 @@ impl<L: Replay, R: Replay> Replay for Either<L, R> {
 // Without the attribute an error would be about `From` and not say what it is for.
 #[diagnostic::do_not_recommend]
 impl<E: From<Superseded> + 'static> Replay for BoxBody<Bytes, E> {
-    fn replay(self) -> (Self, Spare<Self>) {
-        rewrap::<_, Boxable<_, E>>(self, Self::new)
+    fn keep(&mut self) -> Spare<Self> {
+        rewrap::<_, Boxable<_, E>>(self, Self::default, Self::new)
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<E: From<Superseded> + 'static> Replay for UnsyncBoxBody<Bytes, E> {
-    fn replay(self) -> (Self, Spare<Self>) {
-        rewrap::<_, Boxable<_, E>>(self, Self::new)
+    fn keep(&mut self) -> Spare<Self> {
+        rewrap::<_, Boxable<_, E>>(self, Self::default, Self::new)
     }
 }

@@ -1,8 +1,8 @@
 //! How a request's body is kept for a second sending.
 //!
 //! A request that is refused is sent again with a new token, and for that its body is needed a
-//! second time. The type of the body stays what it is: before the first sending the layer *splits*
-//! it into the body to send and a [`Spare`] of the same type. How, is a policy of the layer:
+//! second time. The type of the body stays what it is: before the first sending the layer *keeps* a
+//! [`Spare`] of the same type. How, is a policy of the layer:
 //!
 //! | policy | bodies | what is kept |
 //! |---|---|---|
@@ -21,6 +21,8 @@
 //! A policy of one's own, for a boxed body that is kept up to 1 MiB:
 //!
 //! ```
+//! use std::mem;
+//!
 //! use bytes::Bytes;
 //! use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 //! use tower_refresh::BoxError;
@@ -32,10 +34,12 @@
 //! struct UpTo(usize);
 //!
 //! impl Split<Body> for UpTo {
-//!     fn split(&self, body: Body) -> (Body, Spare<Body>) {
-//!         let (body, spare) = ReplayBody::with_limit(body, self.0).replay();
+//!     fn keep(&self, body: &mut Body) -> Spare<Body> {
 //!         let boxed = |body: ReplayBody<Body>| body.map_err(BoxError::from).boxed_unsync();
-//!         (boxed(body), spare.map(boxed))
+//!         let mut recorded = ReplayBody::with_limit(mem::take(body), self.0);
+//!         let spare = recorded.keep();
+//!         *body = boxed(recorded);
+//!         spare.map(boxed)
 //!     }
 //! }
 //! ```
@@ -81,21 +85,24 @@ pub use self::{
     spare::Spare,
 };
 
-/// How the layer splits a body into the one to send and the spare for a retry.
+/// How the layer keeps a spare of a body for a retry.
 ///
 /// It is a policy of the layer and not a property of the body alone, so that a body of a foreign
 /// crate can be given one. See the [module's documentation](self) for those there are.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot keep a request body `{B}` for a retry",
-    label = "does not split `{B}`",
+    label = "does not keep `{B}`",
     note = "for a body that can be built from any other, name the constructor: `.replay_with(Rewrap(axum::body::Body::new))`",
     note = "for a boxed body, use an error that can carry `Superseded`: `BoxBody<Bytes, BoxError>`, or implement `From<Superseded>` for your own",
     note = "for a client whose body type is yours to choose, use `ReplayBody<{B}>` in place of `{B}`",
     note = "for requests that are never to be sent a second time, use `.replay_with(SendOnce)`"
 )]
 pub trait Split<B>: Clone {
-    /// Splits `body` into the one that is sent and what is kept for a retry.
-    fn split(&self, body: B) -> (B, Spare<B>);
+    /// Keeps what a second sending takes of `body`, which is about to be sent.
+    ///
+    /// It may put another in the place of `body` that is the same to whoever reads it: one that is
+    /// recorded.
+    fn keep(&self, body: &mut B) -> Spare<B>;
 }
 
 /// A body that knows how to be sent twice; what [`ByBody`] goes by.
@@ -107,6 +114,6 @@ pub trait Split<B>: Clone {
     note = "or give the layer another policy: `.replay_with(Rewrap(..))` or `.replay_with(SendOnce)`"
 )]
 pub trait Replay: Sized {
-    /// Splits the body into the one that is sent and what is kept for a retry.
-    fn replay(self) -> (Self, Spare<Self>);
+    /// Keeps what a second sending takes of this body, which is about to be sent.
+    fn keep(&mut self) -> Spare<Self>;
 }

@@ -13,8 +13,8 @@ pub struct ByBody;
 ///
 /// For the body types of other crates, which seldom know how to be sent twice but can often be
 /// built from any other body: `Rewrap(axum::body::Body::new)`. Both copies are rewrapped, so the
-/// types around the layer stay as they are. Bodies that are empty or announce more than 64 KiB are
-/// left alone.
+/// types around the layer stay as they are; an empty one takes the place of the body in between.
+/// Bodies that are empty or announce more than 64 KiB are left alone.
 ///
 /// # Example
 ///
@@ -27,8 +27,8 @@ pub struct ByBody;
 /// type Foreign = UnsyncBoxBody<Bytes, BoxError>;
 ///
 /// let policy = Rewrap(|body: ReplayBody<Foreign>| body.map_err(BoxError::from).boxed_unsync());
-/// let body = Full::<Bytes>::from("hello").map_err(BoxError::from).boxed_unsync();
-/// let (body, spare) = policy.split(body);
+/// let mut body = Full::<Bytes>::from("hello").map_err(BoxError::from).boxed_unsync();
+/// let spare = policy.keep(&mut body);
 /// ```
 #[derive(Clone, Copy)]
 pub struct Rewrap<F>(pub F);
@@ -40,8 +40,8 @@ pub struct SendOnce;
 // Without the attribute an error would be about `Replay` and not name the other policies.
 #[diagnostic::do_not_recommend]
 impl<B: Replay> Split<B> for ByBody {
-    fn split(&self, body: B) -> (B, Spare<B>) {
-        body.replay()
+    fn keep(&self, body: &mut B) -> Spare<B> {
+        body.keep()
     }
 }
 
@@ -50,14 +50,14 @@ where
     F: Fn(ReplayBody<B>) -> B + Clone,
     B: Body<Error: Into<BoxError>> + Send + 'static,
 {
-    fn split(&self, body: B) -> (B, Spare<B>) {
-        rewrap::<_, ReplayBody<B>>(body, &self.0)
+    fn keep(&self, body: &mut B) -> Spare<B> {
+        rewrap(body, || (self.0)(ReplayBody::empty()), &self.0)
     }
 }
 
 impl<B> Split<B> for SendOnce {
-    fn split(&self, body: B) -> (B, Spare<B>) {
-        (body, Spare::none())
+    fn keep(&self, _: &mut B) -> Spare<B> {
+        Spare::none()
     }
 }
 

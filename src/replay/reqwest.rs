@@ -1,5 +1,7 @@
 //! reqwest's bodies and requests.
 
+use std::mem;
+
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
@@ -9,21 +11,21 @@ use super::{Replay, ReplayBody, Spare, body::rewrap};
 
 /// Bytes are shared, and a stream is recorded.
 impl Replay for Body {
-    fn replay(self) -> (Self, Spare<Self>) {
+    fn keep(&mut self) -> Spare<Self> {
         if self.as_bytes().is_none() {
-            return rewrap::<_, ReplayBody<Self>>(self, Self::wrap);
+            return rewrap::<_, ReplayBody<Self>>(self, Self::default, Self::wrap);
         }
-        let bytes = into_bytes(self);
-        (bytes.clone().into(), Spare::ready(bytes.into()))
+        let bytes = into_bytes(mem::take(self));
+        *self = bytes.clone().into();
+        Spare::ready(bytes.into())
     }
 }
 
 /// What reqwest itself can clone: any request but one whose body is a stream, which is sent once.
-/// A layer that is used as a middleware splits whole requests.
+/// A layer that is used as a middleware keeps whole requests.
 impl Replay for Request {
-    fn replay(self) -> (Self, Spare<Self>) {
-        let spare = self.try_clone().map_or_else(Spare::none, Spare::ready);
-        (self, spare)
+    fn keep(&mut self) -> Spare<Self> {
+        self.try_clone().map_or_else(Spare::none, Spare::ready)
     }
 }
 

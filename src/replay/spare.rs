@@ -5,6 +5,7 @@ use super::recording::{CopyId, Takeover};
 /// What is kept of a body for a second sending.
 ///
 /// Dropping it frees what is kept and stops the recording, if there is one.
+#[must_use = "what is kept is gone with it"]
 pub struct Spare<B> {
     kept: Kept<B>,
 }

@@ -9,9 +9,9 @@ use super::{Replay, ReplayBody, Spare, body::rewrap};
 /// refused while all of what it has sent is still kept.
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
 impl Replay for Body {
-    fn replay(self) -> (Self, Spare<Self>) {
+    fn keep(&mut self) -> Spare<Self> {
         // A `Status` that the messages fail with is found behind the recording's own error, and
         // stays what it is.
-        rewrap::<_, ReplayBody<Self>>(self, Self::new)
+        rewrap::<_, ReplayBody<Self>>(self, Self::empty, Self::new)
     }
 }

@@ -7,8 +7,8 @@ use tower_service::Service;
 use super::{
     Session,
     config::Config,
-    log_out::Revocation,
     shared::{Endpoint, Shared},
+    way_out::Revocation,
 };
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
@@ -221,7 +221,7 @@ impl SessionBuilder {
     ///
     /// Defaults to 1 s.
     pub fn min_interval(mut self, interval: Duration) -> Self {
-        self.config.spacing = interval;
+        self.config.min_interval = interval;
         self
     }
 
@@ -236,7 +236,10 @@ impl SessionBuilder {
     }
 
     /// Whether the token is refreshed although no request comes, so that none ever waits for one.
-    /// It begins with the first use of the session, and ends when the last clone is dropped.
+    ///
+    /// It begins with the first use of the session, as [`build`](Self::build) starts nothing. To
+    /// spare the first request its wait too, call [`Session::load`] when the program starts. It ends
+    /// when the session is closed or its last clone is dropped.
     ///
     /// Defaults to `false`.
     pub fn keep_fresh(mut self, eager: bool) -> Self {

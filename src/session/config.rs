@@ -17,7 +17,7 @@ pub(super) struct Config {
     pub(super) refusals: (u32, Duration),
     pub(super) refresh_ahead: Duration,
     pub(super) leeway: Duration,
-    pub(super) spacing: Duration,
+    pub(super) min_interval: Duration,
     pub(super) lease: Duration,
     pub(super) refresh_without_store: bool,
     pub(super) keep_fresh: bool,
@@ -37,7 +37,7 @@ impl Config {
             &mut self.retry_after_limit,
             &mut self.wait_limit,
             &mut self.store_timeout,
-            &mut self.spacing,
+            &mut self.min_interval,
             &mut self.lease,
         ] {
             *time = LONGEST_LIFE.min(*time);
@@ -62,7 +62,7 @@ impl Default for Config {
             refusals: (3, secs(30)),
             refresh_ahead: secs(60),
             leeway: secs(10),
-            spacing: secs(1),
+            min_interval: secs(1),
             lease: secs(5),
             refresh_without_store: false,
             keep_fresh: false,

@@ -27,10 +27,7 @@ use super::{
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
-    error::{Error, ErrorKind},
     event::Event,
-    store::{Record, Saved},
-    token::Tokens,
 };
 
 tokio::task_local! {
@@ -87,6 +84,7 @@ impl Round<'_> {
         if let Some(at) = self.shared.read(State::not_before) {
             sleep_until(at).await;
         }
+        self.flight.is_at("it waits for the token store, or for another process that refreshes");
         let Some(lease) = Lease::take(self.shared, self.flight).await? else {
             return Ok(());
         };
@@ -106,12 +104,14 @@ impl Round<'_> {
     async fn attempts(&self, endpoint: &mut Endpoint, lease: &Lease<'_>) -> Result<(), Failure> {
         let config = &self.shared.config;
         let mut delays = backoff::delays(config.backoff);
-        let mut reread = false;
-        for attempt in 1.. {
+        let (mut attempt, mut reread) = (0, false);
+        loop {
+            attempt += 1;
             let base = match reconcile(self.shared, self.flight).await? {
                 Reconciled::Over => return Ok(()),
                 Reconciled::Base(base) => base,
             };
+            self.flight.is_at("the token endpoint has not answered");
             let called = self.call(endpoint, &base).await;
             let last = attempt >= config.attempts || lease.is_lost();
             let failure = match called {
@@ -123,6 +123,8 @@ impl Round<'_> {
                 },
                 Err(failure) => failure,
             };
+            self.flight.has_failed(failure.error.clone());
+            self.flight.is_at("the token endpoint is to be called again");
             match failure.class {
                 FailureClass::Rejected => return Err(failure),
                 FailureClass::Grant if reread => return Err(failure),
@@ -155,7 +157,6 @@ impl Round<'_> {
                 None => sleep(delays.next().unwrap_or(config.backoff.1)).await,
             }
         }
-        unreachable!("the last attempt returns")
     }
 
     /// One call, with one time-out over readiness and answer.
@@ -190,6 +191,7 @@ impl Round<'_> {
     /// Saves the new tokens, then publishes them. A save that fails does not hold them back: the
     /// old refresh token is worth nothing any more, so these are the only good ones.
     async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
+        self.flight.is_at("the token store has not taken the new tokens");
         let tokens = response.into_tokens(&base.tokens, Instant::now());
         let life = tokens.life;
         // Whoever saves what memory holds is not to take ours for another process's.
@@ -197,7 +199,7 @@ impl Round<'_> {
         if !self.shared.read(|state| state.is_flying(self.flight)) {
             return Landing::Down;
         }
-        let (version, saved) = self.save(base, &tokens).await;
+        let (version, saved) = save::rotated(self.shared, self.flight, base, &tokens).await;
         let unsaved = match saved {
             Ok(true) => None,
             Ok(false) => return Landing::Conflict,
@@ -226,40 +228,6 @@ impl Round<'_> {
             }
         }
         Landing::Down
-    }
-
-    /// Saves by compare-and-swap, and says as which version; `false` if somebody else was faster.
-    ///
-    /// If the store could not be read before the call it may hold less than memory did, and it may
-    /// hold the same under another version. Neither is anybody's work that we would overwrite, and
-    /// to drop what the call has brought would be to go on with a refresh token that is spent.
-    async fn save(&self, base: &Base, tokens: &Tokens) -> (u64, Result<bool, Error>) {
-        let shared = self.shared;
-        let mut expected = base.version;
-        loop {
-            let version = expected.max(base.version).unwrap_or(0) + 1;
-            let record = Record::new(version, Some(tokens.clone()));
-            match shared.in_time(shared.store.save(record, expected)).await {
-                Ok(Saved::Yes) => return (version, Ok(true)),
-                Ok(Saved::Conflict) => {}
-                Err(error) => return (version, Err(error)),
-            }
-            let stored = match shared.load().await {
-                Ok(stored) => stored,
-                Err(error) => return (version, Err(error)),
-            };
-            let found = stored.as_ref().map(Record::version);
-            if found == expected {
-                let message = "the token store contradicts itself: it has the version that it \
-                               refuses to replace";
-                return (version, Err(Error::new(ErrorKind::Store, message)));
-            }
-            let ours = stored.is_none_or(|stored| stored.holds(Some(&base.tokens)));
-            if found > base.version && !ours || !shared.read(|s| s.is_flying(self.flight)) {
-                return (version, Ok(false));
-            }
-            expected = found;
-        }
     }
 }
 

@@ -9,19 +9,20 @@ mod config;
 mod failure;
 mod flight;
 mod lease;
-mod log_out;
 mod reconcile;
 mod save;
 mod shared;
 mod snapshot;
 mod state;
+mod stored;
 mod tasks;
 mod timer;
 mod waiting;
 mod watch;
+mod way_out;
 mod window;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::pin, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -137,8 +138,11 @@ impl Session {
         self.wait(Need::Renewed(seen)).await
     }
 
-    /// Loads the store, and refreshes if what it holds has expired: for a start that fails early.
-    /// Without it the first request does so.
+    /// Gets a live token before the first request needs one: for a start that fails early. It reads
+    /// the [`store`](SessionBuilder::store), and **refreshes** if what is there has expired or is a
+    /// refresh token alone. With it begins what [`keep_fresh`](SessionBuilder::keep_fresh) asks for.
+    ///
+    /// Without it all that happens at the first request.
     ///
     /// # Errors
     ///
@@ -175,31 +179,6 @@ impl Session {
         self.saved().await
     }
 
-    /// Starts no more refreshes, and waits until the one under way is done and its tokens are
-    /// saved. Call it before a program ends.
-    ///
-    /// A token that is live is still given out afterwards.
-    ///
-    /// # Errors
-    ///
-    /// If that takes longer than [`wait_limit`](SessionBuilder::wait_limit): then tokens may be
-    /// unsaved.
-    pub async fn close(&self) -> Result<(), Error> {
-        self.shared.change(State::close);
-        if self.shared.runtime().is_none() {
-            self.saved().await?;
-        }
-        save::spawn(&self.shared, false);
-        let idle = self.shared.wait_until(|shared| {
-            let settled = |state: &State| !state.is_refreshing() && state.unsaved().is_none();
-            shared.is_idle() && shared.read(settled)
-        });
-        let message = "the session is closed, but its last tokens are not saved";
-        self.within(self.shared.config.wait_limit, idle)
-            .await
-            .ok_or_else(|| Error::new(ErrorKind::Store, message))
-    }
-
     /// The tokens in use, with what the endpoint sent beside them. `None` if there are none, or if
     /// the store has not been loaded yet.
     pub fn tokens(&self) -> Option<Tokens> {
@@ -219,6 +198,17 @@ impl Session {
 
     pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.shared.snapshot()
+    }
+
+    /// Grows with each new snapshot.
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.shared.version()
+    }
+
+    /// Whether somebody has logged in or out since.
+    pub(crate) fn has_outlived(&self, token: &Token) -> bool {
+        self.snapshot().has_outlived(token)
     }
 
     /// Starts a refresh that nobody waits for, if one is due. Without a runtime the old token has
@@ -266,6 +256,7 @@ impl Session {
         }
         save::spawn(&self.shared, false);
         let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
+        let saved = pin!(saved);
         let message = "the token store did not take the change in time; saving goes on";
         self.within(self.shared.config.store_timeout, saved)
             .await

@@ -31,23 +31,23 @@ pub(super) enum Reconciled {
 
 enum Step {
     Done(Reconciled),
-    /// Memory is ahead: the store gets this in place of the version named.
-    Put(Record, Option<u64>),
-    /// The store gets the word that we are about to spend its token.
-    Mark(Record, Base),
+    Write(Write),
     /// Another process is spending the token, with or without a lease. Look again soon.
     Yield,
 }
 
-impl Step {
-    /// What it has the store write, and over which version.
-    fn write(&self) -> (Record, Option<u64>) {
-        match self {
-            Self::Put(record, expected) => (record.clone(), *expected),
-            Self::Mark(record, base) => (record.clone(), base.version),
-            Self::Done(_) | Self::Yield => unreachable!("these write nothing"),
-        }
-    }
+/// What the store gets in place of the version that is expected there.
+struct Write {
+    record: Record,
+    expected: Option<u64>,
+    then: Then,
+}
+
+enum Then {
+    /// Memory was ahead; now look again.
+    Again,
+    /// The store has the word that we are about to spend the token of these.
+    Spend(Tokens),
 }
 
 /// Between looks at a store that another is at work on, give or take a half.
@@ -76,27 +76,26 @@ pub(super) async fn reconcile(
         let (_, since) = *yielding
             .insert(yielding.filter(|(v, _)| *v == version).unwrap_or((version, Instant::now())));
         let mark_holds = since.elapsed() < shared.config.lease;
-        let step = match compare(shared, flight, stored, mark_holds) {
+        let Write { record, expected, then } = match compare(shared, flight, stored, mark_holds) {
             Step::Done(reconciled) => return Ok(reconciled),
             Step::Yield => {
                 drop(writing);
                 shared.changed_or(POLL).await;
                 continue;
             }
-            step => step,
+            Step::Write(write) => write,
         };
         tries += 1;
-        let (record, expected) = step.write();
         let version = record.version();
-        match (shared.in_time(shared.store.save(record, expected)).await, step) {
-            (Ok(Saved::Yes), Step::Mark(_, base)) => {
+        match (shared.in_time(shared.store.save(record, expected)).await, then) {
+            (Ok(Saved::Yes), Then::Spend(tokens)) => {
                 let ours = shared.change(|state| state.is_flying(flight) && state.marked(version));
                 return Ok(match ours {
-                    true => Reconciled::Base(Base { version: Some(version), ..base }),
+                    true => Reconciled::Base(Base { tokens, version: Some(version) }),
                     false => Reconciled::Over,
                 });
             }
-            (Ok(Saved::Yes), _) => {
+            (Ok(Saved::Yes), Then::Again) => {
                 if shared.change(|state| state.saved(version)) {
                     shared.events.send(Event::Saved);
                 }
@@ -140,7 +139,8 @@ fn compare(
             return Step::Done(Reconciled::Over);
         }
         if let Some(seed) = state.seed().filter(|seed| stored.is_none() && !seed.is_empty()) {
-            return Step::Put(Record::from(seed.clone()), None);
+            let record = Record::from(seed.clone());
+            return Step::Write(Write { record, expected: None, then: Then::Again });
         }
         if let Some(stored) = stored.as_ref().filter(|stored| state.outranks(stored)) {
             state.outrank(stored.version());
@@ -150,7 +150,7 @@ fn compare(
                 true => state.record().restored(SystemTime::now() + lease),
                 false => state.record(),
             };
-            return Step::Put(record, version);
+            return Step::Write(Write { record, expected: version, then: Then::Again });
         }
         state.note_stored(version);
         let base = Base { tokens: state.tokens().cloned().unwrap_or_default(), version };
@@ -166,7 +166,11 @@ fn compare(
             Some(mark) if mark.owner != *owner && mark_holds && !left(mark.until).is_zero() => {
                 Step::Yield
             }
-            _ => Step::Mark(state.record().spent_by(owner, now + lease), base),
+            _ => Step::Write(Write {
+                record: state.record().spent_by(owner, now + lease),
+                expected: version,
+                then: Then::Spend(base.tokens),
+            }),
         }
     })
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
-use super::{backoff, shared::Shared, state::State};
+use super::{backoff, reconcile::Base, shared::Shared, state::State, waiting::Flight};
 use crate::{
-    error::{BoxError, Error},
+    error::{BoxError, Error, ErrorKind},
     event::Event,
     store::{Record, Saved},
+    token::Tokens,
 };
 
 /// Starts the task that saves, unless one is running. Without a runtime the next refresh does it.
@@ -62,6 +63,44 @@ pub(super) async fn once(shared: &Arc<Shared>) -> Result<bool, Error> {
         shared.events.send(Event::Saved);
     }
     Ok(true)
+}
+
+/// Saves what a call has brought by compare-and-swap, and says as which version; `false` if somebody else was faster.
+///
+/// If the store could not be read before the call it may hold less than memory did, and it may
+/// hold the same under another version. Neither is anybody's work that we would overwrite, and
+/// to drop what the call has brought would be to go on with a refresh token that is spent.
+pub(super) async fn rotated(
+    shared: &Shared,
+    flight: &Arc<Flight>,
+    base: &Base,
+    tokens: &Tokens,
+) -> (u64, Result<bool, Error>) {
+    let mut expected = base.version;
+    loop {
+        let version = expected.max(base.version).unwrap_or(0) + 1;
+        let record = Record::new(version, Some(tokens.clone()));
+        match shared.in_time(shared.store.save(record, expected)).await {
+            Ok(Saved::Yes) => return (version, Ok(true)),
+            Ok(Saved::Conflict) => {}
+            Err(error) => return (version, Err(error)),
+        }
+        let stored = match shared.load().await {
+            Ok(stored) => stored,
+            Err(error) => return (version, Err(error)),
+        };
+        let found = stored.as_ref().map(Record::version);
+        if found == expected {
+            let message = "the token store contradicts itself: it has the version that it \
+                           refuses to replace";
+            return (version, Err(Error::new(ErrorKind::Store, message)));
+        }
+        let ours = stored.is_none_or(|stored| stored.holds(Some(&base.tokens)));
+        if found > base.version && !ours || !shared.read(|s| s.is_flying(flight)) {
+            return (version, Ok(false));
+        }
+        expected = found;
+    }
 }
 
 /// The one task that saves.

@@ -2,22 +2,14 @@
 
 use std::{
     fmt,
-    future::Future,
-    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use futures_util::future::select;
-use tokio::{
-    runtime::Handle,
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::{runtime::Handle, sync::Notify};
 use tower::util::BoxService;
 
 use super::{
@@ -25,19 +17,19 @@ use super::{
     config::Config,
     failure::Failure,
     flight::{self, Takeoff},
-    log_out::Revocation,
     snapshot::Snapshot,
     state::{After, State},
     tasks::Started,
     timer,
     waiting::Flight,
     watch,
+    way_out::Revocation,
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
-    error::{BoxError, Error, ErrorKind},
+    error::BoxError,
     event::{Event, EventSender},
-    store::{MemoryStore, RESTORED, Record, Saved, TokenStore},
+    store::{MemoryStore, TokenStore},
 };
 
 /// A token endpoint, whatever its type was: neither `Clone` nor `Sync` is asked of it.
@@ -46,6 +38,8 @@ pub(super) type Endpoint = BoxService<RefreshRequest, TokenResponse, BoxError>;
 pub(crate) struct Shared {
     /// Written under the lock of `state` and read without it.
     snapshot: ArcSwap<Snapshot>,
+    /// Counts the snapshots.
+    version: AtomicU64,
     state: Mutex<State>,
     /// Whoever holds this is the one refresh.
     pub(super) endpoint: tokio::sync::Mutex<Endpoint>,
@@ -77,6 +71,7 @@ impl Shared {
         let state = State::new(tokens, ask_store, is_shared, &config);
         Self {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
+            version: AtomicU64::new(0),
             state: Mutex::new(state),
             endpoint: tokio::sync::Mutex::new(endpoint),
             revocation: revocation.map(tokio::sync::Mutex::new),
@@ -97,6 +92,11 @@ impl Shared {
         self.snapshot.load()
     }
 
+    #[inline]
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
     pub(super) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
         read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -106,6 +106,7 @@ impl Shared {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = change(&mut state);
         self.snapshot.store(Arc::new(state.snapshot()));
+        self.version.fetch_add(1, Ordering::Release);
         drop(state);
         self.changed.notify_waiters();
         result
@@ -184,84 +185,6 @@ impl Shared {
         if ours {
             self.events.send(Event::RefreshFailed { error });
         }
-    }
-
-    /// Reads the store. An encrypted record is an error: it says nothing, not even that there are
-    /// no tokens.
-    pub(super) async fn load(&self) -> Result<Option<Record>, Error> {
-        self.in_time(self.store.load()).await?.map(Record::opened).transpose()
-    }
-
-    /// Gives a call to the store its time-out, and its failures their kind.
-    pub(super) async fn in_time<T>(
-        &self,
-        call: impl Future<Output = Result<T, BoxError>>,
-    ) -> Result<T, Error> {
-        // Without a runtime there is no timer. Only stores that never wait work there.
-        let result = match Handle::try_current() {
-            Ok(_) => match timeout(self.config.store_timeout, call).await {
-                Ok(result) => result,
-                Err(_elapsed) => Err("it did not answer in time".into()),
-            },
-            Err(_) => call.await,
-        };
-        result.map_err(|error| {
-            Error::with_source(ErrorKind::Store, "the token store cannot be used", error)
-        })
-    }
-
-    /// Takes over what the store holds if it is ahead of memory, unless somebody has decided
-    /// otherwise here and that is still to be saved.
-    pub(super) fn follow(&self, stored: &Record) {
-        let followed = self.change(|state| {
-            if !state.is_behind(stored) {
-                return None;
-            }
-            let before = state.stamp();
-            // Another that was spending this token may have died over it.
-            let others = |owner: &str| owner != self.owner && owner != RESTORED;
-            let mark = stored.spending().filter(|mark| others(&mark.owner));
-            state.follow(stored.clone(), mark.is_some(), &self.config);
-            let life = state.tokens().and_then(|tokens| tokens.left(SystemTime::now()));
-            self.events.observer().token_lives(life);
-            (state.stamp() != before).then(|| (state.stamp().generation, state.ended().is_some()))
-        });
-        match followed {
-            Some((_, true)) => self.events.send(Event::Cleared),
-            Some((generation, _)) => {
-                self.events.send(Event::Refreshed { generation, adopted: true });
-            }
-            None => {}
-        }
-    }
-
-    /// Waits until the store may have changed, or for about this long.
-    pub(super) async fn changed_or(&self, poll: Duration) {
-        let poll = sleep(poll.mul_f64(0.5 + fastrand::f64()));
-        select(pin!(poll), self.store.changed()).await;
-    }
-
-    /// Takes back the word that this session is spending the token, after a call that certainly
-    /// has not: others need not wait for it, nor take the token for spent.
-    pub(super) async fn unmark(&self) {
-        let _writing = self.writing.lock().await;
-        let Some((record, version)) = self.read(State::unmark) else { return };
-        let unmarked = record.version();
-        // If it cannot be taken back it ends by itself.
-        if let Ok(Saved::Yes) = self.in_time(self.store.save(record, Some(version))).await {
-            self.change(|state| {
-                if state.version() == version {
-                    state.settle_at(unmarked);
-                }
-            });
-        }
-    }
-
-    /// Whether refreshes go on while the store fails: nobody else uses the tokens, or the user
-    /// has said so.
-    pub(super) fn goes_alone(&self) -> bool {
-        let loaded = self.read(|state| state.seed().is_none());
-        self.config.refresh_without_store || (loaded && !self.is_shared)
     }
 
     pub(super) fn id(&self) -> usize {

@@ -5,7 +5,7 @@ use std::fmt;
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::{error::Error, token::wiped_value};
 
 /// Which token this is: of which identity's reign, and which in the row of its successors.
 ///
@@ -35,7 +35,15 @@ impl Token {
         &self.header_value
     }
 
-    /// Grows with each new token of the session.
+    /// The token itself, without its scheme, for protocols that want it elsewhere than in a header.
+    /// Take care where it goes: this is the secret.
+    pub fn expose(&self) -> &str {
+        let value = self.header_value.to_str().expect("a token and a scheme are visible ASCII");
+        // Neither of them has a space in it.
+        value.rsplit(' ').next().unwrap_or(value)
+    }
+
+    /// Grows with each new access token of the session; the first one is 1.
     pub fn generation(&self) -> u64 {
         self.stamp.generation
     }
@@ -79,11 +87,22 @@ pub(crate) enum Readiness<'a> {
 }
 
 impl Snapshot {
+    /// A copy that shares no memory with this one.
+    pub(crate) fn unshared(&self) -> Self {
+        let token = self.token.as_ref().map(|token| {
+            let value = wiped_value(token.header_value.as_bytes().to_vec());
+            Token::new(value, token.stamp)
+        });
+        let Self { stale_at, expires_at, epoch, .. } = *self;
+        Self { token, stale_at, expires_at, ended: self.ended.clone(), epoch }
+    }
+
     /// Whether a token is of a login that is over.
     pub(crate) fn has_outlived(&self, token: &Token) -> bool {
         token.stamp.epoch != self.epoch
     }
 
+    #[inline]
     pub(crate) fn at(&self, now: Instant) -> Readiness<'_> {
         match (&self.token, &self.ended) {
             (Some(token), _) if self.expires_at.is_none_or(|at| now < at) => match self.stale_at {

@@ -1,6 +1,12 @@
 //! The shared outcome of one refresh, and how callers wait for it.
 
-use std::{fmt, future::Future, pin::pin, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::pin,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::future::{Either, select};
 use tokio::{
@@ -33,12 +39,22 @@ pub(super) enum Outcome {
 pub(super) struct Flight {
     outcome: watch::Sender<Option<Outcome>>,
     replaces: u64,
+    progress: Mutex<Progress>,
+}
+
+/// What a flight is at, for those who cannot wait for its end.
+#[derive(Clone)]
+struct Progress {
+    stage: &'static str,
+    /// What has come of its last attempt.
+    error: Option<Error>,
 }
 
 impl Flight {
     /// A refresh that is to replace this generation.
     pub(super) fn new(replaces: u64) -> Self {
-        Self { outcome: watch::Sender::new(None), replaces }
+        let progress = Progress { stage: "it has not begun yet", error: None };
+        Self { outcome: watch::Sender::new(None), replaces, progress: Mutex::new(progress) }
     }
 
     /// Any newer generation that is live will do.
@@ -55,6 +71,20 @@ impl Flight {
             }
             first
         });
+    }
+
+    /// Says what it is at from now on, as the end of a sentence.
+    pub(super) fn is_at(&self, stage: &'static str) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).stage = stage;
+    }
+
+    /// Says what has come of an attempt.
+    pub(super) fn has_failed(&self, error: Error) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).error = Some(error);
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) async fn outcome(&self) -> Outcome {
@@ -84,7 +114,8 @@ impl Session {
                  give it a client without this session's layer",
             ));
         }
-        let look = async {
+        // Pinned here, so that it is in this future once, and not in that of `within` as well.
+        let look = pin!(async {
             for _ in 0..RESTARTS {
                 let Some(runtime) = self.shared.runtime() else {
                     return self.without_runtime(need);
@@ -101,12 +132,28 @@ impl Session {
             }
             let message = "the refresh was cut off again and again: is the runtime shutting down?";
             Err(Error::new(ErrorKind::Unavailable, message))
-        };
+        });
         let limit = self.shared.config.wait_limit;
         self.within(limit, look).await.unwrap_or_else(|| {
             let message = format!("no access token after {limit:?}; the refresh goes on");
-            Err(Error::new(ErrorKind::TimedOut, message))
+            Err(self.overdue(message))
         })
+    }
+
+    /// What a caller learns that has waited too long for the refresh: what that is at, and what
+    /// has come of its last attempt.
+    pub(super) fn overdue(&self, message: String) -> Error {
+        let flight = self.shared.read(|state| state.flight().cloned());
+        match flight.map(|flight| flight.progress()) {
+            None => Error::new(ErrorKind::TimedOut, message),
+            Some(Progress { stage, error: None }) => {
+                Error::new(ErrorKind::TimedOut, format!("{message}: {stage}"))
+            }
+            Some(Progress { stage, error: Some(error) }) => {
+                let message = format!("{message} after a failed attempt: {stage}");
+                Error::with_source(ErrorKind::TimedOut, message, error)
+            }
+        }
     }
 
     /// Decides what to do, and starts the flight if there has to be a new one.
@@ -146,7 +193,10 @@ impl Session {
     }
 
     /// `tokio::time::timeout`, but with the session's runtime if the caller is on none.
-    pub(super) async fn within<F: Future>(&self, limit: Duration, work: F) -> Option<F::Output> {
+    pub(super) async fn within<F>(&self, limit: Duration, work: F) -> Option<F::Output>
+    where
+        F: Future + Unpin,
+    {
         let timer = {
             // A runtime that was set may have ended, and a timer of it would panic.
             let runtime = Handle::try_current().ok().or_else(|| self.shared.runtime());
@@ -156,9 +206,24 @@ impl Session {
         let Some(timer) = timer else {
             return Some(work.await);
         };
-        match select(pin!(work), pin!(timer)).await {
+        match select(work, pin!(timer)).await {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand requests may wait at once, each with this inside.
+    #[test]
+    fn who_waits_takes_little_memory() {
+        let endpoint = tower::service_fn(async |_| Err::<_, Error>(Error::invalid("none")));
+        let session = Session::builder(endpoint).build();
+        let size = size_of_val(&session.wait(Need::Live));
+        // What waits is in it once. Compilers differ by a few words, and not by a whole copy.
+        assert!(size < 720, "{size} bytes");
     }
 }

@@ -1,8 +1,8 @@
 use std::{any::type_name, fmt, future::Future};
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 
-use super::{Record, Saved, TokenStore};
+use super::{BoxFuture, Record, Saved, TokenStore};
 use crate::error::BoxError;
 
 /// A store of two functions, for a program that alone uses its tokens.

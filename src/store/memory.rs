@@ -4,10 +4,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt, ready};
+use futures_util::future::{FutureExt, ready};
 use tokio::time::Instant;
 
-use super::{Record, Saved, TokenStore};
+use super::{BoxFuture, Record, Saved, TokenStore};
 use crate::error::BoxError;
 
 /// Keeps the tokens in memory: they end with the process.

@@ -39,9 +39,13 @@ mod redis;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::{BoxFuture, FutureExt, pending, ready};
+use futures_util::future::{FutureExt, pending, ready};
 
 use crate::error::BoxError;
+
+/// What the methods of a [`TokenStore`] return: `Box::pin(async move { … })` makes one. It is
+/// `futures`' alias, whatever version of that crate a store's own program has.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 #[cfg(feature = "encrypted")]
 #[cfg_attr(docsrs, doc(cfg(feature = "encrypted")))]
@@ -64,6 +68,50 @@ pub use self::{
 /// Every method may be called at any time, from several tasks at once, and may be dropped before
 /// it is done (a session gives each call a time-out). `testing::store_conformance` (feature
 /// `test-util`) puts a store of your own to the test.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use tower_refresh::{
+///     BoxError,
+///     store::{BoxFuture, Record, Saved, TokenStore},
+/// };
+///
+/// #[derive(Debug, Default)]
+/// struct Vault(Mutex<Option<Record>>);
+///
+/// impl TokenStore for Vault {
+///     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+///         Box::pin(async move { Ok(self.0.lock().unwrap().clone()) })
+///     }
+///
+///     fn save(
+///         &self,
+///         record: Record,
+///         expected: Option<u64>,
+///     ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+///         Box::pin(async move {
+///             let mut stored = self.0.lock().unwrap();
+///             if stored.as_ref().map(Record::version) != expected {
+///                 return Ok(Saved::Conflict);
+///             }
+///             *stored = Some(record);
+///             Ok(Saved::Yes)
+///         })
+///     }
+///
+///     // Only this process uses it, so nobody else needs a lease.
+///     fn is_shared(&self) -> bool {
+///         false
+///     }
+/// }
+/// # #[cfg(feature = "test-util")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// #     tower_refresh::testing::store_conformance(async || Vault::default()).await;
+/// # }
+/// # #[cfg(not(feature = "test-util"))]
+/// # fn main() {}
+/// ```
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// Reads the record; `None` if there has never been one.
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>>;
@@ -92,9 +140,10 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
         ready(Ok(())).boxed()
     }
 
-    /// Resolves when the record may have changed since the call; it may do so too often, and a
-    /// store that cannot tell never does. Sessions look by themselves from time to time: this
-    /// only lets those who wait for another's refresh go on at once.
+    /// Resolves when the record may have changed since the call; it may do so too often. A session
+    /// waits for this at all times, so a store that is not told of changes does not look for them:
+    /// it never resolves, as by default. Sessions look by themselves, about every 2 s and about
+    /// every 100 ms while they wait for another's refresh; this only lets them go on at once.
     fn changed(&self) -> BoxFuture<'_, ()> {
         pending().boxed()
     }

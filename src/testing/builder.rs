@@ -76,6 +76,7 @@ impl AuthServerBuilder {
     }
 
     /// Asks for this public client at the OAuth 2.0 endpoints: its `client_id` and no secret.
+    /// Defaults to any client.
     pub fn public_client(mut self, id: impl Into<String>) -> Self {
         self.settings.client = Some((id.into(), None));
         self

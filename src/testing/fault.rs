@@ -21,8 +21,9 @@ use crate::error::BoxError;
 ///
 /// let busy = Fault::status(StatusCode::TOO_MANY_REQUESTS).retry_after(Duration::from_secs(7));
 /// let lost = Fault::drop_connection().after_spending();
-/// let slow = Fault::delay(Duration::from_millis(300));
+/// let slow = Fault::late(Duration::from_millis(300));
 /// ```
+#[must_use = "a fault does nothing before a server has it"]
 #[derive(Clone)]
 pub struct Fault {
     after_spending: bool,
@@ -42,10 +43,10 @@ enum Effect {
 }
 
 impl Fault {
-    /// The call is carried out and answered after `delay`. With
+    /// No fault but time: the call is carried out and answered after `delay`. With
     /// [`after_spending`](Self::after_spending) it is carried out at once and only the answer is
     /// late.
-    pub fn delay(delay: Duration) -> Self {
+    pub fn late(delay: Duration) -> Self {
         Self { delay, ..Self::new(Effect::Late) }
     }
 
@@ -104,8 +105,10 @@ impl Fault {
         self
     }
 
-    /// Lets this much time pass before the fault strikes.
-    pub fn delayed(mut self, delay: Duration) -> Self {
+    /// Lets this much time pass before the fault strikes: `Fault::drop_connection().after(delay)`.
+    ///
+    /// Defaults to none; [`late`](Self::late) sets it too.
+    pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }

@@ -6,7 +6,7 @@
 //!   are scripted and its calls can be held.
 //!
 //! [`Issuer`] signs JWTs with claims of your own. [`store_conformance`] tells whether a
-//! [`TokenStore`](crate::TokenStore) of your own keeps what its trait promises.
+//! [`TokenStore`](crate::store::TokenStore) of your own keeps what its trait promises.
 //!
 //! Real sockets need real time: under `start_paused` Tokio jumps ahead while a socket is idle,
 //! and time-outs fire that never should. The server's gate and counts make sleeping unnecessary.

@@ -1,5 +1,7 @@
 //! How long a token lives, whatever the clocks and the servers say.
 
+use std::time::UNIX_EPOCH;
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::{prelude::*, test_runner::RngSeed};
 

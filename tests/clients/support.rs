@@ -15,6 +15,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use rcgen::CertificateParams;
 use reqwest::Body;
 use reqwest_middleware::ClientWithMiddleware;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -226,9 +227,13 @@ pub(crate) struct Tls {
 
 impl Tls {
     pub(crate) fn new() -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let certificate = made.cert.der().clone();
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        Self::of(CertificateParams::new(["localhost".to_owned()]).unwrap())
+    }
+
+    pub(crate) fn of(certificate: CertificateParams) -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = certificate.self_signed(&key).unwrap().der().clone();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -9,9 +9,9 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tower::{ServiceBuilder, ServiceExt};
-use tower_refresh::RefreshLayer;
+use tower_refresh::{ErrorKind, RefreshLayer, Session, Tokens, endpoint::JsonEndpoint};
 
-use crate::support::{EITHER, Server, Tls, client, post, refuse_seed, seeded};
+use crate::support::{EITHER, Server, Tls, client, in_time, post, refuse_seed, seeded};
 
 fn trusting(tls: &Tls) -> ClientConfig {
     let mut roots = RootCertStore::empty();
@@ -60,5 +60,32 @@ async fn reqwest_speaks_http_2_below_the_layer() {
         assert_eq!(answer.status, 200);
         assert!(server.seen().iter().all(|request| request.version() == Version::HTTP_2));
         assert_eq!(server.values("authorization"), ["Bearer seed", "Bearer access-1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_token_endpoint_whose_certificate_will_not_do_is_an_error_that_says_why() {
+    let certificate =
+        |host: &str| rcgen::CertificateParams::new([host.to_owned()]).expect("a host");
+    let (mut expired, mut early) = (certificate("localhost"), certificate("localhost"));
+    expired.not_after = rcgen::date_time_ymd(2001, 1, 1);
+    early.not_before = rcgen::date_time_ymd(2999, 1, 1);
+    early.not_after = rcgen::date_time_ymd(3000, 1, 1);
+    for (certificate, says) in [
+        (certificate("localhost"), "its certificate is not trusted here: install the root"),
+        (expired, "is not valid at this time: is this machine's clock right?"),
+        (early, "is not valid at this time: is this machine's clock right?"),
+    ] {
+        let server = Server::start_tls(&Tls::of(certificate), refuse_seed).await;
+        let session = Session::builder(JsonEndpoint::new(server.url.clone()).unwrap())
+            .tokens(Tokens::from_refresh_token("hunter2").unwrap())
+            .attempts(1)
+            .build();
+        let error = in_time(session.token()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(text.contains(says), "{text}");
+        assert!(!format!("{error:?}").contains("hunter2"));
+        assert!(server.seen().is_empty());
     }
 }

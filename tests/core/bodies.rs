@@ -18,8 +18,8 @@ use crate::support::{World, get, live, request, send, settle};
 struct Once;
 
 impl<B> Split<B> for Once {
-    fn split(&self, body: B) -> (B, Spare<B>) {
-        (body, Spare::none())
+    fn keep(&self, _: &mut B) -> Spare<B> {
+        Spare::none()
     }
 }
 

@@ -7,12 +7,15 @@ use http::StatusCode;
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, timeout::Timeout};
 use tower_refresh::{
-    Error, ErrorKind, RefreshLayer, Session, TokenStore, Tokens, testing::GatedEndpoint,
+    BoxError, Error, ErrorKind, RefreshLayer, Session, Tokens,
+    endpoint::{RefreshRequest, TokenResponse},
+    store::{MemoryStore, TokenStore},
+    testing::GatedEndpoint,
 };
 
 use crate::{
     steps::{SteppedStore, Steps},
-    support::{Api, World, expired, get, live, request},
+    support::{Api, World, error_of, expired, get, live, request},
 };
 
 // S16
@@ -105,8 +108,9 @@ async fn a_caller_waits_for_as_long_as_it_may_and_no_longer() {
     let world = World::of(endpoint, builder.wait_limit(limit).build());
     let hold = world.endpoint.hold();
     let started = Instant::now();
-    let error = world.get().await.unwrap_err();
-    assert_eq!(Error::find(error.as_ref()).unwrap().kind(), ErrorKind::TimedOut);
+    let error = error_of(world.get().await);
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains("endpoint has not answered"), "{error}");
     assert_eq!(started.elapsed(), limit);
 
     hold.release();
@@ -114,4 +118,28 @@ async fn a_caller_waits_for_as_long_as_it_may_and_no_longer() {
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens(), ["access-1"]);
     assert_eq!(world.endpoint.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_has_waited_too_long_hears_what_became_of_the_attempts() {
+    let silent = tower::service_fn(|_: RefreshRequest| {
+        std::future::pending::<Result<TokenResponse, BoxError>>()
+    });
+    let session = Session::builder(silent).wait_limit(Duration::from_secs(25)).build();
+    let error = session.token().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains("after a failed attempt"), "{error}");
+    let last = std::error::Error::source(&error).unwrap();
+    assert_eq!(Error::find(last).unwrap().kind(), ErrorKind::Unavailable);
+    assert!(last.to_string().contains("did not answer within 10s"), "{last}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_has_waited_for_another_process_hears_of_it() {
+    let store = Arc::new(MemoryStore::new());
+    assert!(store.lease("another", Duration::from_secs(3600)).await.unwrap());
+    let builder = Session::builder(GatedEndpoint::new()).tokens(expired()).store(store);
+    let error = builder.build().token().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains("another process"), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{

@@ -53,12 +53,13 @@ async fn a_slow_reader_misses_some_is_told_so_and_holds_nobody_up() {
     }
     let Some(Event::Missed { events: missed, .. }) = events.next().await else { panic!() };
     let newest = world.session.token().await.unwrap().generation();
-    let mut read = 0;
-    let mut generations = events.inspect(|_| read += 1);
+    let mut read = 1;
     while !matches!(
-        generations.next().await,
+        events.next().await,
         Some(Event::Refreshed { generation, .. }) if generation == newest
-    ) {}
+    ) {
+        read += 1;
+    }
     assert_eq!(missed + read, 1000);
 }
 
@@ -66,6 +67,20 @@ async fn a_slow_reader_misses_some_is_told_so_and_holds_nobody_up() {
 async fn they_end_with_the_session() {
     let world = World::new(live());
     let mut events = world.session.events();
+    let mut stream = world.session.events();
     drop(world);
     assert!(events.next().await.is_none());
+    assert!(StreamExt::next(&mut stream).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_the_next_event_can_be_given_up_without_a_loss() {
+    let world = World::new(live());
+    let mut events = world.session.events();
+    for generation in 2..10 {
+        assert!(events.next().now_or_never().is_none());
+        world.session.refresh().await.unwrap();
+        let event = events.next().await.unwrap();
+        assert!(matches!(event, Event::Refreshed { generation: g, .. } if g == generation));
+    }
 }

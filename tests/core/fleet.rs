@@ -9,9 +9,9 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
-    BoxError, Session, TokenStore,
+    BoxError, Session,
     endpoint::EndpointError,
-    store::{MemoryStore, Record, Saved},
+    store::{MemoryStore, Record, Saved, TokenStore},
     testing::{Answer, GatedEndpoint},
 };
 

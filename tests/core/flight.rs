@@ -92,7 +92,7 @@ async fn a_refresh_whose_callers_are_all_gone_is_finished_and_saved() {
     }
     hold.release();
     session.close().await.unwrap();
-    use tower_refresh::TokenStore;
+    use tower_refresh::store::TokenStore;
     let record = store.load().await.unwrap().unwrap();
     assert_eq!(record.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
 }

@@ -7,8 +7,8 @@ use std::sync::{
 
 use http::StatusCode;
 use tower_refresh::{
-    BoxError, Session, TokenStore,
-    store::{self, Record},
+    BoxError, Session,
+    store::{self, Record, TokenStore},
     testing::GatedEndpoint,
 };
 

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use tower_refresh::{
-    Error, ErrorKind, NoToken, Tokens,
+    Error, ErrorKind, NoToken, Session, Tokens,
     endpoint::{EndpointError, TokenResponse},
+    testing::GatedEndpoint,
 };
 
 use crate::support::{World, expired, live, request, send};
@@ -108,4 +109,14 @@ async fn a_token_of_64_kib_is_sent_whole() {
     let world = World::new(Tokens::new(long.as_str()).unwrap());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens(), [long]);
+}
+
+#[tokio::test]
+async fn a_token_can_be_had_without_its_scheme() {
+    for (scheme, header) in [("Bearer", "Bearer seed"), ("DPoP", "DPoP seed"), ("", "seed")] {
+        let builder = Session::builder(GatedEndpoint::new()).tokens(live());
+        let token = builder.scheme(scheme).unwrap().build().token().await.unwrap();
+        assert_eq!((token.header_value().to_str().unwrap(), token.expose()), (header, "seed"));
+        assert!(!format!("{token:?}").contains("seed"));
+    }
 }

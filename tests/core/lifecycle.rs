@@ -130,6 +130,20 @@ async fn close_says_so_if_a_rotation_cannot_be_saved() {
     assert_eq!(session.close().await.unwrap_err().kind(), ErrorKind::Store);
 }
 
+#[tokio::test(start_paused = true)]
+async fn close_says_so_if_a_refresh_does_not_end() {
+    let endpoint = GatedEndpoint::new();
+    let builder = Session::builder(endpoint.clone()).tokens(expired());
+    let session = builder.attempt_timeout(Duration::MAX).build();
+    let _hold = endpoint.hold();
+    assert!(session.token().now_or_never().is_none());
+    endpoint.calls_reached(1).await;
+    let error = session.close().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let says = "its refresh is not over after 30s: the token endpoint has not answered";
+    assert!(error.to_string().contains(says), "{error}");
+}
+
 // S61
 #[tokio::test(start_paused = true)]
 async fn nothing_starts_after_close_and_a_live_token_still_serves() {

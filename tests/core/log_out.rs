@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use tower::{service_fn, util::BoxService};
 use tower_refresh::{
     BoxError, Error, ErrorKind, Session, SessionBuilder, Tokens,
-    endpoint::{Client, EndpointError, OAuth2Revocation, RevokeRequest},
+    endpoint::{EndpointError, OAuth2Client, OAuth2Revocation, RevokeRequest},
     testing::{Answer, GatedEndpoint},
 };
 
@@ -135,13 +135,16 @@ async fn a_server_that_does_not_revoke_is_an_error_and_the_session_is_over_all_t
         Err::<(), BoxError>(EndpointError::rejected("who are you?").into())
     });
     let hangs = service_fn(|_: RevokeRequest| pending::<Result<(), BoxError>>());
-    for revocation in [BoxService::new(refuses), BoxService::new(hangs)] {
+    for (revocation, kind) in [
+        (BoxService::new(refuses), ErrorKind::Rejected),
+        (BoxService::new(hangs), ErrorKind::Unavailable),
+    ] {
         let vault = Vault::new();
         let world = world_of(live(), |builder| builder.store(vault.clone()).revocation(revocation));
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
         let start = Instant::now();
         let error = world.session.log_out().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(error.kind(), kind);
         assert!(start.elapsed() <= Duration::from_secs(10));
         assert!(vault.is_tombstone());
         assert!(error_of(world.get().await).is_login_required());
@@ -311,9 +314,9 @@ fn without_a_runtime_it_revokes_and_clears_all_the_same() {
 #[cfg(feature = "transport")]
 fn without_a_runtime_a_transport_that_needs_one_is_an_error() {
     let url = "http://127.0.0.1:1/revoke";
-    let revocation = OAuth2Revocation::new(url, Client::public("app")).unwrap();
+    let revocation = OAuth2Revocation::new(url, OAuth2Client::public("app")).unwrap();
     let world = world_of(live(), |builder| builder.revocation(revocation));
-    assert_eq!(block_on(world.session.log_out()).unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(block_on(world.session.log_out()).unwrap_err().kind(), ErrorKind::Rejected);
     assert!(world.session.tokens().is_none());
 }
 
@@ -321,7 +324,7 @@ fn without_a_runtime_a_transport_that_needs_one_is_an_error() {
 type Call = [String; 4];
 
 /// Logs out at a server that answers so, and returns what that was sent.
-async fn log_out_at(client: Client, status: StatusCode) -> (Result<(), Error>, Vec<Call>) {
+async fn log_out_at(client: OAuth2Client, status: StatusCode) -> (Result<(), Error>, Vec<Call>) {
     let calls = Arc::new(Mutex::new(Vec::new()));
     let transport = service_fn({
         let calls = calls.clone();
@@ -358,9 +361,9 @@ async fn an_oauth2_server_is_sent_the_form_of_rfc_7009() {
         ("POST https://auth.example.com/revoke", "application/x-www-form-urlencoded");
     let form = "token=tGzv3J%2Fk%2B0&token_type_hint=refresh_token";
     for (client, basic, rest) in [
-        (Client::basic("app", "s3cret"), "Basic YXBwOnMzY3JldA==", ""),
-        (Client::post("app", "s3cret"), "", "&client_id=app&client_secret=s3cret"),
-        (Client::public("app"), "", "&client_id=app"),
+        (OAuth2Client::basic("app", "s3cret"), "Basic YXBwOnMzY3JldA==", ""),
+        (OAuth2Client::post("app", "s3cret"), "", "&client_id=app&client_secret=s3cret"),
+        (OAuth2Client::public("app"), "", "&client_id=app"),
     ] {
         let (outcome, calls) = log_out_at(client, StatusCode::OK).await;
         outcome.unwrap();
@@ -370,9 +373,13 @@ async fn an_oauth2_server_is_sent_the_form_of_rfc_7009() {
 
 #[tokio::test(start_paused = true)]
 async fn an_oauth2_server_that_answers_with_an_error_has_not_revoked() {
-    for status in [StatusCode::BAD_REQUEST, StatusCode::SERVICE_UNAVAILABLE, StatusCode::FOUND] {
-        let (outcome, calls) = log_out_at(Client::public("app"), status).await;
-        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable, "{status}");
+    for (status, kind) in [
+        (StatusCode::BAD_REQUEST, ErrorKind::Rejected),
+        (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
+        (StatusCode::FOUND, ErrorKind::Rejected),
+    ] {
+        let (outcome, calls) = log_out_at(OAuth2Client::public("app"), status).await;
+        assert_eq!(outcome.unwrap_err().kind(), kind, "{status}");
         assert_eq!(calls.len(), 1);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, future::join_all};
+use futures::{FutureExt, future::join_all};
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
-    Event, Session, TokenStore, Tokens, endpoint::TokenResponse, testing::GatedEndpoint,
+    Event, Session, Tokens, endpoint::TokenResponse, store::TokenStore, testing::GatedEndpoint,
 };
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use http::{Response, StatusCode, header::WWW_AUTHENTICATE};
 use tokio::time::advance;
 use tower::Layer;
@@ -56,10 +56,24 @@ async fn the_status_follows_a_session_through_its_life() {
     assert!(!status().live && status().login_required && status().expires_at.is_none());
 }
 
-#[test]
-fn the_status_before_the_first_token_has_no_generation() {
+#[tokio::test(start_paused = true)]
+async fn the_first_access_token_is_the_first_generation() {
     assert_eq!(World::new(Tokens::default()).session.status().generation, 0);
     assert_eq!(World::new(live()).session.status().generation, 1);
+
+    let (vault, seed) = (Vault::new(), Tokens::from_refresh_token("refresh-0").unwrap());
+    let stored = Session::builder(GatedEndpoint::new()).tokens(seed.clone()).store(vault);
+    let world = World::new(seed);
+    for session in [&world.session, &stored.build()] {
+        let mut events = session.events();
+        assert_eq!(session.status().generation, 0);
+        assert_eq!(session.token().await.unwrap().generation(), 1);
+        let seen = seen(&mut events);
+        assert!(
+            matches!(seen[..], [Event::Refreshed { generation: 1, adopted: false, .. }]),
+            "{seen:?}"
+        );
+    }
 }
 
 // S28

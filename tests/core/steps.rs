@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::Semaphore;
 use tower_refresh::{
-    BoxError, TokenStore,
-    store::{MemoryStore, Record, Saved},
+    BoxError,
+    store::{MemoryStore, Record, Saved, TokenStore},
 };
 
 use crate::support::settle;

@@ -11,8 +11,8 @@ use futures::{
 };
 use tokio::sync::watch;
 use tower_refresh::{
-    BoxError, Session, TokenStore,
-    store::{MemoryStore, Record, Saved},
+    BoxError, Session,
+    store::{MemoryStore, Record, Saved, TokenStore},
     testing::GatedEndpoint,
 };
 

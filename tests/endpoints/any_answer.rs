@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use proptest::prelude::*;
 use tower::{Service, service_fn};
-use tower_refresh::endpoint::{Client, JsonEndpoint, OAuth2Endpoint};
+use tower_refresh::endpoint::{JsonEndpoint, OAuth2Client, OAuth2Endpoint};
 
 use super::{SPENT, refresh};
 
@@ -63,7 +63,7 @@ proptest! {
             answer.headers_mut().insert(name, value);
         }
         let mut json = JsonEndpoint::freddy().transport(answering(answer.clone()));
-        let mut oauth2 = OAuth2Endpoint::refresh_token("https://a.example/", Client::public("a"))
+        let mut oauth2 = OAuth2Endpoint::refresh_token("https://a.example/", OAuth2Client::public("a"))
             .unwrap()
             .transport(answering(answer));
         for answer in [block_on(refresh(&mut json)), block_on(refresh(&mut oauth2))] {

@@ -9,7 +9,8 @@ use tokio::{
     time::timeout,
 };
 use tower_refresh::endpoint::{
-    Client, EndpointError, EndpointUrl, FailureClass, JsonEndpoint, OAuth2Endpoint, TokenResponse,
+    EndpointError, EndpointUrl, FailureClass, JsonEndpoint, OAuth2Client, OAuth2Endpoint,
+    TokenResponse,
 };
 
 use super::refresh;
@@ -75,7 +76,7 @@ async fn a_token_over_a_real_socket() {
 #[tokio::test]
 async fn every_call_has_a_connection_of_its_own() {
     let server = Canned::new(ok(r#"{"access_token":"a"}"#)).await;
-    let mut endpoint = OAuth2Endpoint::refresh_token(server.url(), Client::public("app"))
+    let mut endpoint = OAuth2Endpoint::refresh_token(server.url(), OAuth2Client::public("app"))
         .unwrap()
         .param("the", "end");
     let mut open = Vec::new();
@@ -126,6 +127,7 @@ async fn a_refused_connection_has_spent_nothing() {
     let error = refresh(&mut endpoint).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient);
     assert!(!error.may_have_spent());
+    assert!(error.to_string().contains("is it up, and are the host and the port"), "{error}");
 }
 
 #[tokio::test]
@@ -142,6 +144,7 @@ async fn a_failed_tls_handshake_has_spent_nothing() {
     let error = answer.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient, "{error:?}");
     assert!(!error.may_have_spent());
+    assert!(error.to_string().contains("it answers, but not in TLS"), "{error}");
 }
 
 #[tokio::test]

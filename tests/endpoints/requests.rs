@@ -12,7 +12,7 @@ use tower::{Service, ServiceExt};
 use tower_refresh::{
     ErrorKind, RefreshToken,
     endpoint::{
-        Client, EndpointError, EndpointUrl, FailureClass, JsonEndpoint, OAuth2Endpoint,
+        EndpointError, EndpointUrl, FailureClass, JsonEndpoint, OAuth2Client, OAuth2Endpoint,
         RefreshRequest,
     },
 };
@@ -108,19 +108,19 @@ async fn names_fields_and_headers_can_be_changed() {
 async fn the_refresh_token_grant_is_a_form() {
     let table = [
         (
-            Client::basic("a:b", "p&ss"),
+            OAuth2Client::basic("a:b", "p&ss"),
             // base64 of `a%3Ab:p%26ss`
             "Basic YSUzQWI6cCUyNnNz",
             "grant_type=refresh_token&refresh_token=r3fresh%2F1%2B2",
         ),
         (
-            Client::post("a:b", "p&ss"),
+            OAuth2Client::post("a:b", "p&ss"),
             "",
             "grant_type=refresh_token&refresh_token=r3fresh%2F1%2B2\
              &client_id=a%3Ab&client_secret=p%26ss",
         ),
         (
-            Client::public("app"),
+            OAuth2Client::public("app"),
             "",
             "grant_type=refresh_token&refresh_token=r3fresh%2F1%2B2&client_id=app",
         ),
@@ -143,7 +143,7 @@ async fn the_refresh_token_grant_is_a_form() {
 #[tokio::test]
 async fn client_credentials_send_no_refresh_token() {
     let sent = Sent::default();
-    let mut endpoint = OAuth2Endpoint::client_credentials(URL, Client::basic("id", "s"))
+    let mut endpoint = OAuth2Endpoint::client_credentials(URL, OAuth2Client::basic("id", "s"))
         .unwrap()
         .transport(sent.transport())
         .scope("lost")
@@ -169,7 +169,7 @@ async fn client_credentials_send_no_refresh_token() {
 async fn a_grant_that_needs_a_refresh_token_sends_nothing_without_one() {
     let sent = Sent::default();
     let mut json = JsonEndpoint::freddy().transport(sent.transport());
-    let mut oauth2 = OAuth2Endpoint::refresh_token(URL, Client::public("app"))
+    let mut oauth2 = OAuth2Endpoint::refresh_token(URL, OAuth2Client::public("app"))
         .unwrap()
         .transport(sent.transport());
     let json = json.call(RefreshRequest::default()).await;
@@ -193,7 +193,7 @@ async fn an_odd_refresh_token_arrives_as_it_is() {
         let body: serde_json::Value = serde_json::from_str(&sent.only().1).unwrap();
         assert_eq!(body["refresh_token"], odd);
 
-        let oauth2 = OAuth2Endpoint::refresh_token(URL, Client::public("app")).unwrap();
+        let oauth2 = OAuth2Endpoint::refresh_token(URL, OAuth2Client::public("app")).unwrap();
         oauth2.transport(sent.transport()).call(request).await.expect("a token");
         let body = sent.only().1;
         let (_, token) = form_urlencoded::parse(body.as_bytes()).nth(1).unwrap();
@@ -203,7 +203,7 @@ async fn an_odd_refresh_token_arrives_as_it_is() {
 
 #[test]
 fn a_url_is_whatever_converts_into_one() {
-    let public = || Client::public("app");
+    let public = || OAuth2Client::public("app");
     assert!(JsonEndpoint::new(URL.to_owned()).is_ok());
     assert!(JsonEndpoint::new(URL.parse::<http::Uri>().unwrap()).is_ok());
     let plain = EndpointUrl::allow_plaintext("http://10.0.0.7/").unwrap();
@@ -247,7 +247,7 @@ async fn debug_and_errors_keep_every_secret() {
     let error = refresh(&mut json).await.unwrap_err();
     check(format!("{json:?}"), error);
 
-    for client in [Client::basic("", "s3cret"), Client::post("", "s3cret")] {
+    for client in [OAuth2Client::basic("", "s3cret"), OAuth2Client::post("", "s3cret")] {
         let mut oauth2 = OAuth2Endpoint::refresh_token(URL, client)
             .unwrap()
             .transport(echo())

@@ -116,10 +116,21 @@ async fn a_hanging_call_spends_nothing_unless_it_is_told_to() {
 async fn a_late_answer_is_an_answer() {
     let (server, login) = rotating().await;
     let delay = Duration::from_millis(50);
-    server.fault(Fault::delay(delay));
+    server.fault(Fault::late(delay));
     let asked = Instant::now();
     let answer = freddy(&server, &login.refresh_token).await.unwrap();
     assert_eq!(answer.status, StatusCode::OK);
+    assert!(asked.elapsed() >= delay);
+}
+
+#[tokio::test]
+async fn any_fault_may_strike_after_a_while() {
+    let (server, login) = rotating().await;
+    let delay = Duration::from_millis(50);
+    server.fault(Fault::status(StatusCode::SERVICE_UNAVAILABLE).after(delay));
+    let asked = Instant::now();
+    let answer = freddy(&server, &login.refresh_token).await.unwrap();
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(asked.elapsed() >= delay);
 }
 

@@ -6,8 +6,8 @@ use std::{
 
 use futures::future::BoxFuture;
 use tower_refresh::{
-    BoxError, TokenStore,
-    store::{MemoryStore, Record, Saved},
+    BoxError,
+    store::{MemoryStore, Record, Saved, TokenStore},
 };
 
 use crate::operation::Health;

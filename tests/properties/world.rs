@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, future::BoxFuture};
+use futures::{FutureExt, future::BoxFuture};
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use tokio::{
@@ -185,7 +185,8 @@ impl World {
         }
         let newest = self.after_close(closed);
         if let Some(store) = &self.store
-            && let Some(stored) = tower_refresh::TokenStore::load(&*store.inner).await.unwrap()
+            && let Some(stored) =
+                tower_refresh::store::TokenStore::load(&*store.inner).await.unwrap()
         {
             let stored = stored.tokens().and_then(Tokens::refresh_token).map(|t| t.expose());
             self.model.lock().hold(stored == newest.as_deref(), || {

@@ -19,8 +19,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower_refresh::{
-    Session, TokenStore, Tokens,
+    Session, Tokens,
     endpoint::JsonEndpoint,
+    store::TokenStore,
     testing::{AuthServer, Counts},
 };
 

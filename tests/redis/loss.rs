@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join;
 use tokio::time::{sleep, timeout};
-use tower_refresh::{Session, TokenStore, testing::AuthServer};
+use tower_refresh::{Session, store::TokenStore, testing::AuthServer};
 
 use crate::{
     server::{LEASE, RedisServer},

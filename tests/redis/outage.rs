@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
-use tower_refresh::{ErrorKind, Event, Session, TokenStore, testing::AuthServer};
+use tower_refresh::{ErrorKind, Event, Session, store::TokenStore, testing::AuthServer};
 
 use crate::{
-    server::RedisServer,
+    server::{RECORD, RedisServer, store},
     support::{access_token, auth_server, builder, client, eventually, get, session},
 };
 
@@ -121,4 +120,32 @@ async fn a_start_without_redis_fails_early_and_recovers() {
     redis.up().await;
     eventually(async || session.load().await).await;
     assert_eq!(server.counts().calls, 0);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_redis_is_said_with_what_to_do() {
+    let (redis, server) = (RedisServer::start().await, auth_server().await);
+    let login = server.log_in();
+    let complaint = async |store| {
+        let error = session(&server, &login, store).load().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Store);
+        let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert!(text.contains("the token store cannot be used"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+        text
+    };
+    let _: () = redis.run(&format!("SET {RECORD} nonsense")).await;
+    let taken = complaint(redis.store()).await;
+    assert!(taken.contains(RECORD) && taken.contains("another name or prefix"), "{taken}");
+    let _: () = redis.run(&format!("DEL {RECORD}")).await;
+
+    let _: () = redis.run("ACL SETUSER billing on >password ~* &* +@all -hmget").await;
+    let url = |user: &str| redis.url().replace("redis://", &format!("redis://{user}@"));
+    let rights = complaint(store(&url("billing:password"))).await;
+    assert!(rights.contains("the rights that the documentation of `RedisStore` lists"), "{rights}");
+
+    let gone = redis.url();
+    drop(redis);
+    let gone = complaint(store(&gone)).await;
+    assert!(gone.contains(" up?"), "{gone}");
 }

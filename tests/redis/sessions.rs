@@ -6,8 +6,7 @@ use futures::future::{join, join_all};
 use http::{Response, StatusCode};
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
-    TokenStore,
-    store::Saved,
+    store::{Saved, TokenStore},
     testing::{AuthServer, Fault},
 };
 

@@ -8,8 +8,8 @@ use std::{
 use futures::future::{FutureExt, join_all};
 use tokio::time::{Instant, sleep, timeout};
 use tower_refresh::{
-    ErrorKind, TokenStore,
-    store::{RedisStore, Saved},
+    ErrorKind,
+    store::{RedisStore, Saved, TokenStore},
     testing::{Login, store_conformance},
 };
 

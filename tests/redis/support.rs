@@ -13,9 +13,9 @@ use serde_json::json;
 use tokio::time::sleep;
 use tower::{Layer, ServiceExt};
 use tower_refresh::{
-    BoxError, Refresh, RefreshLayer, Session, SessionBuilder, TokenStore,
+    BoxError, Refresh, RefreshLayer, Session, SessionBuilder,
     endpoint::JsonEndpoint,
-    store::Record,
+    store::{Record, TokenStore},
     testing::{AuthServer, Login},
 };
 

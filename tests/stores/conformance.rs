@@ -44,8 +44,8 @@ mod file {
 
     use futures::future::{BoxFuture, FutureExt};
     use tower_refresh::{
-        BoxError, TokenStore,
-        store::{FileStore, Record, Saved},
+        BoxError,
+        store::{FileStore, Record, Saved, TokenStore},
         testing::store_conformance,
     };
 

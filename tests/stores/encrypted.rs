@@ -3,8 +3,8 @@
 use futures::FutureExt;
 use serde_json::Value;
 use tower_refresh::{
-    ErrorKind, Session, TokenStore,
-    store::{Encrypted, EncryptionKey, MemoryStore, Record, Saved},
+    ErrorKind, Session,
+    store::{Encrypted, EncryptionKey, MemoryStore, Record, Saved, TokenStore},
     testing::GatedEndpoint,
 };
 

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use tower::Layer;
 use tower_refresh::{
     RefreshLayer, Session,
-    endpoint::{Client, JsonEndpoint, OAuth2Endpoint},
+    endpoint::{JsonEndpoint, OAuth2Client, OAuth2Endpoint},
     testing::{AuthServer, AuthServerBuilder},
 };
 
@@ -60,7 +60,7 @@ async fn freddys_protocol_keeps_many_tasks_going() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_refresh_token_grant_keeps_many_tasks_going() {
     let server = short_lived().client("app", "s3cret&=+ %").start().await.unwrap();
-    let client = Client::basic("app", "s3cret&=+ %");
+    let client = OAuth2Client::basic("app", "s3cret&=+ %");
     let endpoint = OAuth2Endpoint::refresh_token(server.token_url(), client).unwrap();
     let login = server.log_in();
     let session = Session::builder(endpoint).tokens(login.tokens().unwrap()).build();
@@ -74,7 +74,7 @@ async fn the_refresh_token_grant_keeps_many_tasks_going() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_credentials_grant_keeps_many_tasks_going() {
     let server = short_lived().client("billing", "s3cret").start().await.unwrap();
-    let client = Client::post("billing", "s3cret");
+    let client = OAuth2Client::post("billing", "s3cret");
     let endpoint = OAuth2Endpoint::client_credentials(server.token_url(), client).unwrap();
     let session = Session::builder(endpoint.scope("read")).build();
     live_through_three_lives(&server, &session, Version::One).await;

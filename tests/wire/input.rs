@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_refresh::{
     AccessToken, BoxError, Error, ErrorKind, RefreshLayer, Session, SessionBuilder, Tokens,
-    endpoint::{Client, JsonEndpoint, OAuth2Endpoint},
+    endpoint::{JsonEndpoint, OAuth2Client, OAuth2Endpoint},
     testing::{AuthServer, Fault, GatedEndpoint},
 };
 
@@ -84,7 +84,7 @@ fn an_endpoint_url_that_will_not_do_is_named_with_its_fault() {
     ];
     for (url, kind, said) in cases {
         says(&JsonEndpoint::new(url).unwrap_err(), kind, said);
-        let client = || Client::basic("app", "hunter2");
+        let client = || OAuth2Client::basic("app", "hunter2");
         says(&OAuth2Endpoint::refresh_token(url, client()).unwrap_err(), kind, said);
         says(&OAuth2Endpoint::client_credentials(url, client()).unwrap_err(), kind, said);
     }
@@ -127,14 +127,15 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
 
     // A wrong secret.
     let endpoint = |secret| {
-        OAuth2Endpoint::refresh_token(server.token_url(), Client::basic("app", secret)).unwrap()
+        OAuth2Endpoint::refresh_token(server.token_url(), OAuth2Client::basic("app", secret))
+            .unwrap()
     };
     let session = once(Session::builder(endpoint("hunter2?")).tokens(tokens()));
     let error = in_time(session.refresh()).await.unwrap_err();
     says(
         &error,
         ErrorKind::Rejected,
-        &["invalid_client", "check the client's id", "`Client::post`"],
+        &["invalid_client", "check the client's id", "`OAuth2Client::post`"],
     );
 
     // No refresh token for a grant that needs one: nothing is sent.
@@ -144,13 +145,22 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
     says(&error, ErrorKind::LoginRequired, &["there is no refresh token", "log in"]);
     assert_eq!(server.counts().calls, calls);
 
+    // A refresh token that is over.
+    let over = || Tokens::from_refresh_token("hunter2-of-yesterday").unwrap();
+    let session = once(Session::builder(json(server.refresh_url())).tokens(over()));
+    let error = in_time(session.token()).await.unwrap_err();
+    says(&error, ErrorKind::LoginRequired, &["no longer accepts", "log in and set new tokens"]);
+    let session = once(Session::builder(endpoint("hunter2")).tokens(over()));
+    let error = in_time(session.token()).await.unwrap_err();
+    says(&error, ErrorKind::LoginRequired, &["invalid_grant", "log in and set new tokens"]);
+
     // Nobody listens.
     let gone = server.refresh_url();
     server.shutdown().await;
     let session =
         once(Session::builder(json(gone)).tokens(Tokens::from_refresh_token("r").unwrap()));
     let error = in_time(session.token()).await.unwrap_err();
-    says(&error, ErrorKind::Unavailable, &["no connection to the token endpoint"]);
+    says(&error, ErrorKind::Unavailable, &["no connection to the token endpoint", "is it up"]);
 }
 
 // S65
@@ -180,5 +190,6 @@ async fn a_wait_that_takes_too_long_says_that_the_refresh_goes_on() {
         .wait_limit(Duration::from_millis(50))
         .build();
     let error = in_time(session.token()).await.unwrap_err();
-    says(&error, ErrorKind::TimedOut, &["no access token after 50ms", "the refresh goes on"]);
+    let said = ["no access token after 50ms", "the refresh goes on: the token endpoint has not"];
+    says(&error, ErrorKind::TimedOut, &said);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use tower_refresh::{
     Error, Event, Events,
     testing::{AuthServer, Fault},

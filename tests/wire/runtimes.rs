@@ -27,8 +27,8 @@ async fn callers_on_another_runtime_refresh_when_the_one_that_did_is_gone() {
         let server = AuthServer::builder().rotate(true).grace(grace).start().await.unwrap();
         let hour = Duration::from_secs(3600);
         server.fault(match spent {
-            true => Fault::delay(hour).after_spending(),
-            false => Fault::delay(hour),
+            true => Fault::late(hour).after_spending(),
+            false => Fault::late(hour),
         });
         let world = World::with(server, BOTH[0], |builder, login| {
             builder.tokens(expired(login)).attempt_timeout(hour)

@@ -10,14 +10,14 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use http::{Response, StatusCode};
 use serde_json::json;
 use tower::{Layer, ServiceExt};
 use tower_refresh::{
-    BoxError, ErrorKind, RefreshLayer, Session, TokenStore, Tokens,
-    endpoint::{Client, JsonEndpoint, OAuth2Endpoint, RefreshRequest, TokenResponse},
-    store::MemoryStore,
+    BoxError, ErrorKind, RefreshLayer, Session, Tokens,
+    endpoint::{JsonEndpoint, OAuth2Client, OAuth2Endpoint, RefreshRequest, TokenResponse},
+    store::{MemoryStore, TokenStore},
     testing::{AuthServer, Fault, Refusal},
 };
 
@@ -284,8 +284,8 @@ async fn no_secret_is_seen_in_a_whole_life() {
     live(&seen, &server, endpoint, &[]).await;
     let basic = basic();
     for (client, sent) in [
-        (Client::basic("app", CLIENT_SECRET), &[CLIENT_SECRET, &basic][..]),
-        (Client::post("app", CLIENT_SECRET), &[CLIENT_SECRET]),
+        (OAuth2Client::basic("app", CLIENT_SECRET), &[CLIENT_SECRET, &basic][..]),
+        (OAuth2Client::post("app", CLIENT_SECRET), &[CLIENT_SECRET]),
     ] {
         seen.debug(&client);
         let endpoint = OAuth2Endpoint::refresh_token(server.token_url(), client).unwrap();

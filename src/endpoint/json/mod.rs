@@ -68,6 +68,7 @@ use crate::{
 ///   included.
 ///
 /// How long a call may take is not decided here: put a time-out around it. A session has one.
+#[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct JsonEndpoint {
     exchange: Exchange,
     protocol: Protocol,

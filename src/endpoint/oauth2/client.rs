@@ -12,7 +12,7 @@ use crate::{
 ///
 /// `Debug` never prints the secret, and its memory is wiped when the last clone goes.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct OAuth2Client {
     id: String,
     authentication: Authentication,
 }
@@ -25,7 +25,7 @@ enum Authentication {
     None,
 }
 
-impl Client {
+impl OAuth2Client {
     /// A client that sends its id and secret in the `Authorization` header
     /// (`client_secret_basic`): what every server has to understand.
     ///
@@ -108,7 +108,7 @@ fn credentials(id: &str, secret: &Secret) -> Zeroizing<String> {
 mod tests {
     use super::*;
 
-    fn plain(client: &Client) -> String {
+    fn plain(client: &OAuth2Client) -> String {
         let value = client.authorization().expect("a header");
         assert!(value.is_sensitive());
         let encoded = value.to_str().unwrap().strip_prefix("Basic ").unwrap();
@@ -124,28 +124,28 @@ mod tests {
             ("ü", "£", "%C3%BC:%C2%A3"),
             ("", "", ":"),
         ] {
-            assert_eq!(plain(&Client::basic(id, secret)), expected);
+            assert_eq!(plain(&OAuth2Client::basic(id, secret)), expected);
         }
     }
 
     #[test]
     fn each_way_sends_what_it_is_named_for_and_no_more() {
-        let params = |client: &Client| {
+        let params = |client: &OAuth2Client| {
             let owned = |(name, value): (&str, &str)| format!("{name}={value}");
             client.params().map(owned).collect::<Vec<_>>().join("&")
         };
-        assert_eq!(params(&Client::basic("id", "s")), "");
-        let post = Client::post("id", "s");
+        assert_eq!(params(&OAuth2Client::basic("id", "s")), "");
+        let post = OAuth2Client::post("id", "s");
         assert_eq!(params(&post), "client_id=id&client_secret=s");
         assert!(post.authorization().is_none());
-        let public = Client::public("id");
+        let public = OAuth2Client::public("id");
         assert_eq!(params(&public), "client_id=id");
         assert!(public.authorization().is_none());
     }
 
     #[test]
     fn debug_shows_the_id_and_no_secret() {
-        for client in [Client::basic("me", "hunter2"), Client::post("me", "hunter2")] {
+        for client in [OAuth2Client::basic("me", "hunter2"), OAuth2Client::post("me", "hunter2")] {
             let debug = format!("{client:?}");
             assert!(debug.contains("me") && !debug.contains("hunter2"), "{debug}");
         }

@@ -68,7 +68,7 @@ impl Grant {
             }
             (_, "invalid_client") => EndpointError::rejected(message(
                 ": check the client's id, its secret, and whether it is to be sent by \
-                 `Client::basic` or `Client::post`",
+                 `OAuth2Client::basic` or `OAuth2Client::post`",
             )),
             (_, "unauthorized_client" | "unsupported_grant_type") => {
                 EndpointError::rejected(message(": the client may not use this grant"))

@@ -18,7 +18,7 @@ use tower_service::Service;
 use zeroize::Zeroizing;
 
 use self::grant::Grant;
-pub use self::{client::Client, revocation::OAuth2Revocation};
+pub use self::{client::OAuth2Client, revocation::OAuth2Revocation};
 use super::{
     RefreshRequest, TokenResponse,
     error::EndpointError,
@@ -35,19 +35,19 @@ use crate::{
 ///
 /// ```
 /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_refresh::endpoint::{Client, OAuth2Endpoint, RefreshRequest};
+/// use tower_refresh::endpoint::{OAuth2Client, OAuth2Endpoint, RefreshRequest};
 /// use tower_service::Service;
 ///
 /// // A user's tokens, renewed with the refresh token:
 /// let users = OAuth2Endpoint::refresh_token(
 ///     "https://auth.example.com/token",
-///     Client::public("my-desktop-app"),
+///     OAuth2Client::public("my-desktop-app"),
 /// )?;
 ///
 /// // A service's own tokens, bought with its client secret:
 /// let mut services = OAuth2Endpoint::client_credentials(
 ///     "https://auth.example.com/token",
-///     Client::basic("billing", "7Fjfp0ZBr1KtDRbnfVdmIw"),
+///     OAuth2Client::basic("billing", "7Fjfp0ZBr1KtDRbnfVdmIw"),
 /// )?
 /// .scope("invoices:read invoices:write")
 /// .resource("https://api.example.com/");
@@ -72,9 +72,10 @@ use crate::{
 ///   `slow_down`, 408, 429, 5xx and everything else.
 ///
 /// How long a call may take is not decided here: put a time-out around it. A session has one.
+#[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct OAuth2Endpoint {
     exchange: Exchange,
-    client: Client,
+    client: OAuth2Client,
     grant: Grant,
     scope: Option<String>,
     params: Vec<(String, Secret)>,
@@ -90,7 +91,7 @@ impl OAuth2Endpoint {
     /// Those of [`EndpointUrl::parse`].
     pub fn refresh_token(
         url: impl TryInto<EndpointUrl, Error: Into<Error>>,
-        client: Client,
+        client: OAuth2Client,
     ) -> Result<Self, Error> {
         let url = url.try_into().map_err(Into::into)?;
         Ok(Self::new(url, client, Grant::RefreshToken))
@@ -106,7 +107,7 @@ impl OAuth2Endpoint {
     /// Those of [`EndpointUrl::parse`].
     pub fn client_credentials(
         url: impl TryInto<EndpointUrl, Error: Into<Error>>,
-        client: Client,
+        client: OAuth2Client,
     ) -> Result<Self, Error> {
         let url = url.try_into().map_err(Into::into)?;
         Ok(Self::new(url, client, Grant::ClientCredentials))
@@ -173,7 +174,7 @@ impl OAuth2Endpoint {
         self
     }
 
-    fn new(url: EndpointUrl, client: Client, grant: Grant) -> Self {
+    fn new(url: EndpointUrl, client: OAuth2Client, grant: Grant) -> Self {
         Self { exchange: Exchange::new(url), client, grant, scope: None, params: Vec::new() }
     }
 

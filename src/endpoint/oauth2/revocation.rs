@@ -12,7 +12,7 @@ use http_body_util::Full;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
-use super::{Client, FORM, form};
+use super::{FORM, OAuth2Client, form};
 use crate::{
     endpoint::{
         EndpointError, RevokeRequest,
@@ -26,9 +26,9 @@ use crate::{
 /// A revocation endpoint (RFC 7009): tells the server that somebody logged out.
 ///
 /// ```
-/// use tower_refresh::{Session, endpoint::{Client, OAuth2Endpoint, OAuth2Revocation}};
+/// use tower_refresh::{Session, endpoint::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation}};
 ///
-/// let client = Client::public("my-desktop-app");
+/// let client = OAuth2Client::public("my-desktop-app");
 /// let session = Session::builder(OAuth2Endpoint::refresh_token(
 ///     "https://auth.example.com/token",
 ///     client.clone(),
@@ -40,9 +40,10 @@ use crate::{
 ///
 /// A token that the server does not know counts as revoked, as the server answers 200 to it
 /// (§2.2).
+#[must_use = "an endpoint does nothing before a session calls it"]
 pub struct OAuth2Revocation {
     exchange: Exchange,
-    client: Client,
+    client: OAuth2Client,
 }
 
 impl OAuth2Revocation {
@@ -53,7 +54,7 @@ impl OAuth2Revocation {
     /// Those of [`EndpointUrl::parse`].
     pub fn new(
         url: impl TryInto<EndpointUrl, Error: Into<Error>>,
-        client: Client,
+        client: OAuth2Client,
     ) -> Result<Self, Error> {
         let url = url.try_into().map_err(Into::into)?;
         Ok(Self { exchange: Exchange::new(url), client })

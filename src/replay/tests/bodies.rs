@@ -9,11 +9,11 @@ use super::*;
 
 /// Reads the body that is sent, then the spare.
 #[track_caller]
-fn assert_sent_twice<B>(policy: impl Split<B>, body: B, expected: &[Seen])
+fn assert_sent_twice<B>(policy: impl Split<B>, mut body: B, expected: &[Seen])
 where
     B: Body<Error: Into<BoxError>> + Unpin,
 {
-    let (body, spare) = policy.split(body);
+    let spare = policy.keep(&mut body);
     assert!(!spare.is_lost());
     assert_eq!(read(body), expected, "the first copy");
     let spare = spare.take().expect("a replay");
@@ -59,8 +59,7 @@ fn boxed_bodies_are_recorded_and_boxed_again() {
 // S51
 #[test]
 fn empty_boxes_are_not_recorded() {
-    let empty = BoxBody::<Bytes, BoxError>::default();
-    let (body, spare) = ByBody.split(empty);
+    let (body, spare) = split(BoxBody::<Bytes, BoxError>::default());
     assert_eq!(format!("{spare:?}"), "Spare::Ready");
     assert!(body.is_end_stream());
     assert!(spare.take().unwrap().is_end_stream());
@@ -91,11 +90,11 @@ fn a_box_may_have_an_error_of_its_own() {
 
     let failing = || streamed([data("hello"), Seen::Error("broken".into())]);
     let boxed = BoxBody::new(failing().map_err(|_| Error::Mine));
-    let (body, _spare) = ByBody.split(boxed);
+    let (body, _spare) = split(boxed);
     assert_eq!(read(body), [data("hello"), Seen::Error("Mine".into())]);
 
     let boxed = BoxBody::new(failing().map_err(|_| Error::Mine));
-    let (body, spare) = ByBody.split(boxed);
+    let (body, spare) = split(boxed);
     let _spare = spare.take().unwrap();
     assert_eq!(read(body), [Seen::Error("Superseded".into())]);
 }
@@ -144,17 +143,18 @@ fn a_foreign_body_is_left_alone_if_there_is_nothing_to_record() {
         wrapped.set(wrapped.get() + 1);
         foreign(body)
     });
-    let (_, spare) = rewrap.split(UnsyncBoxBody::default());
+    let spare = rewrap.keep(&mut UnsyncBoxBody::default());
     assert_eq!((wrapped.get(), spare.is_lost()), (1, false), "the spare");
     let large = Full::new(Bytes::from_static(&[0; 64 * 1024 + 1]));
-    let large = large.map_err(BoxError::from).boxed_unsync();
-    let (_, spare) = rewrap.split(large);
+    let mut large = large.map_err(BoxError::from).boxed_unsync();
+    let spare = rewrap.keep(&mut large);
     assert_eq!((wrapped.get(), spare.is_lost()), (1, true), "neither");
 }
 
 #[test]
 fn send_once_keeps_nothing() {
-    let (body, spare) = SendOnce.split(Full::<Bytes>::from("hello"));
+    let mut body = Full::<Bytes>::from("hello");
+    let spare = SendOnce.keep(&mut body);
     assert!(spare.is_lost());
     assert_eq!(read(body), hello());
     assert!(spare.take().is_none());
@@ -166,7 +166,7 @@ fn recordings_can_be_shared_between_threads() {
     let (_sender, body) = live();
     // A stream's body is rarely `Sync`; its recording is.
     let unsync = UnsyncBoxBody::<Bytes, Infallible>::new(body);
-    let (body, spare) = ReplayBody::new(unsync).replay();
+    let (body, spare) = split(ReplayBody::new(unsync));
     assert_send_sync(&body);
     assert_send_sync(&spare);
 }

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn payload_is_shared_and_not_copied() {
     let payload = Bytes::from(vec![7; 1024]);
-    let (mut body, spare) = ReplayBody::new(streamed([data(payload.clone())])).replay();
+    let (mut body, spare) = split(ReplayBody::new(streamed([data(payload.clone())])));
     let mut spare = {
         let _ = poll(&mut body);
         spare.take().unwrap()
@@ -36,7 +36,7 @@ fn without_a_spare_nothing_is_kept() {
     sender.unbounded_send(Frame::data(first_bytes)).unwrap();
     sender.unbounded_send(Frame::data(second_bytes)).unwrap();
 
-    let (mut body, spare) = ReplayBody::new(body).replay();
+    let (mut body, spare) = split(ReplayBody::new(body));
     poll(&mut body);
     assert_eq!(first.strong_count(), 1, "kept for the spare");
     drop(spare);
@@ -48,7 +48,7 @@ fn without_a_spare_nothing_is_kept() {
 #[test]
 fn a_retry_frees_what_it_has_sent() {
     let (payload, bytes) = tracked("one");
-    let (mut body, spare) = ReplayBody::new(streamed([data(bytes), data("two")])).replay();
+    let (mut body, spare) = split(ReplayBody::new(streamed([data(bytes), data("two")])));
     poll(&mut body);
     let mut spare = spare.take().unwrap();
     assert_eq!(payload.strong_count(), 1);
@@ -59,7 +59,7 @@ fn a_retry_frees_what_it_has_sent() {
 #[test]
 fn a_superseded_copy_does_not_hold_what_nobody_can_read() {
     let (sender, body) = live();
-    let (body, spare) = ReplayBody::new(body).replay();
+    let (body, spare) = split(ReplayBody::new(body));
     drop(spare.take());
     assert!(sender.is_closed());
     drop(body);

@@ -46,6 +46,12 @@ fn superseded() -> Seen {
     Seen::Error(Superseded.to_string())
 }
 
+/// The body to send, and what is kept of it.
+fn split<B: Replay>(mut body: B) -> (B, Spare<B>) {
+    let spare = body.keep();
+    (body, spare)
+}
+
 /// Polls a body once.
 fn poll<B>(body: &mut B) -> Seen
 where

@@ -64,7 +64,7 @@ proptest! {
         // is refused on the way.
         for (for_good, polls) in rounds {
             had.extend(read_some(&mut body, for_good));
-            let (mut sent, spare) = body.replay();
+            let (mut sent, spare) = split(body);
             let mut seen = read_some(&mut sent, polls);
             let spare = spare.take();
             prop_assert_eq!(spare.is_some(), joined(&seen).0.len() <= limit);

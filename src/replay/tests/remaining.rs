@@ -50,7 +50,7 @@ fn assert_counts_down(mut body: impl Body<Error: Into<BoxError>> + Unpin, from: 
 #[test]
 fn each_copy_counts_what_remains_for_it() {
     for read in 0..=3 {
-        let (mut body, spare) = ReplayBody::new(Counted(b"abc")).replay();
+        let (mut body, spare) = split(ReplayBody::new(Counted(b"abc")));
         for left in 0..read {
             assert_eq!(body.size_hint().exact(), Some(3 - left));
             poll(&mut body);
@@ -64,7 +64,7 @@ fn each_copy_counts_what_remains_for_it() {
 // S54
 #[test]
 fn the_first_copy_counts_down() {
-    let (body, _spare) = ReplayBody::new(Counted(b"abc")).replay();
+    let (body, _spare) = split(ReplayBody::new(Counted(b"abc")));
     assert_counts_down(body, 3);
     assert_counts_down(ReplayBody::new(Counted(b"abc")), 3);
 }
@@ -74,7 +74,7 @@ fn the_first_copy_counts_down() {
 fn a_spare_counts_before_it_is_used() {
     // Constructors look: some make a body that says it is empty into nothing.
     let mut seen = None;
-    let (mut body, spare) = ReplayBody::new(Counted(b"abc")).replay();
+    let (mut body, spare) = split(ReplayBody::new(Counted(b"abc")));
     poll(&mut body);
     let _spare = spare.map(|body| {
         seen = Some((body.size_hint().exact(), body.is_end_stream()));
@@ -86,7 +86,7 @@ fn a_spare_counts_before_it_is_used() {
 // S54
 #[test]
 fn an_unknown_size_stays_unknown_until_the_body_has_been_read() {
-    let (mut body, spare) = ReplayBody::new(streamed([data("one"), data("two")])).replay();
+    let (mut body, spare) = split(ReplayBody::new(streamed([data("one"), data("two")])));
     assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (0, None));
     assert!(!body.is_end_stream());
     poll(&mut body);
@@ -109,7 +109,7 @@ fn assert_counts_down_by_three(mut body: impl Body<Error: Into<BoxError>> + Unpi
 // S54
 #[test]
 fn trailers_are_not_the_end() {
-    let (body, spare) = ReplayBody::new(streamed([Seen::Trailers(trailers())])).replay();
+    let (body, spare) = split(ReplayBody::new(streamed([Seen::Trailers(trailers())])));
     read(body);
     let mut spare = spare.take().unwrap();
     assert_eq!(spare.size_hint().exact(), Some(0));
@@ -121,10 +121,10 @@ fn trailers_are_not_the_end() {
 // S54
 #[test]
 fn bodies_that_are_cloned_or_empty_count_as_well() {
-    let (body, spare) = Full::<Bytes>::from("a").replay();
+    let (body, spare) = split(Full::<Bytes>::from("a"));
     assert_counts_down(body, 1);
     assert_counts_down(spare.take().unwrap(), 1);
-    let (body, spare) = ReplayBody::new(Full::<Bytes>::default()).replay();
+    let (body, spare) = split(ReplayBody::new(Full::<Bytes>::default()));
     assert_counts_down(body, 0);
     assert_counts_down(spare.take().unwrap(), 0);
 }

@@ -7,7 +7,7 @@ const LIMIT: usize = 6;
 #[test]
 fn the_spare_replays_what_was_read_and_reads_on() {
     let (sender, body) = live();
-    let (mut body, spare) = ReplayBody::new(body).replay();
+    let (mut body, spare) = split(ReplayBody::new(body));
     sender.unbounded_send(Frame::data("one".into())).unwrap();
     assert_eq!(poll(&mut body), data("one"));
 
@@ -21,7 +21,7 @@ fn the_spare_replays_what_was_read_and_reads_on() {
 
 #[test]
 fn the_spare_replays_a_copy_that_was_dropped_half_read() {
-    let (mut body, spare) = ReplayBody::new(streamed([data("one"), data("two")])).replay();
+    let (mut body, spare) = split(ReplayBody::new(streamed([data("one"), data("two")])));
     assert_eq!(poll(&mut body), data("one"));
     drop(body);
     let expected = [data("one"), data("two"), Seen::End];
@@ -31,7 +31,7 @@ fn the_spare_replays_a_copy_that_was_dropped_half_read() {
 #[test]
 fn a_superseded_copy_fails_and_never_ends() {
     for polls in 0..3 {
-        let (mut body, spare) = ReplayBody::new(streamed([data("one")])).replay();
+        let (mut body, spare) = split(ReplayBody::new(streamed([data("one")])));
         for _ in 0..polls {
             poll(&mut body);
         }
@@ -47,7 +47,7 @@ fn a_superseded_copy_fails_and_never_ends() {
 #[test]
 fn a_superseded_copy_is_woken() {
     let (_sender, body) = live();
-    let (mut body, spare) = ReplayBody::new(body).replay();
+    let (mut body, spare) = split(ReplayBody::new(body));
     let wakes = Arc::new(Wakes::default());
     assert_eq!(poll_with(&mut body, &wakes.clone().into()), Seen::Pending);
     let _spare = spare.take().unwrap();
@@ -58,7 +58,7 @@ fn a_superseded_copy_is_woken() {
 #[test]
 fn the_task_that_took_over_is_woken_by_the_source() {
     let (sender, body) = live();
-    let (mut body, spare) = ReplayBody::new(body).replay();
+    let (mut body, spare) = split(ReplayBody::new(body));
     assert_eq!(poll(&mut body), Seen::Pending);
     let mut spare = spare.take().unwrap();
     let wakes = Arc::new(Wakes::default());
@@ -71,7 +71,7 @@ fn the_task_that_took_over_is_woken_by_the_source() {
 #[test]
 fn over_the_cap_the_body_streams_on_and_the_spare_is_lost() {
     let frames = [data("four"), data("five"), data("six")];
-    let (body, spare) = ReplayBody::with_limit(streamed(frames.clone()), LIMIT).replay();
+    let (body, spare) = split(ReplayBody::with_limit(streamed(frames.clone()), LIMIT));
     assert!(!spare.is_lost());
     let mut seen = read(body);
     assert_eq!(seen.pop(), Some(Seen::End));
@@ -82,7 +82,7 @@ fn over_the_cap_the_body_streams_on_and_the_spare_is_lost() {
 #[test]
 fn exactly_at_the_cap_the_body_is_kept() {
     let frames = [data("one"), data(""), data("two")];
-    let (body, spare) = ReplayBody::with_limit(streamed(frames), LIMIT).replay();
+    let (body, spare) = split(ReplayBody::with_limit(streamed(frames), LIMIT));
     read(body);
     let expected = [data("one"), data("two"), Seen::End];
     assert_eq!(read(spare.take().unwrap()), expected);
@@ -91,7 +91,7 @@ fn exactly_at_the_cap_the_body_is_kept() {
 #[test]
 fn a_spare_that_took_over_below_the_cap_reads_on_above_it() {
     let frames = [data("four"), data("five"), data("six")];
-    let (mut body, spare) = ReplayBody::with_limit(streamed(frames.clone()), LIMIT).replay();
+    let (mut body, spare) = split(ReplayBody::with_limit(streamed(frames.clone()), LIMIT));
     assert_eq!(poll(&mut body), data("four"));
     let mut seen = read(spare.take().unwrap());
     assert_eq!(seen.pop(), Some(Seen::End));
@@ -101,11 +101,11 @@ fn a_spare_that_took_over_below_the_cap_reads_on_above_it() {
 #[test]
 fn what_a_retry_has_sent_does_not_count_against_the_cap() {
     let frames = [data("four"), data("five"), data("6")];
-    let (mut body, spare) = ReplayBody::with_limit(streamed(frames), LIMIT).replay();
+    let (mut body, spare) = split(ReplayBody::with_limit(streamed(frames), LIMIT));
     assert_eq!(poll(&mut body), data("four"));
     let mut body = spare.take().unwrap();
     assert_eq!(poll(&mut body), data("four"));
-    let (body, spare) = body.replay();
+    let (body, spare) = split(body);
     let expected = [data("five"), data("6"), Seen::End];
     assert_eq!(read(body), expected);
     assert_eq!(read(spare.take().unwrap()), expected);
@@ -114,7 +114,7 @@ fn what_a_retry_has_sent_does_not_count_against_the_cap() {
 #[test]
 fn a_body_that_announces_more_than_the_cap_is_not_kept() {
     let body = ReplayBody::with_limit(String::from("seventeen"), LIMIT);
-    let (body, spare) = body.replay();
+    let (body, spare) = split(body);
     assert!(spare.is_lost());
     assert_eq!(read(body), [data("seventeen"), Seen::End]);
 }
@@ -123,7 +123,7 @@ fn a_body_that_announces_more_than_the_cap_is_not_kept() {
 #[test]
 fn an_error_of_the_body_reaches_its_reader_and_the_spare_is_lost() {
     let frames = [data("one"), Seen::Error("broken".into())];
-    let (body, spare) = ReplayBody::new(streamed(frames.clone())).replay();
+    let (body, spare) = split(ReplayBody::new(streamed(frames.clone())));
     assert_eq!(read(body), frames);
     assert!(spare.take().is_none());
 }
@@ -133,7 +133,7 @@ fn an_error_of_the_body_reaches_its_reader_and_the_spare_is_lost() {
 fn a_body_that_has_failed_is_not_kept() {
     let mut body = ReplayBody::new(streamed([Seen::Error("broken".into()), data("rest")]));
     assert_eq!(poll(&mut body), Seen::Error("broken".into()));
-    let (_body, spare) = body.replay();
+    let (_body, spare) = split(body);
     assert!(spare.is_lost());
 }
 
@@ -143,7 +143,7 @@ fn a_body_that_panicked_is_not_replayed() {
     let stream = futures::stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         panic!("on purpose");
     });
-    let (mut body, spare) = ReplayBody::new(StreamBody::new(stream)).replay();
+    let (mut body, spare) = split(ReplayBody::new(StreamBody::new(stream)));
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut body)));
     assert!(panicked.is_err());
     assert!(spare.take().is_none());
@@ -155,8 +155,8 @@ fn a_body_can_be_split_by_two_layers() {
     let mut expected = frames.to_vec();
     expected.push(Seen::End);
 
-    let (body, outer) = ReplayBody::new(streamed(frames)).replay();
-    let (mut body, inner) = body.replay();
+    let (body, outer) = split(ReplayBody::new(streamed(frames)));
+    let (mut body, inner) = split(body);
     assert_eq!(poll(&mut body), data("one"));
 
     // The inner layer retries, and the server reads on before the outer layer's refusal.
@@ -166,7 +166,7 @@ fn a_body_can_be_split_by_two_layers() {
     assert_eq!(poll(&mut body), superseded());
 
     // The outer layer retries, through the inner one, which splits the body again.
-    let (mut retried_again, inner) = outer.take().unwrap().replay();
+    let (mut retried_again, inner) = split(outer.take().unwrap());
     assert_eq!(poll(&mut retried), superseded());
     assert_eq!(poll(&mut retried_again), data("one"));
     assert_eq!(read(inner.take().unwrap()), expected);
@@ -177,8 +177,8 @@ fn a_body_can_be_split_by_two_layers() {
 fn a_box_can_be_split_by_two_layers() {
     use http_body_util::BodyExt as _;
     let frames = [data("one"), data("two")];
-    let (body, outer) = streamed(frames).boxed_unsync().replay();
-    let (mut body, inner) = body.replay();
+    let (body, outer) = split(streamed(frames).boxed_unsync());
+    let (mut body, inner) = split(body);
     assert_eq!(poll(&mut body), data("one"));
     let mut retried = inner.take().unwrap();
     assert_eq!(poll(&mut retried), data("one"));
@@ -194,7 +194,7 @@ fn a_box_can_be_split_by_two_layers() {
 fn a_body_that_was_read_before_it_is_split_is_replayed_from_there() {
     let mut body = ReplayBody::new(streamed([data("one"), data("two")]));
     assert_eq!(poll(&mut body), data("one"));
-    let (body, spare) = body.replay();
+    let (body, spare) = split(body);
     assert_eq!(read(body), [data("two"), Seen::End]);
     assert_eq!(read(spare.take().unwrap()), [data("two"), Seen::End]);
 }
@@ -202,9 +202,9 @@ fn a_body_that_was_read_before_it_is_split_is_replayed_from_there() {
 #[test]
 fn each_spare_begins_where_it_was_split_off() {
     let frames = [data("one"), data("two"), data("three")];
-    let (mut body, outer) = ReplayBody::new(streamed(frames)).replay();
+    let (mut body, outer) = split(ReplayBody::new(streamed(frames)));
     assert_eq!(poll(&mut body), data("one"));
-    let (mut body, inner) = body.replay();
+    let (mut body, inner) = split(body);
     assert_eq!(poll(&mut body), data("two"));
     assert_eq!(poll(&mut inner.take().unwrap()), data("two"));
     assert_eq!(poll(&mut outer.take().unwrap()), data("one"));
@@ -212,7 +212,7 @@ fn each_spare_begins_where_it_was_split_off() {
 
 #[test]
 fn a_spare_of_a_superseded_copy_is_lost() {
-    let (body, spare) = ReplayBody::new(streamed([data("one")])).replay();
+    let (body, spare) = split(ReplayBody::new(streamed([data("one")])));
     let _spare = spare.take().unwrap();
-    assert!(body.replay().1.is_lost());
+    assert!(split(body).1.is_lost());
 }

@@ -25,7 +25,7 @@ async fn a_superseded_connection_is_closed_without_an_end_of_the_body() {
 
     let (sender, body) = live();
     sender.unbounded_send(Frame::data("one".into())).unwrap();
-    let (body, spare) = ReplayBody::new(body).replay();
+    let (body, spare) = split(ReplayBody::new(body));
 
     // The server has read a part of the body, refuses and keeps the connection open.
     let refuse = async {

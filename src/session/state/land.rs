@@ -28,10 +28,11 @@ pub(in crate::session) enum After {
 }
 
 impl State {
-    /// Puts tokens into use. An access token that we have already is no new generation.
+    /// Puts tokens into use. An access token that we have already is no new generation, and neither
+    /// is a refresh token alone.
     pub(in crate::session) fn install(&mut self, tokens: Tokens, version: u64, config: &Config) {
         let known = self.tokens().and_then(Tokens::access_token) == tokens.access_token();
-        if !known || self.current.is_none() {
+        if !known {
             self.generation += 1;
             // It was the old one that was refused.
             self.condemned = false;
@@ -78,7 +79,7 @@ impl State {
     pub(in crate::session) fn land(&mut self, flight: &Arc<Flight>, config: &Config) {
         self.failures = 0;
         self.pause = None;
-        self.not_before = Some(Instant::now() + config.spacing);
+        self.not_before = Some(Instant::now() + config.min_interval);
         let outcome = match (self.token(), &self.ended) {
             (_, Some(error)) => Outcome::Failed(error.clone()),
             (Some(token), None) => Outcome::Granted(token),
@@ -118,7 +119,7 @@ impl State {
                 });
             }
         }
-        self.not_before = Some(now + c.spacing);
+        self.not_before = Some(now + c.min_interval);
         self.clear_slot(flight, Outcome::Failed(error));
     }
 

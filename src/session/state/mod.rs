@@ -52,7 +52,8 @@ pub(super) struct State {
     pause: Option<Pause>,
     /// Failed rounds in a row.
     failures: u32,
-    /// No round starts earlier, so that a token which arrives expired causes no loop.
+    /// The last round's end and `min_interval`. No round starts earlier, so that a token which
+    /// arrives expired causes no loop.
     not_before: Option<Instant>,
     refusals: Refusals,
     /// A call that may have spent the refresh token has had no answer.
@@ -213,6 +214,10 @@ impl State {
 
     pub(super) fn is_refreshing(&self) -> bool {
         self.flight.is_some()
+    }
+
+    pub(super) fn flight(&self) -> Option<&Arc<Flight>> {
+        self.flight.as_ref()
     }
 
     pub(super) fn is_flying(&self, flight: &Arc<Flight>) -> bool {

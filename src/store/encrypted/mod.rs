@@ -9,11 +9,11 @@ use chacha20poly1305::{
     XNonce,
     aead::{Aead, Generate, Payload},
 };
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use zeroize::Zeroizing;
 
 use self::key::BASE64;
-use super::{Record, Saved, TokenStore, record::Sealed};
+use super::{BoxFuture, Record, Saved, TokenStore, record::Sealed};
 use crate::error::{BoxError, Error, ErrorKind};
 
 pub use self::key::EncryptionKey;
@@ -47,6 +47,7 @@ pub use self::key::EncryptionKey;
 /// old one sealed can still be read, and each save seals with the new one. All processes have to
 /// know the new key before the first of them seals with it; until then give them both the other
 /// way round.
+#[must_use = "a store does nothing before a session has it"]
 pub struct Encrypted<S> {
     inner: S,
     name: String,

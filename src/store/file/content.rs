@@ -5,7 +5,6 @@
 use std::{
     fs::{File, Metadata},
     io::{self, Read},
-    time::SystemTime,
 };
 
 use serde::Deserialize;
@@ -21,8 +20,8 @@ use crate::{
 /// A file larger than this holds something else.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// The record, if there is one, and how its file can be told from the next.
-pub(super) fn read(paths: &Paths) -> Result<Option<(Record, Option<Stamp>)>, BoxError> {
+/// The record, if there is one.
+pub(super) fn read(paths: &Paths) -> Result<Option<Record>, BoxError> {
     let mut file = match File::open(&paths.record) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound && paths.folder.is_dir() => {
@@ -36,7 +35,7 @@ pub(super) fn read(paths: &Paths) -> Result<Option<(Record, Option<Stamp>)>, Box
     let room = usize::try_from(metadata.len()).unwrap_or_default() + 1;
     let mut text = Zeroizing::new(Vec::with_capacity(room));
     file.read_to_end(&mut text).map_err(|error| paths.failed("read", error))?;
-    Ok(Some((parse(paths, &text)?, Stamp::of(&metadata))))
+    Ok(Some(parse(paths, &text)?))
 }
 
 fn check(paths: &Paths, metadata: &Metadata) -> Result<(), BoxError> {
@@ -90,27 +89,4 @@ fn parse(paths: &Paths, text: &[u8]) -> Result<Record, BoxError> {
         ),
     };
     Err(failure(message))
-}
-
-/// Tells one version of the file from the next: each save makes a new file.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Stamp {
-    modified: SystemTime,
-    length: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Option<Self> {
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Some(Self { modified: metadata.modified().ok()?, length: metadata.len(), inode })
-    }
-}
-
-/// The stamp of the file as it is now; `None` if there is none.
-pub(super) fn stamp(paths: &Paths) -> Option<Stamp> {
-    Stamp::of(&paths.record.metadata().ok()?)
 }

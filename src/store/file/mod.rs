@@ -16,16 +16,15 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use tokio::{runtime::Handle, time::sleep};
 
 use self::{
-    content::Stamp,
     lease::Held,
     lock::Lock,
     paths::{Paths, failure},
 };
-use super::{Record, Saved, TokenStore};
+use super::{BoxFuture, Record, Saved, TokenStore};
 use crate::error::{BoxError, Error};
 
 /// Keeps the tokens in a file, for all processes of one machine that are given the same path.
@@ -89,8 +88,6 @@ struct Inner {
     paths: Paths,
     /// The lease, if it is held through this store. Taken under the lock of the files only.
     held: Mutex<Option<Held>>,
-    /// The file as it was last read or written through this store.
-    seen: Mutex<Option<Stamp>>,
 }
 
 impl FileStore {
@@ -103,7 +100,7 @@ impl FileStore {
     /// if it is a symbolic link that leads nowhere.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, Error> {
         let paths = Paths::resolve(path.as_ref())?;
-        let inner = Inner { paths, held: Mutex::default(), seen: Mutex::default() };
+        let inner = Inner { paths, held: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -145,14 +142,11 @@ enum Tried<T, W> {
 /// Between tries for the lock, which is held as long as a write takes; give or take a half.
 const RETRY: Duration = Duration::from_millis(4);
 
-/// Between looks at the file of who waits for a change, give or take a third.
-const LOOK: Duration = Duration::from_millis(75);
-
 impl TokenStore for FileStore {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
         let inner = self.inner.clone();
         // A reader needs no lock: the file is replaced as a whole.
-        blocking(move || inner.read()).boxed()
+        blocking(move || content::read(&inner.paths)).boxed()
     }
 
     fn save(
@@ -161,11 +155,10 @@ impl TokenStore for FileStore {
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<Saved, BoxError>> {
         self.alone(move |inner, _lock| {
-            if inner.read()?.as_ref().map(Record::version) != expected {
+            if content::read(&inner.paths)?.as_ref().map(Record::version) != expected {
                 return Ok(Saved::Conflict);
             }
             replace::replace(&inner.paths, &record)?;
-            inner.see(content::stamp(&inner.paths));
             Ok(Saved::Yes)
         })
         .boxed()
@@ -192,38 +185,6 @@ impl TokenStore for FileStore {
             Ok(())
         })
         .boxed()
-    }
-
-    fn changed(&self) -> BoxFuture<'_, ()> {
-        let before = self.inner.seen();
-        async move {
-            loop {
-                sleep(LOOK.mul_f64(2.0 / 3.0 + fastrand::f64() * 2.0 / 3.0)).await;
-                let inner = self.inner.clone();
-                let now = blocking(move || Ok(content::stamp(&inner.paths)));
-                if now.await.ok().flatten() != before {
-                    return;
-                }
-            }
-        }
-        .boxed()
-    }
-}
-
-impl Inner {
-    fn read(&self) -> Result<Option<Record>, BoxError> {
-        let read = content::read(&self.paths)?;
-        let (record, stamp) = read.map_or((None, None), |(record, stamp)| (Some(record), stamp));
-        self.see(stamp);
-        Ok(record)
-    }
-
-    fn see(&self, stamp: Option<Stamp>) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
-    }
-
-    fn seen(&self) -> Option<Stamp> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -5,7 +5,7 @@ mod scripts;
 
 use std::{fmt, time::Duration};
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use redis::{Client, FromRedisValue, RedisError, ScriptInvocation, aio::ConnectionLike};
 use zeroize::Zeroizing;
 
@@ -14,7 +14,7 @@ use self::{
     keys::Keys,
     news::News,
 };
-use super::{Record, Saved, TokenStore};
+use super::{BoxFuture, Record, Saved, TokenStore};
 use crate::error::{BoxError, Error};
 
 /// Keeps the tokens in Redis or Valkey, for all processes of a fleet.
@@ -74,6 +74,7 @@ use crate::error::{BoxError, Error};
 /// default) a crash, and with Sentinel or a cluster a failover, may lose what was saved last. A
 /// session puts it back if its process is alive; if that dies at the same moment, the token is
 /// gone and somebody has to log in.
+#[must_use = "a store does nothing before a session has it"]
 pub struct RedisStore<C> {
     connection: C,
     keys: Keys,
@@ -109,7 +110,9 @@ impl<C> RedisStore<C> {
     /// Hears of changes by a subscription, on a connection of its own that this client makes when
     /// somebody first waits, and makes again when it is lost. In a cluster any node will do.
     ///
-    /// Defaults to looking at the version every 10 to 200 ms, for as long as somebody waits.
+    /// Defaults to no subscription. Then a session hears of what another process did when it looks
+    /// at the store, which costs a command each time: about every 2 s, and about every 100 ms while
+    /// it waits for another's refresh.
     pub fn subscribe(mut self, client: Client) -> Self {
         self.news.subscribe_with(client);
         self
@@ -119,12 +122,6 @@ impl<C> RedisStore<C> {
 impl<C: ConnectionLike + Clone> RedisStore<C> {
     async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
         script.invoke_async(&mut self.connection.clone()).await
-    }
-
-    async fn version(&self) -> Result<u64, RedisError> {
-        let version: String = self.run(&scripts::VERSION.key(&self.keys.record)).await?;
-        // What is no version will be found unreadable by whoever loads it.
-        Ok(version.parse().unwrap_or(0))
     }
 }
 
@@ -138,15 +135,14 @@ where
             let loaded = self.run(&scripts::LOAD.key(key)).await;
             let loaded: (Option<String>, Option<Vec<u8>>) =
                 loaded.map_err(|error| failed("load the tokens", key, error))?;
-            let record = match loaded {
-                (None, None) => None,
+            match loaded {
+                (None, None) => Ok(None),
                 (Some(version), Some(json)) => {
-                    Some(parse(&version, &Zeroizing::new(json)).map_err(|e| unreadable(key, &e))?)
+                    let record = parse(&version, &Zeroizing::new(json));
+                    Ok(Some(record.map_err(|error| unreadable(key, &error))?))
                 }
-                _ => return Err(unreadable(key, "one of its fields is missing")),
-            };
-            self.news.see(record.as_ref().map_or(0, Record::version));
-            Ok(record)
+                _ => Err(unreadable(key, "one of its fields is missing")),
+            }
         }
         .boxed()
     }
@@ -165,11 +161,10 @@ where
                 .arg(changed)
                 .arg(json.as_slice());
             let saved = self.run(&save).await;
-            if saved.map_err(|error| failed("save the tokens", key, error))? {
-                self.news.see(record.version());
-                return Ok(Saved::Yes);
+            match saved.map_err(|error| failed("save the tokens", key, error))? {
+                true => Ok(Saved::Yes),
+                false => Ok(Saved::Conflict),
             }
-            Ok(Saved::Conflict)
         }
         .boxed()
     }
@@ -203,7 +198,7 @@ where
         let news = self.news.since_now();
         async move {
             self.news.listen(&self.keys.changed);
-            news.or_seen_by(|| async { self.version().await.ok() }).await;
+            news.await;
         }
         .boxed()
     }

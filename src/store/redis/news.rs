@@ -1,27 +1,18 @@
-//! Hearing of changes: by subscription where there is one, else by looking.
+//! Hearing of changes by a subscription. Without one there is no news: sessions look by themselves.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    future::pending,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use futures_util::{
-    future::{Either, select},
-    stream::StreamExt,
-};
+use futures_util::stream::StreamExt;
 use redis::{Client, RedisError};
 use tokio::{
     sync::watch,
     task::JoinHandle,
     time::{sleep, timeout},
 };
-
-/// Between two looks while there is no subscription: the first one, and the longest.
-pub(super) const LOOKS: (Duration, Duration) =
-    (Duration::from_millis(10), Duration::from_millis(200));
 
 /// Between two tries to subscribe: the first one, and the longest.
 const RETRIES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -33,8 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct News {
     latest: watch::Sender<Latest>,
-    /// The version that was seen last; 0 if there was none.
-    seen: AtomicU64,
     subscription: Option<Subscription>,
 }
 
@@ -56,20 +45,15 @@ impl News {
         self.subscription = Some(Subscription { client, task: Mutex::default() });
     }
 
-    /// Somebody has this version before his eyes: it is no news.
-    pub(super) fn see(&self, version: u64) {
-        self.seen.store(version, Ordering::Relaxed);
-    }
-
-    pub(super) fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
-    }
-
-    /// From now on; the caller may come to wait for it later.
-    pub(super) fn since_now(&self) -> SinceNow<'_> {
-        let latest = self.latest.subscribe();
+    /// Resolves when something has been heard since this call, even if nobody waits for it yet.
+    pub(super) fn since_now(&self) -> impl Future<Output = ()> + use<> {
+        let mut latest = self.latest.subscribe();
         let messages = latest.borrow().messages;
-        SinceNow { news: self, latest, messages }
+        async move {
+            if latest.wait_for(|latest| latest.messages != messages).await.is_err() {
+                pending().await
+            }
+        }
     }
 
     pub(super) fn is_subscribed(&self) -> bool {
@@ -98,39 +82,6 @@ impl Drop for Subscription {
         let task = self.task.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(task) = task {
             task.abort();
-        }
-    }
-}
-
-pub(super) struct SinceNow<'a> {
-    news: &'a News,
-    latest: watch::Receiver<Latest>,
-    messages: u64,
-}
-
-impl SinceNow<'_> {
-    /// Waits for a message, or until `look` finds another version than the one seen last. While
-    /// there is a subscription nobody looks.
-    pub(super) async fn or_seen_by<L, F>(mut self, look: L)
-    where
-        L: Fn() -> F,
-        F: Future<Output = Option<u64>>,
-    {
-        let (news, messages, seen) = (self.news, self.messages, self.news.seen());
-        let message = self.latest.wait_for(|latest| latest.messages != messages);
-        let looks = async {
-            let mut delays = delays(LOOKS);
-            loop {
-                if !news.is_subscribed()
-                    && let Some(version) = look().await.filter(|&version| version != seen)
-                {
-                    return news.see(version);
-                }
-                sleep(delays.next().unwrap_or(LOOKS.1)).await;
-            }
-        };
-        match select(Box::pin(message), Box::pin(looks)).await {
-            Either::Left(_) | Either::Right(_) => {}
         }
     }
 }

@@ -13,11 +13,6 @@ pub(super) static LOAD: LazyLock<Script> = LazyLock::new(|| {
     Script::new("return redis.call('HMGET', KEYS[1], 'version', 'record')") //
 });
 
-/// `KEYS: record` → its version, or an empty string.
-pub(super) static VERSION: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("return redis.call('HGET', KEYS[1], 'version') or ''") //
-});
-
 /// `KEYS: record; ARGV: expected version or '', new version, channel, record` → 1 if saved.
 ///
 /// The record counts and the news of it does not: a user without the right to publish must not

@@ -14,8 +14,8 @@ use std::{
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use tokio::time::sleep;
 use tower_refresh::{
-    Session, TokenStore, Tokens,
-    store::{FileStore, Record, Saved},
+    Session, Tokens,
+    store::{FileStore, Record, Saved, TokenStore},
     testing::GatedEndpoint,
 };
 

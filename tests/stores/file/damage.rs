@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use tower_refresh::{TokenStore, store::FileStore};
+use tower_refresh::store::{FileStore, TokenStore};
 
 use super::{load, put, save, set_mode};
 use crate::support::{Folder, record, secrets};

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
-use tower_refresh::{TokenStore, store::FileStore};
+use tower_refresh::store::{FileStore, TokenStore};
 
 use super::{load, mode, put, save, set_mode};
 use crate::support::{Folder, record, secrets};

@@ -1,6 +1,5 @@
 //! A file, its neighbours and its processes.
 
-mod changed;
 mod child;
 mod crash;
 mod damage;
@@ -9,10 +8,7 @@ mod processes;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use tower_refresh::{
-    TokenStore,
-    store::{FileStore, Record, Saved},
-};
+use tower_refresh::store::{FileStore, Record, Saved, TokenStore};
 
 async fn save(store: &FileStore, record: Record, expected: Option<u64>) {
     assert_eq!(store.save(record, expected).await.unwrap(), Saved::Yes);

@@ -7,7 +7,11 @@ use std::{
 
 use rustix::process::Signal;
 use tokio::time::sleep;
-use tower_refresh::{ErrorKind, Session, TokenStore, store::FileStore, testing::GatedEndpoint};
+use tower_refresh::{
+    ErrorKind, Session,
+    store::{FileStore, TokenStore},
+    testing::GatedEndpoint,
+};
 
 use super::{child::Child, load, save};
 use crate::support::{Folder, record, secrets, tombstone};

@@ -1,7 +1,7 @@
 use tower::{Layer, Service, ServiceExt};
 use tower_refresh::{
     Refresh, RefreshLayer, Session, Tokens,
-    endpoint::{Client, OAuth2Endpoint},
+    endpoint::{OAuth2Client, OAuth2Endpoint},
 };
 
 use super::{
@@ -24,7 +24,8 @@ impl Contender for TowerRefresh {
     ];
 
     async fn connect(endpoint: &TokenEndpoint) -> Result<Self, BoxError> {
-        let endpoint = OAuth2Endpoint::refresh_token(endpoint.url(), Client::public("peers"))?;
+        let endpoint =
+            OAuth2Endpoint::refresh_token(endpoint.url(), OAuth2Client::public("peers"))?;
         let session =
             Session::builder(endpoint).tokens(Tokens::from_refresh_token("refresh")?).build();
         Ok(Self { client: RefreshLayer::new(session).layer(Api) })

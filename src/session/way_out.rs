@@ -1,11 +1,12 @@
-//! The way out: no new refresh, the newest refresh token revoked, a tombstone in the store.
+//! The ways out. `close`, before a program ends: no new refresh, and all is saved. `log_out`: no new
+//! refresh, the newest refresh token revoked, a tombstone in the store.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use tower::{ServiceExt, util::BoxService};
 use tower_service::Service;
 
-use super::{Session, failure::Failure, shared::Shared, state::State};
+use super::{Session, failure::Failure, save, shared::Shared, state::State};
 use crate::{
     endpoint::RevokeRequest,
     error::{BoxError, Error, ErrorKind},
@@ -17,6 +18,38 @@ use crate::{
 pub(super) type Revocation = BoxService<RevokeRequest, (), BoxError>;
 
 impl Session {
+    /// Starts no more refreshes, and waits until the one under way is done and its tokens are
+    /// saved. Call it before a program ends.
+    ///
+    /// A token that is live is still given out afterwards.
+    ///
+    /// # Errors
+    ///
+    /// If that takes longer than [`wait_limit`](super::SessionBuilder::wait_limit):
+    /// [`ErrorKind::TimedOut`] if the refresh is still under way, and what it has spent may be lost
+    /// when the program ends; [`ErrorKind::Store`] if its tokens could not be saved.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.shared.change(State::close);
+        if self.shared.runtime().is_none() {
+            self.saved().await?;
+        }
+        save::spawn(&self.shared, false);
+        let idle = pin!(self.shared.wait_until(|shared| {
+            let settled = |state: &State| !state.is_refreshing() && state.unsaved().is_none();
+            shared.is_idle() && shared.read(settled)
+        }));
+        let limit = self.shared.config.wait_limit;
+        self.within(limit, idle).await.ok_or_else(|| {
+            if !self.shared.read(State::is_refreshing) && self.shared.read(State::unsaved).is_some()
+            {
+                let message = "the session is closed, but its last tokens are not saved";
+                return Error::new(ErrorKind::Store, message);
+            }
+            let message = "the session is closed, but its refresh is not over";
+            self.overdue(format!("{message} after {limit:?}"))
+        })
+    }
+
     /// Logs out: waits for the refresh under way, tells the server to revoke the newest refresh
     /// token if the session has a [`revocation`](super::SessionBuilder::revocation) endpoint, and
     /// [clears](Self::clear) the session and its store.
@@ -26,13 +59,14 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If the server did not revoke the token or the store did not take the tombstone. The session
-    /// is cleared all the same.
+    /// If the server did not revoke the token ([`ErrorKind::Rejected`] if it never will as the
+    /// endpoint is configured) or the store did not take the tombstone. The session is cleared all
+    /// the same.
     pub async fn log_out(&self) -> Result<(), Error> {
         let leaving = Leaving::begin(&self.shared);
         // One that takes longer is overtaken: it belongs to an epoch that ends here.
         let landed = self.shared.wait_until(|shared| !shared.read(State::is_refreshing));
-        self.within(self.shared.config.wait_limit, landed).await;
+        self.within(self.shared.config.wait_limit, pin!(landed)).await;
         let revoked = if leaving.is_overtaken() { Ok(()) } else { self.revoke().await };
         // Whoever has logged in meanwhile is not logged out by a word from before.
         if leaving.is_overtaken() {
@@ -50,13 +84,18 @@ impl Session {
         let mut revocation = revocation.lock().await;
         let call =
             async { revocation.ready().await?.call(RevokeRequest::new(refresh_token)).await };
-        let error = match self.within(shared.config.attempt_timeout, call).await {
+        let error = match self.within(shared.config.attempt_timeout, pin!(call)).await {
             Some(Ok(())) => return Ok(()),
             Some(Err(error)) => Failure::of(error).error,
             None => Failure::timed_out(shared.config.attempt_timeout).error,
         };
         let message = "logged out here, but the server did not revoke the refresh token";
-        Err(Error::with_source(ErrorKind::Unavailable, message, error))
+        // Whatever else went wrong, nobody has to log in for it.
+        let kind = match error.kind() {
+            ErrorKind::Rejected => ErrorKind::Rejected,
+            _ => ErrorKind::Unavailable,
+        };
+        Err(Error::with_source(kind, message, error))
     }
 }
 

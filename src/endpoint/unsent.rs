@@ -1,0 +1,59 @@
+//! What the failure of a transport means: whether the server can have read the request.
+
+use std::{error::Error as StdError, io};
+
+use super::error::EndpointError;
+#[cfg(feature = "transport")]
+use super::transport::mend_tls;
+use crate::error::BoxError;
+
+/// A transport's failure. One that is an [`EndpointError`] already knows best.
+pub(super) fn unsent_or_lost(error: BoxError) -> EndpointError {
+    let error = match error.downcast::<EndpointError>() {
+        Ok(error) => return *error,
+        Err(error) => error,
+    };
+    if is_unsent(&*error) {
+        EndpointError::transient(unconnected(&*error)).not_spent()
+    } else {
+        EndpointError::transient("the call to the token endpoint broke off")
+    }
+    .with_source(error)
+}
+
+/// Whether `error` proves that no byte of the request left: the connection, its TLS handshake
+/// included, never came to be. Everything else, and every error that we do not know, may have
+/// struck after the server had read it.
+fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        #[cfg(feature = "transport")]
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        #[cfg(feature = "reqwest")]
+        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+            return error.is_connect();
+        }
+        next = match error.downcast_ref::<io::Error>() {
+            Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
+            // `source` would skip the very error that is wrapped.
+            Some(error) => error.get_ref().map(|inner| inner as _),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+/// Says what to do about a connection that never came to be.
+fn unconnected(error: &(dyn StdError + 'static)) -> String {
+    let mend = mend_tls(error);
+    let mend = mend.unwrap_or("is it up, and are the host and the port of its URL right?");
+    format!("no connection to the token endpoint: {mend}")
+}
+
+/// Without the transport there is nothing to know a TLS error by.
+#[cfg(not(feature = "transport"))]
+fn mend_tls(_: &(dyn StdError + 'static)) -> Option<&'static str> {
+    None
+}

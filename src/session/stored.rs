@@ -1,0 +1,103 @@
+//! What a session asks of its store.
+
+use std::{
+    future::Future,
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::select;
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
+
+use super::{shared::Shared, state::State};
+use crate::{
+    error::{BoxError, Error, ErrorKind},
+    event::Event,
+    store::{RESTORED, Record, Saved},
+};
+
+impl Shared {
+    /// Reads the store. An encrypted record is an error: it says nothing, not even that there are
+    /// no tokens.
+    pub(super) async fn load(&self) -> Result<Option<Record>, Error> {
+        self.in_time(self.store.load()).await?.map(Record::opened).transpose()
+    }
+
+    /// Gives a call to the store its time-out, and its failures their kind.
+    pub(super) async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, Error> {
+        // Without a runtime there is no timer. Only stores that never wait work there.
+        let result = match Handle::try_current() {
+            Ok(_) => match timeout(self.config.store_timeout, call).await {
+                Ok(result) => result,
+                Err(_elapsed) => {
+                    let limit = self.config.store_timeout;
+                    Err(format!("it did not answer within {limit:?}: is it up?").into())
+                }
+            },
+            Err(_) => call.await,
+        };
+        result.map_err(|error| {
+            Error::with_source(ErrorKind::Store, "the token store cannot be used", error)
+        })
+    }
+
+    /// Takes over what the store holds if it is ahead of memory, unless somebody has decided
+    /// otherwise here and that is still to be saved.
+    pub(super) fn follow(&self, stored: &Record) {
+        let followed = self.change(|state| {
+            if !state.is_behind(stored) {
+                return None;
+            }
+            let before = state.stamp();
+            // Another that was spending this token may have died over it.
+            let others = |owner: &str| owner != self.owner && owner != RESTORED;
+            let mark = stored.spending().filter(|mark| others(&mark.owner));
+            state.follow(stored.clone(), mark.is_some(), &self.config);
+            let life = state.tokens().and_then(|tokens| tokens.left(SystemTime::now()));
+            self.events.observer().token_lives(life);
+            (state.stamp() != before).then(|| (state.stamp().generation, state.ended().is_some()))
+        });
+        match followed {
+            Some((_, true)) => self.events.send(Event::Cleared),
+            Some((generation, _)) => {
+                self.events.send(Event::Refreshed { generation, adopted: true });
+            }
+            None => {}
+        }
+    }
+
+    /// Waits until the store may have changed, or for about this long.
+    pub(super) async fn changed_or(&self, poll: Duration) {
+        let poll = sleep(poll.mul_f64(0.5 + fastrand::f64()));
+        select(pin!(poll), self.store.changed()).await;
+    }
+
+    /// Takes back the word that this session is spending the token, after a call that certainly
+    /// has not: others need not wait for it, nor take the token for spent.
+    pub(super) async fn unmark(&self) {
+        let _writing = self.writing.lock().await;
+        let Some((record, version)) = self.read(State::unmark) else { return };
+        let unmarked = record.version();
+        // If it cannot be taken back it ends by itself.
+        if let Ok(Saved::Yes) = self.in_time(self.store.save(record, Some(version))).await {
+            self.change(|state| {
+                if state.version() == version {
+                    state.settle_at(unmarked);
+                }
+            });
+        }
+    }
+
+    /// Whether refreshes go on while the store fails: nobody else uses the tokens, or the user
+    /// has said so.
+    pub(super) fn goes_alone(&self) -> bool {
+        let loaded = self.read(|state| state.seed().is_none());
+        self.config.refresh_without_store || (loaded && !self.is_shared)
+    }
+}

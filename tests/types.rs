@@ -1,0 +1,125 @@
+//! What every public type can do, whatever becomes of its insides. It is checked when this is
+//! compiled.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use tower::{Service, util::BoxCloneSyncService};
+use tower_refresh::{
+    AccessToken, Error, ErrorKind, Event, Events, NoToken, Refresh, RefreshLayer, RefreshToken,
+    Session, SessionBuilder, Status, Token, Tokens, endpoint, replay, store, testing,
+};
+
+/// Goes from thread to thread.
+fn sends<T: Debug + Send + Unpin + 'static>() {}
+
+/// Is used by several threads at once.
+fn shares<T: Debug + Send + Sync + Unpin + 'static>() {}
+
+/// Can be had more than once as well.
+fn clones<T: Clone + Debug + Send + Sync + Unpin + 'static>() {}
+
+/// Goes through `?` into a boxed error of any program.
+fn errors<T: std::error::Error + Send + Sync + Unpin + 'static>() {}
+
+type Body = Full<Bytes>;
+type Request = http::Request<Body>;
+type Client = BoxCloneSyncService<Request, http::Response<Body>, Error>;
+
+#[test]
+fn the_root() {
+    clones::<AccessToken>();
+    clones::<Error>();
+    clones::<ErrorKind>();
+    clones::<Event>();
+    clones::<NoToken>();
+    clones::<Refresh<Client>>();
+    clones::<RefreshLayer>();
+    clones::<RefreshToken>();
+    clones::<Session>();
+    clones::<Status>();
+    clones::<Token>();
+    clones::<Tokens>();
+    errors::<Error>();
+    sends::<Events>();
+    sends::<<Refresh<Client> as Service<Request>>::Future>();
+    shares::<SessionBuilder>();
+}
+
+#[test]
+fn endpoints() {
+    clones::<endpoint::EndpointUrl>();
+    clones::<endpoint::FailureClass>();
+    clones::<endpoint::OAuth2Client>();
+    clones::<endpoint::RefreshRequest>();
+    clones::<endpoint::RevokeRequest>();
+    clones::<endpoint::TokenResponse>();
+    errors::<endpoint::EndpointError>();
+    shares::<endpoint::JsonEndpoint>();
+    shares::<endpoint::OAuth2Endpoint>();
+    shares::<endpoint::OAuth2Revocation>();
+    #[cfg(feature = "reqwest")]
+    clones::<endpoint::ReqwestTransport>();
+}
+
+#[test]
+fn bodies() {
+    clones::<replay::ByBody>();
+    clones::<replay::Rewrap<fn(replay::ReplayBody<Body>) -> Body>>();
+    clones::<replay::SendOnce>();
+    clones::<replay::Superseded>();
+    errors::<replay::ReplayError>();
+    errors::<replay::Superseded>();
+    shares::<replay::ReplayBody<Body>>();
+    shares::<replay::Spare<Body>>();
+}
+
+#[test]
+fn stores() {
+    clones::<store::Record>();
+    clones::<store::Saved>();
+    clones::<store::Spending>();
+    shares::<store::FromFn<fn(), fn()>>();
+    shares::<store::MemoryStore>();
+    shares::<Box<dyn store::TokenStore>>();
+    #[cfg(feature = "encrypted")]
+    {
+        clones::<store::EncryptionKey>();
+        shares::<store::Encrypted<store::MemoryStore>>();
+    }
+    #[cfg(feature = "file")]
+    clones::<store::FileStore>();
+    #[cfg(feature = "redis")]
+    shares::<store::RedisStore<redis::aio::ConnectionManager>>();
+}
+
+#[test]
+fn the_test_kit() {
+    clones::<testing::AuthServerBuilder>();
+    clones::<testing::Counts>();
+    clones::<testing::Fault>();
+    clones::<testing::GatedEndpoint>();
+    clones::<testing::Issuer>();
+    clones::<testing::Login>();
+    clones::<testing::Refusal>();
+    shares::<testing::Answer>();
+    shares::<testing::AuthServer>();
+    shares::<testing::Hold>();
+}
+
+/// The futures of a session go into tasks.
+#[test]
+fn futures() {
+    fn goes<T: Send>(_: T) {}
+    let session = Session::builder(testing::GatedEndpoint::new()).build();
+    let mut events = session.events();
+    goes(events.next());
+    goes(session.token());
+    goes(session.refresh());
+    goes(session.load());
+    goes(session.set_tokens(Tokens::default()));
+    goes(session.clear());
+    goes(session.log_out());
+    goes(session.close());
+}
