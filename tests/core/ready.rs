@@ -113,6 +113,39 @@ async fn no_permit_is_held_while_a_refresh_is_awaited() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_permit_is_held_by_a_service_that_sent_nothing() {
+    let world = World::new(live());
+    let permits = Arc::new(Semaphore::new(1));
+    let mut client = ServiceBuilder::new()
+        .layer(RefreshLayer::new(world.session.clone()))
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(permits.clone()))
+        .service(world.api.clone());
+    let unencrypted = Request::get("http://api.example.com/").body(Full::default()).unwrap();
+    client.ready().await.unwrap().call(unencrypted).await.unwrap_err();
+    assert_eq!(permits.available_permits(), 1, "a token does not travel in the open");
+
+    world.session.clear().await.unwrap();
+    client.ready().await.unwrap().call(request("")).await.unwrap_err();
+    assert_eq!(permits.available_permits(), 1, "there is no token any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_in_use_goes_by_how_the_session_is_now() {
+    let world = World::new(live());
+    let mut client = RefreshLayer::new(world.session.clone()).layer(world.api.clone());
+    // From the second request on it has a copy of the token.
+    for _ in 0..3 {
+        client.ready().await.unwrap().call(request("")).await.unwrap();
+    }
+    world.session.refresh().await.unwrap();
+    client.ready().await.unwrap().call(request("")).await.unwrap();
+    assert_eq!(world.api.tokens(), ["seed", "seed", "seed", "access-1"]);
+    world.session.clear().await.unwrap();
+    client.ready().await.unwrap().call(request("")).await.unwrap_err();
+    assert_eq!(world.api.seen().len(), 4);
+}
+
 // S56
 #[tokio::test(start_paused = true)]
 async fn a_refresh_may_need_the_very_permit_that_its_caller_had() {
