@@ -82,6 +82,7 @@ impl<S, P, B> Sent<S, P, B> {
     }
 }
 
+#[inline(always)]
 fn list(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let mut list = Vec::with_capacity(headers.len());
     for (name, value) in headers {
