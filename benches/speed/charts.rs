@@ -33,10 +33,13 @@ const CHARTS: [(&str, Draw); 3] =
     [("hot_path", hot_path), ("stampede", stampede), ("replay", replay)];
 
 fn hot_path(report: &Report) -> Chart {
+    let requests = report.column("request").map(Cell::to_string);
+    let contenders = report.column("contender").map(Cell::to_string);
     let ns = report.column("ns").map(Cell::number);
-    let bars = report.column("contender").zip(ns).map(|(contender, ns)| {
-        let name = contender.to_string();
-        Bar { ours: is_ours(&name), name, value: ns }
+    let bars = requests.zip(contenders).zip(ns).map(|((request, contender), ns)| Bar {
+        ours: is_ours(&contender),
+        name: format!("{request}: {contender}"),
+        value: ns,
     });
     Chart {
         title: "A token on a request".into(),
