@@ -1,14 +1,19 @@
 //! The bodies of refusals, and of requests that cannot be sent twice.
 
-use std::time::Duration;
+use std::{
+    future::ready,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use http::{Response, StatusCode};
-use http_body_util::BodyExt;
-use tower::{Layer, ServiceExt};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_refresh::{
-    RefreshLayer,
+    BoxError, RefreshLayer,
     endpoint::EndpointError,
-    replay::{Spare, Split},
+    replay::{ReplayBody, Spare, Split},
 };
 
 use crate::support::{World, get, live, request, send, settle};
@@ -79,4 +84,26 @@ async fn the_second_sending_is_the_request_that_the_caller_made() {
     assert_eq!(status, StatusCode::OK);
     let bodies: Vec<_> = world.api.seen().into_iter().map(|seen| seen.body).collect();
     assert_eq!(bodies, ["the same bytes"; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_sending_goes_on_if_there_is_no_second() {
+    let world = World::new(live());
+    world.endpoint.answer_always(|| EndpointError::grant("no").into());
+    let sent = Arc::new(Mutex::new(None));
+    let api = service_fn({
+        let sent = sent.clone();
+        move |request: Request<ReplayBody<Full<Bytes>>>| {
+            // The server refuses before it has read the body, and goes on to read it.
+            *sent.lock().unwrap() = Some(request.into_body());
+            let response = Response::builder().status(StatusCode::UNAUTHORIZED).body(());
+            ready(response.map_err(BoxError::from))
+        }
+    });
+    let client = RefreshLayer::new(world.session.clone()).layer(api);
+    let request = request("body").map(ReplayBody::new);
+    let response = client.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    let body = sent.lock().unwrap().take().unwrap();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "body");
 }
