@@ -19,14 +19,14 @@ use hyper_util::{
 };
 use rustls::{CertificateError, ClientConfig, Error as TlsError, crypto::CryptoProvider};
 use rustls_platform_verifier::BuilderVerifierExt;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
 use super::error::EndpointError;
 use crate::error::{BoxError, chain};
 
-/// An address that takes longer does not answer at all. A connection given up here is known to
-/// have sent nothing, which a time-out around the whole call could not tell.
+/// What takes longer does not answer at all. A connection given up here is known to have sent
+/// nothing, which a time-out around the whole call could not tell.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// HTTP/1.1 over TLS with the platform's roots. It follows no redirects: a 307 would post the
@@ -71,8 +71,8 @@ impl Service<Request<Full<Bytes>>> for DefaultTransport {
 /// An endpoint has one URL, so it is the one or the other for good.
 enum HttpClient {
     /// A sidecar on loopback needs neither a platform with roots nor a crypto provider.
-    Plain(Client<HttpConnector, Full<Bytes>>),
-    Tls(Client<HttpsConnector<HttpConnector>, Full<Bytes>>),
+    Plain(Client<InTime<HttpConnector>, Full<Bytes>>),
+    Tls(Client<InTime<HttpsConnector<HttpConnector>>, Full<Bytes>>),
 }
 
 impl HttpClient {
@@ -80,6 +80,7 @@ impl HttpClient {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
+        // Shared out among the addresses of a name, so that one that is dead leaves time for others.
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let mut client = Client::builder(TokioExecutor::new());
         // Refreshes are minutes apart, and servers close idle connections without a word. A
@@ -87,14 +88,14 @@ impl HttpClient {
         // gets a connection of its own and is never sent twice.
         client.pool_max_idle_per_host(0).retry_canceled_requests(false);
         if uri.scheme() == Some(&Scheme::HTTP) {
-            return Ok(Self::Plain(client.build(http)));
+            return Ok(Self::Plain(client.build(InTime(http))));
         }
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(tls()?)
             .https_only()
             .enable_http1()
             .wrap_connector(http);
-        Ok(Self::Tls(client.build(https)))
+        Ok(Self::Tls(client.build(InTime(https))))
     }
 
     fn request(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
@@ -102,6 +103,29 @@ impl HttpClient {
             Self::Plain(client) => client.request(request),
             Self::Tls(client) => client.request(request),
         }
+    }
+}
+
+/// Gives up a connection that does not come to be in time: its name, its address and its handshake
+/// together, any of which a broken network may leave without an answer.
+#[derive(Clone)]
+struct InTime<C>(C);
+
+impl<C> Service<Uri> for InTime<C>
+where
+    C: Service<Uri, Error: Into<BoxError>, Future: Send + 'static>,
+{
+    type Response = C::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connection = timeout(CONNECT_TIMEOUT, self.0.call(uri));
+        Box::pin(async move { connection.await?.map_err(Into::into) })
     }
 }
 

@@ -147,6 +147,18 @@ async fn a_failed_tls_handshake_has_spent_nothing() {
     assert!(error.to_string().contains("it answers, but not in TLS"), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_tls_handshake_that_never_ends_is_given_up_and_has_spent_nothing() {
+    let server = Canned::new("").await;
+    let url = server.url().replace("http://", "https://");
+    let mut endpoint = JsonEndpoint::new(url).unwrap();
+    // Accepted by the system, and never by us. A session's time-out could not tell.
+    let answer = timeout(Duration::from_secs(9), refresh(&mut endpoint)).await;
+    let error = answer.expect("an end before that of a session's time-out").unwrap_err();
+    assert_eq!(error.class(), FailureClass::Transient, "{error:?}");
+    assert!(!error.may_have_spent());
+}
+
 #[tokio::test]
 async fn a_connection_that_drops_after_the_request_may_have_spent_the_token() {
     let partly = "HTTP/1.1 200 OK\r\ncontent-le";
