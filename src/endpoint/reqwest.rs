@@ -74,7 +74,14 @@ impl Service<Request<Full<Bytes>>> for ReqwestTransport {
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
         let call = reqwest::Request::try_from(request.map(Body::wrap))
             .map(|request| self.client.execute(request));
-        Box::pin(async move { Ok(call?.await?.into()) })
+        Box::pin(async move {
+            let answer = match call {
+                Ok(call) => call.await,
+                Err(error) => Err(error),
+            };
+            // Its query may hold a key.
+            Ok(answer.map_err(reqwest::Error::without_url)?.into())
+        })
     }
 }
 

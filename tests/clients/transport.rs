@@ -101,3 +101,15 @@ async fn a_connection_that_breaks_off_may_have_spent_the_token_and_is_not_tried_
     assert!(!server.is_finished());
     server.abort();
 }
+
+#[tokio::test]
+async fn an_error_of_reqwests_does_not_show_the_query_of_the_url() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/?key=hunter2", listener.local_addr().unwrap());
+    drop(listener);
+    let error = refresh(&url, client()).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    let shown = format!("{error:?} {source} {source:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(!error.may_have_spent(), "still read for what it is");
+}
