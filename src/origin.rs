@@ -37,6 +37,11 @@ impl Origin {
             let message = "an origin is not a URI: write it as in \"https://api.example.com\"";
             Error::with_source(ErrorKind::InvalidInput, message, error.into())
         })?;
+        if uri.authority().is_some_and(|authority| !has_port_or_none(authority)) {
+            return Err(Error::invalid(format!(
+                "the origin {uri} has a port that is none: write a number up to 65535"
+            )));
+        }
         Self::of(&uri).ok_or_else(|| {
             Error::invalid(format!(
                 "the origin {uri} has no scheme or no host: write it as in \
@@ -117,6 +122,14 @@ pub(crate) fn check_encrypted<'a>(
     ))
 }
 
+/// Whether what stands behind the host can be a port. A `Uri` takes anything there, and clients go
+/// to the scheme's own port if it is none.
+pub(crate) fn has_port_or_none(authority: &Authority) -> bool {
+    let host_and_port = authority.as_str().rsplit(['@', ']']).next().unwrap_or_default();
+    let port = host_and_port.split_once(':').map_or("", |(_, port)| port);
+    port.is_empty() || authority.port_u16().is_some()
+}
+
 fn port(scheme: &Scheme, authority: &Authority) -> Option<u16> {
     authority.port_u16().or(match scheme.as_str() {
         "https" => Some(443),
@@ -175,6 +188,17 @@ mod tests {
         for bad in ["api.example.com", "/v1", "https://", "", "http://a b"] {
             let error = Origin::parse(bad).unwrap_err();
             assert!(error.to_string().contains("https://api.example.com"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_not_the_schemes_own() {
+        for bad in ["https://a.test:65536", "https://a.test:a.test", "http://[::1]:80x/"] {
+            let error = Origin::parse(bad).unwrap_err();
+            assert!(error.to_string().contains("a port that is none"), "{bad}: {error}");
+        }
+        for good in ["https://a.test:65535", "https://a.test:", "http://[::1]", "http://u:p@a.test"] {
+            assert!(Origin::parse(good).is_ok(), "{good}");
         }
     }
 

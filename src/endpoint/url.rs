@@ -4,7 +4,7 @@ use http::{Uri, uri::Scheme};
 
 use crate::{
     error::{Error, ErrorKind},
-    origin::is_loopback,
+    origin::{has_port_or_none, is_loopback},
 };
 
 /// The URL of a token endpoint, checked once: refresh tokens and client secrets are safe to send
@@ -136,6 +136,11 @@ fn complete(uri: Uri) -> Result<Uri, Error> {
              authenticate with `OAuth2Client` or a header",
         ));
     }
+    if uri.authority().is_some_and(|authority| !has_port_or_none(authority)) {
+        return Err(Error::invalid(
+            "the token endpoint's URL has a port that is none: write a number up to 65535",
+        ));
+    }
     if uri.host().unwrap_or_default().is_empty() {
         return Err(Error::invalid(
             "the token endpoint's URL has no host: write https://host/path",
@@ -161,6 +166,8 @@ mod tests {
             "http://localhost:8080/token",
             "http://127.0.0.1/token",
             "http://[::1]:9/token",
+            "https://[2001:db8::1]/token",
+            "https://example.com:/token",
         ] {
             assert!(EndpointUrl::parse(url).is_ok(), "{url}");
             assert!(EndpointUrl::try_from(url.to_owned()).is_ok(), "{url}");
@@ -197,6 +204,9 @@ mod tests {
             ("https://", "cannot be read"),
             ("https:///token", "cannot be read"),
             ("https://:443/token", "has no host"),
+            ("https://example.com:65536/token", "a port that is none"),
+            ("https://example.com:token/", "a port that is none"),
+            ("https://[2001:db8::1]:65536/", "a port that is none"),
             ("https://example.com/to ken", "cannot be read"),
             ("https://example.com/token\n", "cannot be read"),
             ("https://me:hunter2@example.com/", "a user name"),
