@@ -26,11 +26,19 @@ impl Answer {
         // A byte order mark is wrong in JSON, and common (RFC 8259 §8.1).
         let body = self.body.strip_prefix(b"\xEF\xBB\xBF");
         let body = body.unwrap_or(&self.body).trim_ascii();
-        let what = match serde_json::from_slice(body) {
+        let mended;
+        let body = match str::from_utf8(body) {
+            Ok(body) => body,
+            Err(_) => {
+                mended = lossy(body);
+                &mended
+            }
+        };
+        let what = match serde_json::from_str(body) {
             Ok(Value::Object(object)) => return Ok(object),
             _ if body.is_empty() => "an empty body: is this its URL?".into(),
             Ok(_) => "JSON that is no object: is this its URL?".into(),
-            _ if body.starts_with(b"<") => format!(
+            _ if body.starts_with('<') => format!(
                 "HTML instead of JSON ({}): is this the API's URL?",
                 self.content_type(secrets)
             ),
@@ -73,8 +81,8 @@ impl Answer {
 
     fn redirect(&self, secrets: &Secrets) -> String {
         let target = match text_of(&self.headers, LOCATION) {
-            // A query may hold anything.
-            Some(location) => secrets.quote(location.split('?').next().unwrap_or_default()),
+            // A query may hold anything, and so may a fragment.
+            Some(location) => secrets.quote(location.split(['?', '#']).next().unwrap_or_default()),
             None => "another URL".into(),
         };
         format!(": redirects are not followed; if {target} is the token endpoint, use that URL")
@@ -98,6 +106,20 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     let until = httpdate::parse_http_date(value).ok()?;
     let from = date(headers).unwrap_or(now);
     Some(until.duration_since(from).unwrap_or_default())
+}
+
+/// A body as text, with a mark where it is not UTF-8: some servers still write their remarks, or the
+/// name of a user, in Latin-1. Tokens are ASCII, and so is all else that counts.
+fn lossy(body: &[u8]) -> Zeroizing<String> {
+    // Room enough that no growing string leaves a copy of a token behind.
+    let mut text = Zeroizing::new(String::with_capacity(3 * body.len()));
+    for chunk in body.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text
 }
 
 /// A server's remark as text. A list is FastAPI's account of a body that it could not read; of
@@ -206,6 +228,8 @@ mod tests {
         let moved = said(307, &[(LOCATION, "https://new.example/token?t=s3cret")]);
         assert!(moved.contains("redirects are not followed"), "{moved}");
         assert!(moved.contains("https://new.example/token"), "{moved}");
+        assert!(!moved.contains("s3cret"), "{moved}");
+        let moved = said(302, &[(LOCATION, "https://new.example/#access_token=s3cret")]);
         assert!(!moved.contains("s3cret"), "{moved}");
         assert!(said(302, &[]).contains("another URL"));
     }

@@ -191,6 +191,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_in_latin_1_is_read_for_what_is_ascii() {
+        let latin_1 = |status, body: &str| {
+            let mut answer = Answer::of(status, &[], "");
+            *answer.body = body.chars().map(|c| u8::try_from(c).unwrap()).collect();
+            Grant::RefreshToken.read(&answer, Secrets::default())
+        };
+        let body = r#"{"access_token":"a","refresh_token":"r","name":"Jürgen"}"#;
+        let tokens = latin_1(200, body).unwrap();
+        assert_eq!(tokens.refresh_token.unwrap().expose(), "r");
+        let body = r#"{"error":"invalid_grant","error_description":"ungültig"}"#;
+        let error = latin_1(400, body).unwrap_err();
+        assert_eq!(error.class(), FailureClass::Grant, "{error}");
+        // Half a token is none.
+        assert!(latin_1(200, r#"{"access_token":"a","refresh_token":"ü"}"#).is_err());
+    }
+
+    #[test]
     fn messages_repeat_the_servers_reason_and_no_token() {
         let body = r#"{"error":"invalid_grant","error_description":"s3cret\nis n3w",
             "access_token":"n3w"}"#;
