@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use super::{
     answer::{Answer, retry_after},
     error::EndpointError,
+    secrets::Secrets,
     unsent::unsent_or_lost,
     url::EndpointUrl,
 };
@@ -66,6 +67,24 @@ impl Exchange {
     pub(super) fn header(&mut self, name: HeaderName, mut value: HeaderValue) {
         value.set_sensitive(true);
         self.headers.append(name, value);
+    }
+
+    /// What goes out with every call and may be a key: values of headers, and of the query.
+    pub(super) fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::default();
+        let public = |name: &HeaderName| *name == ACCEPT || *name == USER_AGENT;
+        for (_, value) in self.headers.iter().filter(|(name, _)| !public(name)) {
+            // A scheme may stand before the key.
+            let words = value.to_str().unwrap_or_default().split_ascii_whitespace();
+            words.for_each(|word| secrets.add_if_long(word));
+        }
+        let query = self.url.uri().query().unwrap_or_default();
+        // As it stands there, and as it is read.
+        query.split(['&', '=']).for_each(|part| secrets.add_if_long(part));
+        for (_, value) in form_urlencoded::parse(query.as_bytes()) {
+            secrets.add_if_long(&value);
+        }
+        secrets
     }
 
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EndpointError>> {

@@ -221,8 +221,13 @@ async fn debug_and_errors_keep_every_secret() {
             let credentials = request.headers().get(header::AUTHORIZATION);
             let credentials = credentials.map_or("", |value| value.to_str().unwrap());
             let credentials = credentials.to_owned();
+            // The value of a header need not be a key alone, and a query is read before it is shown.
+            let key = request.headers()["x-key"].to_str().unwrap().replace("Key ", "");
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let read = form_urlencoded::parse(query.as_bytes()).map(|(_, value)| value + " ");
+            let sent = [read.collect(), query.clone(), key].join(" ");
             let body = request.into_body().collect().await?.to_bytes();
-            let said = format!("{credentials} {}", String::from_utf8_lossy(&body));
+            let said = format!("{sent} {credentials} {}", String::from_utf8_lossy(&body));
             assert!(!headers.contains("s3cret"), "{headers}");
             let said = serde_json::json!({ "error": "invalid_grant", "error_description": said, "detail": said });
             let mut response = Response::new(Full::<Bytes>::from(said.to_string()));
@@ -230,7 +235,7 @@ async fn debug_and_errors_keep_every_secret() {
             Ok::<_, Infallible>(response)
         })
     };
-    let key = || HeaderValue::from_static("s3cret-key");
+    let key = || HeaderValue::from_static("Key s3cret-of-a-header");
     let check = |debug: String, error: EndpointError| {
         let shown = format!("{debug} {error} {error:?}");
         assert!(shown.contains("[redacted]"), "{shown}");
@@ -239,7 +244,7 @@ async fn debug_and_errors_keep_every_secret() {
         }
     };
 
-    let mut json = JsonEndpoint::new("https://a.example/?key=s3cret")
+    let mut json = JsonEndpoint::new("https://a.example/?key=s3cret+%2F0123456789")
         .unwrap()
         .transport(echo())
         .field("api_key", "s3cret-0123456789")

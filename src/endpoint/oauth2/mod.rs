@@ -189,7 +189,7 @@ impl OAuth2Endpoint {
     }
 
     fn secrets(&self, refresh_token: Option<&RefreshToken>) -> Secrets {
-        let mut secrets = Secrets::default();
+        let mut secrets = self.exchange.secrets();
         if let Some(token) = refresh_token {
             secrets.add(token.expose());
         }

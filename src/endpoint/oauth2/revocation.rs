@@ -17,7 +17,6 @@ use crate::{
     endpoint::{
         EndpointError, RevokeRequest,
         exchange::{Exchange, with_retry_after},
-        secrets::Secrets,
         url::EndpointUrl,
     },
     error::{BoxError, Error},
@@ -92,7 +91,7 @@ impl Service<RevokeRequest> for OAuth2Revocation {
 
     fn call(&mut self, request: RevokeRequest) -> Self::Future {
         let token = request.refresh_token.expose();
-        let mut secrets = Secrets::default();
+        let mut secrets = self.exchange.secrets();
         secrets.add(token);
         self.client.hide(&mut secrets);
         let answer = self.exchange.post(FORM, self.client.authorization(), self.body(token));
