@@ -38,6 +38,9 @@ use crate::error::{BoxError, Error, ErrorKind};
 /// give the builder a `connect_timeout` that is shorter than the session's time-out, which cannot
 /// tell. The endpoint alone decides what it talks to: [`EndpointUrl`](super::EndpointUrl) says
 /// which URLs will do.
+///
+/// reqwest takes proxies from the environment too, and what goes to plain http they can read: for
+/// an endpoint on loopback, tell the builder `no_proxy()`.
 #[derive(Clone)]
 pub struct ReqwestTransport {
     client: Client,
