@@ -1,5 +1,7 @@
 use std::iter;
 
+use serde_json::Value;
+
 use crate::token::Secret;
 
 /// A server's text in an error message is no longer than this, in characters.
@@ -36,6 +38,16 @@ impl Secrets {
     pub(super) fn add_if_long(&mut self, value: &str) {
         if value.len() >= SHORTEST_SECRET {
             self.add(value);
+        }
+    }
+
+    /// Adds every text in `value` that may be a secret.
+    pub(super) fn add_all(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.add_if_long(text),
+            Value::Array(values) => values.iter().for_each(|value| self.add_all(value)),
+            Value::Object(fields) => fields.values().for_each(|value| self.add_all(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 

@@ -248,6 +248,7 @@ async fn debug_and_errors_keep_every_secret() {
         .unwrap()
         .transport(echo())
         .field("api_key", "s3cret-0123456789")
+        .field("device", serde_json::json!({ "keys": ["s3cret-further-in"] }))
         .header(header::HeaderName::from_static("x-key"), key());
     let error = refresh(&mut json).await.unwrap_err();
     check(format!("{json:?}"), error);

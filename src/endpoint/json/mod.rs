@@ -184,9 +184,7 @@ impl JsonEndpoint {
     fn secrets(&self, refresh_token: &RefreshToken) -> Secrets {
         let mut secrets = self.exchange.secrets();
         secrets.add(refresh_token.expose());
-        for value in self.extra.values().filter_map(Value::as_str) {
-            secrets.add_if_long(value);
-        }
+        self.extra.values().for_each(|value| secrets.add_all(value));
         secrets
     }
 }
