@@ -52,7 +52,7 @@ impl<P> RefreshLayer<P> {
     ///
     /// # Errors
     ///
-    /// If one has no scheme or no host.
+    /// If one has no scheme or no host, or a port that is none.
     pub fn only_for<I, U>(mut self, origins: I) -> Result<Self, Error>
     where
         I: IntoIterator<Item = U>,
@@ -70,7 +70,7 @@ impl<P> RefreshLayer<P> {
     ///
     /// # Errors
     ///
-    /// If it has no scheme or no host.
+    /// If it has no scheme or no host, or a port that is none.
     pub fn origin<U>(mut self, origin: U) -> Result<Self, Error>
     where
         U: TryInto<Uri, Error: Into<http::Error>>,

@@ -197,7 +197,8 @@ mod tests {
             let error = Origin::parse(bad).unwrap_err();
             assert!(error.to_string().contains("a port that is none"), "{bad}: {error}");
         }
-        for good in ["https://a.test:65535", "https://a.test:", "http://[::1]", "http://u:p@a.test"] {
+        for good in ["https://a.test:65535", "https://a.test:", "http://[::1]", "http://u:p@a.test"]
+        {
             assert!(Origin::parse(good).is_ok(), "{good}");
         }
     }

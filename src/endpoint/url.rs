@@ -22,8 +22,8 @@ impl EndpointUrl {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] if it is no absolute URL with a host, has another scheme, a
-    /// user name or a password, or a fragment (RFC 6749 §3.2); [`ErrorKind::Plaintext`] if it is
-    /// plain `http` to a host that is not loopback.
+    /// port that is none, a user name or a password, or a fragment (RFC 6749 §3.2);
+    /// [`ErrorKind::Plaintext`] if it is plain `http` to a host that is not loopback.
     pub fn parse(url: &str) -> Result<Self, Error> {
         parse(url).and_then(Self::encrypted)
     }
