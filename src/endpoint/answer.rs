@@ -11,7 +11,11 @@ use http::{
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{error::EndpointError, secrets::Secrets};
+use super::{
+    error::EndpointError,
+    secrets::Secrets,
+    text::{lossy, without_halves},
+};
 
 /// An answer that was read to its end.
 pub(super) struct Answer {
@@ -34,7 +38,9 @@ impl Answer {
                 &mended
             }
         };
-        let what = match serde_json::from_str(body) {
+        let read = serde_json::from_str(body);
+        let read = read.or_else(|_| serde_json::from_str(&without_halves(body)));
+        let what = match read {
             Ok(Value::Object(object)) => return Ok(object),
             _ if body.is_empty() => "an empty body: is this its URL?".into(),
             Ok(_) => "JSON that is no object: is this its URL?".into(),
@@ -106,20 +112,6 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     let until = httpdate::parse_http_date(value).ok()?;
     let from = date(headers).unwrap_or(now);
     Some(until.duration_since(from).unwrap_or_default())
-}
-
-/// A body as text, with a mark where it is not UTF-8: some servers still write their remarks, or the
-/// name of a user, in Latin-1. Tokens are ASCII, and so is all else that counts.
-fn lossy(body: &[u8]) -> Zeroizing<String> {
-    // Room enough that no growing string leaves a copy of a token behind.
-    let mut text = Zeroizing::new(String::with_capacity(3 * body.len()));
-    for chunk in body.utf8_chunks() {
-        text.push_str(chunk.valid());
-        if !chunk.invalid().is_empty() {
-            text.push(char::REPLACEMENT_CHARACTER);
-        }
-    }
-    text
 }
 
 /// A server's remark as text. A list is FastAPI's account of a body that it could not read; of

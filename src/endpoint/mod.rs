@@ -28,6 +28,7 @@ mod oauth2;
 mod reqwest;
 mod response;
 mod secrets;
+mod text;
 #[cfg(feature = "transport")]
 mod transport;
 mod unsent;

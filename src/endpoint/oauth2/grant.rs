@@ -208,6 +208,14 @@ mod tests {
     }
 
     #[test]
+    fn half_a_character_in_a_name_costs_no_token() {
+        let body = r#"{"access_token":"a","refresh_token":"r","name":"Jo \ud83d"}"#;
+        let tokens = read(Grant::RefreshToken, 200, body).unwrap();
+        assert_eq!(tokens.refresh_token.unwrap().expose(), "r");
+        assert_eq!(tokens.extra["name"], "Jo \u{fffd}");
+    }
+
+    #[test]
     fn messages_repeat_the_servers_reason_and_no_token() {
         let body = r#"{"error":"invalid_grant","error_description":"s3cret\nis n3w",
             "access_token":"n3w"}"#;
