@@ -154,7 +154,7 @@ where
     ) -> BoxFuture<'_, Result<Saved, BoxError>> {
         let Keys { record: key, changed, .. } = &self.keys;
         async move {
-            let json = Zeroizing::new(serde_json::to_vec(&record)?);
+            let json = record.to_json()?;
             let mut save = scripts::SAVE.key(key);
             save.arg(expected.map_or_else(String::new, |version| version.to_string()))
                 .arg(record.version())
