@@ -10,7 +10,7 @@ use redis::{Client, FromRedisValue, RedisError, ScriptInvocation, aio::Connectio
 use zeroize::Zeroizing;
 
 use self::{
-    error::{failed, unreadable},
+    error::{failed, is_of_replica, unreadable},
     keys::Keys,
     news::News,
 };
@@ -45,7 +45,9 @@ use crate::error::{BoxError, Error};
 /// are set up there. Take one that connects again by itself, such as
 /// [`ConnectionManager`](redis::aio::ConnectionManager) or `ClusterConnection`; a plain
 /// `MultiplexedConnection` that is lost stays lost. The connection may be shared with the rest of
-/// the program, but not with blocking commands (`BLPOP`), which would hold up all others.
+/// the program, but not with blocking commands (`BLPOP`), which would hold up all others. If it
+/// leads to a replica, as it may after a failover, it is closed, so that it finds the new primary
+/// when it connects again.
 ///
 /// # Keys
 ///
@@ -121,7 +123,14 @@ impl<C> RedisStore<C> {
 
 impl<C: ConnectionLike + Clone> RedisStore<C> {
     async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        script.invoke_async(&mut self.connection.clone()).await
+        let mut connection = self.connection.clone();
+        let result = script.invoke_async(&mut connection).await;
+        if result.as_ref().is_err_and(is_of_replica) {
+            // A primary that becomes a replica keeps its connections, and to a `ConnectionManager`
+            // they are as good as before: it would not look for the new primary in its life.
+            let _ = redis::cmd("QUIT").exec_async(&mut connection).await;
+        }
+        result
     }
 }
 

@@ -1,0 +1,70 @@
+//! A fleet behind one address, at which another server answers after a failover.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, Ordering::SeqCst},
+};
+
+use redis::Client;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
+use tower_refresh::store::TokenStore;
+
+use crate::{
+    server::{RedisServer, store},
+    support::{access_token, auth_server, eventually, session},
+};
+
+/// An address that leads new connections to another server than the old ones, which stay.
+struct Address {
+    url: String,
+    target: Arc<AtomicU16>,
+}
+
+impl Address {
+    async fn of(server: &RedisServer) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}/", listener.local_addr().unwrap());
+        let target = Arc::new(AtomicU16::new(server.port()));
+        let now = target.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let port = now.load(SeqCst);
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+                    copy_bidirectional(&mut client, &mut server).await
+                });
+            }
+        });
+        Self { url, target }
+    }
+
+    fn leads_to(&self, server: &RedisServer) {
+        self.target.store(server.port(), SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_primary_that_became_a_replica_is_left_for_the_new_one() {
+    let (old, new) = (RedisServer::start().await, RedisServer::start().await);
+    let server = auth_server().await;
+    new.replicates(&old).await;
+    let address = Address::of(&old).await;
+    let client = Client::open(address.url.as_str()).unwrap();
+    let session = session(&server, &server.log_in(), store(&address.url).subscribe(client));
+    session.refresh().await.unwrap();
+    assert_eq!(old.run::<i64>("WAIT 1 10000").await, 1, "the replica has it");
+
+    let _: () = new.run("REPLICAOF NO ONE").await;
+    old.replicates(&new).await;
+    address.leads_to(&new);
+    eventually(async || session.refresh().await).await;
+
+    let stored = new.store().load().await.unwrap().unwrap();
+    let stored = stored.tokens().unwrap().access_token().unwrap().expose();
+    assert_eq!(stored, access_token(&session));
+    let counts = server.counts();
+    assert_eq!((counts.reuses, counts.rejected), (0, 0), "{counts:?}");
+}
