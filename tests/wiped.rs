@@ -9,6 +9,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
 };
 
+use tokio::sync::Mutex;
 use tower_refresh::{
     Tokens,
     store::{Encrypted, EncryptionKey, FileStore, Record, Saved, TokenStore},
@@ -40,6 +41,9 @@ unsafe impl GlobalAlloc for Looking {
     }
 }
 
+/// One test at a time: all have one memory.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 #[global_allocator]
 static ALLOCATOR: Looking = Looking;
 
@@ -70,6 +74,7 @@ async fn leaves_nothing(store: &impl TokenStore) {
 
 #[tokio::test]
 async fn a_store_wipes_what_it_wrote_and_read() {
+    let _turn = TURN.lock().await;
     let (_, found) = left_by(async { drop(b"s3cret".to_vec()) }).await;
     assert_eq!(found, 1, "it would be found");
 
@@ -86,4 +91,20 @@ async fn a_store_wipes_what_it_wrote_and_read() {
     let (loaded, left) = left_by(plain.load()).await;
     assert!(loaded.unwrap_err().to_string().contains("cut off"));
     assert_eq!(left, 0, "reading half of it");
+}
+
+#[tokio::test]
+async fn a_key_leaves_nothing_of_the_text_that_it_was_read_from() {
+    let _turn = TURN.lock().await;
+    let bytes = *b"s3crets3crets3crets3cret<<<???>>";
+    let id = EncryptionKey::new(bytes).id();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    for text in [
+        hex.as_str(),
+        "czNjcmV0czNjcmV0czNjcmV0czNjcmV0PDw8Pz8/Pj4=",
+        "czNjcmV0czNjcmV0czNjcmV0czNjcmV0PDw8Pz8_Pj4",
+    ] {
+        let (key, left) = left_by(async { text.parse::<EncryptionKey>() }).await;
+        assert_eq!((key.unwrap().id(), left), (id.clone(), 0), "{text}");
+    }
 }
