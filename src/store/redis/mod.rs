@@ -49,6 +49,27 @@ use crate::error::{BoxError, Error};
 /// leads to a replica, as it may after a failover, it is closed, so that it finds the new primary
 /// when it connects again.
 ///
+/// A machine that is gone without a word, with its power or its network, closes no connection. The
+/// kernel gives such a one up after a quarter of an hour, and until then not even a
+/// `ConnectionManager` connects to the successor. On Linux a shorter time can be set where the
+/// client is made:
+///
+/// ```
+/// use std::time::Duration;
+/// use redis::{Client, IntoConnectionInfo};
+///
+/// # fn doc() -> Result<(), tower_refresh::BoxError> {
+/// let mut info = "redis://redis.internal/".into_connection_info()?;
+/// # #[cfg(target_os = "linux")] {
+/// let tcp = info.tcp_settings().clone().set_user_timeout(Duration::from_secs(5));
+/// info = info.set_tcp_settings(tcp);
+/// # }
+/// let client = Client::open(info)?;
+/// # Ok(())
+/// # }
+/// # doc().unwrap();
+/// ```
+///
 /// # Keys
 ///
 /// | key | type | holds |
