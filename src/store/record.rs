@@ -1,4 +1,6 @@
 mod format;
+#[cfg(any(feature = "encrypted", feature = "file", feature = "redis"))]
+mod json;
 
 use std::time::SystemTime;
 

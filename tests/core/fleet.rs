@@ -92,6 +92,28 @@ async fn the_store_says_who_is_spending_the_token_while_it_is_spent() {
     assert!(shelf.stored().await.spending().is_none());
 }
 
+/// A fork hands random numbers on to the child, and a program may begin its own anew.
+// S46
+#[tokio::test(start_paused = true)]
+async fn processes_that_draw_the_same_random_numbers_are_not_taken_for_one() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let process = || {
+        fastrand::seed(7);
+        shelf.world(&endpoint)
+    };
+    let (here, there) = (process(), process());
+    let hold = endpoint.hold();
+    let first = here.start();
+    endpoint.calls_reached(1).await;
+    let second = there.start();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(endpoint.calls(), 1, "both spend the token");
+    hold.release();
+    assert_eq!(first.await.unwrap().unwrap(), StatusCode::OK);
+    assert_eq!(second.await.unwrap().unwrap(), StatusCode::OK);
+    assert_eq!(endpoint.calls(), 1, "the second has the first's token");
+}
+
 // S46, S48
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_being_spent_is_left_alone_even_if_the_lease_is_gone() {

@@ -150,6 +150,20 @@ async fn a_subscription_that_is_lost_is_made_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_ends_each_subscription_at_once_is_asked_less_and_less_often() {
+    let redis = RedisServer::start().await;
+    let ours = redis.store();
+    let start = Instant::now();
+    let _ = ours.changed().now_or_never();
+    while calls(&redis, ["subscribe"]).await < [6] {
+        let _: i64 = redis.run("CLIENT KILL TYPE pubsub").await;
+    }
+    // After 50 ms, and twice as long each time; a random half of which may be left out.
+    let least = Duration::from_millis((50 + 100 + 200 + 400 + 800) / 2);
+    assert!(start.elapsed() >= least, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn a_subscription_survives_a_restart_of_the_server() {
     let mut redis = RedisServer::start().await;
     let ours = subscribed(&redis).await;

@@ -101,6 +101,16 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) async fn replicates(&self, primary: &Self) {
+        // It waits for more replicas first, by default.
+        let _: () = primary.run("CONFIG SET repl-diskless-sync-delay 0").await;
+        let _: () = self.run(&format!("REPLICAOF 127.0.0.1 {}", primary.port)).await;
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::open(self.url()).unwrap()
     }

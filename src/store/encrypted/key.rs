@@ -42,17 +42,23 @@ impl FromStr for EncryptionKey {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let text = text.trim();
-        let bytes = Zeroizing::new(match text.len() {
-            64 => from_hex(text),
-            _ => BASE64.decode(text).or_else(|_| BASE64_URL.decode(text)).ok(),
-        });
-        let bytes = bytes.as_deref().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        bytes.map(Self::new).ok_or_else(|| {
-            Error::invalid(
+        // One byte more than a key has: so much base64 asks for. A vector that is given back, because
+        // it has to grow or because the text is in the other alphabet, is not wiped.
+        let mut bytes = Zeroizing::new([0; 33]);
+        let length = match text.len() {
+            64 => from_hex(text, &mut *bytes),
+            _ => BASE64
+                .decode_slice(text, &mut *bytes)
+                .or_else(|_| BASE64_URL.decode_slice(text, &mut *bytes))
+                .ok(),
+        };
+        match (length, bytes.first_chunk()) {
+            (Some(32), Some(key)) => Ok(Self::new(*key)),
+            _ => Err(Error::invalid(
                 "the encryption key is not 32 bytes in base64 or hexadecimal: make one with \
                  `openssl rand -base64 32`",
-            )
-        })
+            )),
+        }
     }
 }
 
@@ -62,10 +68,15 @@ impl fmt::Debug for EncryptionKey {
     }
 }
 
-fn from_hex(text: &str) -> Option<Vec<u8>> {
+/// How many bytes `text` stands for.
+fn from_hex(text: &str, bytes: &mut [u8]) -> Option<usize> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pairs = text.as_bytes().chunks_exact(2);
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+    let length = pairs.len();
+    for (byte, pair) in bytes.iter_mut().zip(pairs) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(length)
 }
 
 const EITHER_PADDING: engine::GeneralPurposeConfig = engine::GeneralPurposeConfig::new()

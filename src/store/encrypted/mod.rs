@@ -91,7 +91,7 @@ impl<S> Encrypted<S> {
 
     fn seal(&self, record: &Record) -> Result<Record, BoxError> {
         let key = &self.keys[0];
-        let plain = Zeroizing::new(serde_json::to_vec(record)?);
+        let plain = record.to_json()?;
         let nonce = XNonce::try_generate()?;
         let payload = Payload { msg: &plain, aad: &self.bound_to(record.version()) };
         let sealed = key.cipher().encrypt(&nonce, payload).map_err(|_| "too large to encrypt")?;

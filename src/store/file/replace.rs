@@ -6,15 +6,13 @@ use std::{
     path::Path,
 };
 
-use zeroize::Zeroizing;
-
 use super::{lock::private, paths::Paths};
 use crate::{error::BoxError, store::record::Record};
 
 /// Replaces the record, in steps of which each leaves the old one or the new one whole. Only who
 /// has the lock may.
 pub(super) fn replace(paths: &Paths, record: &Record) -> Result<(), BoxError> {
-    let text = Zeroizing::new(serde_json::to_vec(record)?);
+    let text = record.to_json()?;
     let replaced =
         write_new(&paths.temp, &text).and_then(|()| fs::rename(&paths.temp, &paths.record));
     if let Err(error) = replaced {

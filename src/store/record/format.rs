@@ -1,12 +1,14 @@
 //! How a record is written, and what is read as one.
 
 use std::{
+    mem,
     ops::RangeInclusive,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::{Contents, Record, Sealed, Spending};
 use crate::token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens};
@@ -40,8 +42,8 @@ struct StoredSpending {
 
 #[derive(Serialize, Deserialize)]
 struct StoredTokens {
-    access_token: Option<String>,
-    refresh_token: Option<String>,
+    access_token: Option<Text>,
+    refresh_token: Option<Text>,
     /// Milliseconds since the Unix epoch.
     obtained_at: u64,
     /// Milliseconds.
@@ -50,11 +52,37 @@ struct StoredTokens {
     extra: Map<String, Value>,
 }
 
+/// A token between memory and store, of which no copy is left behind; not even if what comes after
+/// it turns out to be damaged.
+struct Text(Zeroizing<String>);
+
+impl Text {
+    fn new(token: &str) -> Self {
+        Self(Zeroizing::new(token.to_owned()))
+    }
+
+    fn take(mut self) -> String {
+        mem::take(&mut *self.0)
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|token| Self(Zeroizing::new(token)))
+    }
+}
+
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let tokens = self.tokens().map(|tokens| StoredTokens {
-            access_token: tokens.access.as_ref().map(|token| token.expose().to_owned()),
-            refresh_token: tokens.refresh.as_ref().map(|token| token.expose().to_owned()),
+            access_token: tokens.access.as_ref().map(|token| Text::new(token.expose())),
+            refresh_token: tokens.refresh.as_ref().map(|token| Text::new(token.expose())),
             obtained_at: since_epoch(tokens.obtained_at),
             life: tokens.life.map(millis),
             extra: tokens.extra.clone(),
@@ -106,8 +134,11 @@ impl TryFrom<StoredTokens> for Tokens {
 
     fn try_from(stored: StoredTokens) -> Result<Self, Self::Error> {
         Ok(Self {
-            access: stored.access_token.map(AccessToken::new).transpose()?,
-            refresh: stored.refresh_token.map(RefreshToken::new).transpose()?,
+            access: stored.access_token.map(|token| AccessToken::new(token.take())).transpose()?,
+            refresh: stored
+                .refresh_token
+                .map(|token| RefreshToken::new(token.take()))
+                .transpose()?,
             obtained_at: from_epoch(stored.obtained_at),
             arrived: None,
             life: stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),

@@ -14,14 +14,14 @@ pub(super) fn failed(doing: &str, key: &str, error: RedisError) -> BoxError {
             "pass the user and the password in the connection's URL"
         }
         (Kind::Server(Server::NoPerm), _) => NO_RIGHTS,
-        (Kind::Server(Server::ReadOnly), _) => {
-            "this is a replica: connect to the primary (through Sentinel, if you have it)"
-        }
         (Kind::Server(Server::BusyLoading), _) => "the server is starting: it will work soon",
         _ if error.is_timeout() => "the server did not answer in time: is it up, or busy?",
         _ if error.is_io_error() => {
             "is the server up? A `ConnectionManager` connects again by itself, a plain \
              `MultiplexedConnection` does not"
+        }
+        _ if is_of_replica(&error) => {
+            "this is a replica: connect to the primary (through Sentinel, if you have it)"
         }
         // What a script may not do has a code of its own only since Redis 7.2.
         _ if error.to_string().contains("The user executing the script can't") => NO_RIGHTS,
@@ -29,6 +29,12 @@ pub(super) fn failed(doing: &str, key: &str, error: RedisError) -> BoxError {
     };
     let message = format!("cannot {doing} in Redis (key {key}): {mend}");
     Error::with_source(ErrorKind::Store, message, without_arguments(error)).into()
+}
+
+/// Whether this is what a replica answers to who wants to write. In a script it has a code of its
+/// own only since Redis 7.
+pub(super) fn is_of_replica(error: &RedisError) -> bool {
+    error.kind() == Kind::Server(Server::ReadOnly) || error.to_string().contains("-READONLY ")
 }
 
 const NO_RIGHTS: &str = "give this user the rights that the documentation of `RedisStore` lists";
@@ -57,6 +63,21 @@ pub(super) fn unreadable(key: &str, why: &str) -> BoxError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_that_may_not_write_is_a_replicas_whatever_the_server_makes_of_it() {
+        let redis_6 = "Error running script (call to f_1): @user_script:1: @user_script: 1: \
+                       -READONLY You can't write against a read only replica.";
+        let redis_6 = RedisError::from((Kind::Extension, "ERR", redis_6.to_owned()));
+        let redis_7 = RedisError::from((Kind::Server(Server::ReadOnly), "READONLY"));
+        for error in [redis_6, redis_7] {
+            assert!(is_of_replica(&error), "{error:?}");
+            let shown = failed("take the lease", "key", error).to_string();
+            assert!(shown.contains("this is a replica"), "{shown}");
+        }
+        let another = RedisError::from((Kind::Server(Server::NoPerm), "READONLY"));
+        assert!(!is_of_replica(&another), "{another:?}");
+    }
 
     #[test]
     fn a_command_that_the_server_does_not_know_is_not_quoted_with_the_tokens() {

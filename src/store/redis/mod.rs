@@ -10,7 +10,7 @@ use redis::{Client, FromRedisValue, RedisError, ScriptInvocation, aio::Connectio
 use zeroize::Zeroizing;
 
 use self::{
-    error::{failed, unreadable},
+    error::{failed, is_of_replica, unreadable},
     keys::Keys,
     news::News,
 };
@@ -45,7 +45,30 @@ use crate::error::{BoxError, Error};
 /// are set up there. Take one that connects again by itself, such as
 /// [`ConnectionManager`](redis::aio::ConnectionManager) or `ClusterConnection`; a plain
 /// `MultiplexedConnection` that is lost stays lost. The connection may be shared with the rest of
-/// the program, but not with blocking commands (`BLPOP`), which would hold up all others.
+/// the program, but not with blocking commands (`BLPOP`), which would hold up all others. If it
+/// leads to a replica, as it may after a failover, it is closed, so that it finds the new primary
+/// when it connects again.
+///
+/// A machine that is gone without a word, with its power or its network, closes no connection. The
+/// kernel gives such a one up after a quarter of an hour, and until then not even a
+/// `ConnectionManager` connects to the successor. On Linux a shorter time can be set where the
+/// client is made:
+///
+/// ```
+/// use std::time::Duration;
+/// use redis::{Client, IntoConnectionInfo};
+///
+/// # fn doc() -> Result<(), tower_refresh::BoxError> {
+/// let mut info = "redis://redis.internal/".into_connection_info()?;
+/// # #[cfg(target_os = "linux")] {
+/// let tcp = info.tcp_settings().clone().set_user_timeout(Duration::from_secs(5));
+/// info = info.set_tcp_settings(tcp);
+/// # }
+/// let client = Client::open(info)?;
+/// # Ok(())
+/// # }
+/// # doc().unwrap();
+/// ```
 ///
 /// # Keys
 ///
@@ -121,7 +144,14 @@ impl<C> RedisStore<C> {
 
 impl<C: ConnectionLike + Clone> RedisStore<C> {
     async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        script.invoke_async(&mut self.connection.clone()).await
+        let mut connection = self.connection.clone();
+        let result = script.invoke_async(&mut connection).await;
+        if result.as_ref().is_err_and(is_of_replica) {
+            // A primary that becomes a replica keeps its connections, and to a `ConnectionManager`
+            // they are as good as before: it would not look for the new primary in its life.
+            let _ = redis::cmd("QUIT").exec_async(&mut connection).await;
+        }
+        result
     }
 }
 
@@ -154,7 +184,7 @@ where
     ) -> BoxFuture<'_, Result<Saved, BoxError>> {
         let Keys { record: key, changed, .. } = &self.keys;
         async move {
-            let json = Zeroizing::new(serde_json::to_vec(&record)?);
+            let json = record.to_json()?;
             let mut save = scripts::SAVE.key(key);
             save.arg(expected.map_or_else(String::new, |version| version.to_string()))
                 .arg(record.version())

@@ -11,7 +11,7 @@ use redis::{Client, RedisError};
 use tokio::{
     sync::watch,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// Between two tries to subscribe: the first one, and the longest.
@@ -97,9 +97,12 @@ impl Listener {
     async fn run(self) {
         let mut retries = delays(RETRIES);
         loop {
+            let begun = Instant::now();
             let heard = self.subscribed().await;
             self.set_subscribed(false);
-            if heard.is_ok() {
+            // A server that says yes and hangs up is to be asked as seldom as one that says no:
+            // each subscription makes all who wait look at the store.
+            if heard.is_ok() && begun.elapsed() > RETRIES.1 {
                 retries = delays(RETRIES);
             }
             sleep(retries.next().unwrap_or(RETRIES.1)).await;
