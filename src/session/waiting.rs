@@ -12,7 +12,8 @@ use futures_util::future::{Either, select};
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep_until},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
@@ -197,16 +198,17 @@ impl Session {
     where
         F: Future + Unpin,
     {
-        let timer = {
-            // A runtime that was set may have ended, and a timer of it would panic.
-            let runtime = Handle::try_current().ok().or_else(|| self.shared.runtime());
-            let _entered = runtime.as_ref().map(|runtime| runtime.enter());
-            runtime.as_ref().map(|_| sleep_until(Instant::now() + limit))
-        };
-        let Some(timer) = timer else {
+        let until = Instant::now() + limit;
+        if Handle::try_current().is_ok() {
+            return timeout_at(until, work).await.ok();
+        }
+        let Some(runtime) = self.shared.runtime() else {
             return Some(work.await);
         };
-        match select(work, pin!(timer)).await {
+        // A task, as it may have ended: then this is over at once, where a timer would panic.
+        let mut timer = JoinSet::new();
+        timer.spawn_on(async move { sleep_until(until).await }, &runtime);
+        match select(work, pin!(timer.join_next())).await {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,
         }

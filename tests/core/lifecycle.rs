@@ -83,6 +83,21 @@ fn where_the_sessions_own_runtime_has_ended_a_log_out_still_counts() {
     assert!(other.block_on(session.token()).unwrap_err().is_login_required());
 }
 
+// S18, S65
+#[test]
+fn where_the_sessions_own_runtime_has_ended_and_there_is_no_other_nothing_panics() {
+    let ended = runtime();
+    let builder = Session::builder(GatedEndpoint::new()).tokens(expired());
+    let session = builder.runtime(ended.handle().clone()).build();
+    drop(ended);
+    assert!(block_on(session.token()).unwrap_err().is_transient());
+    assert_eq!(block_on(session.set_tokens(live())).unwrap_err().kind(), ErrorKind::Store);
+    assert!(block_on(session.token()).is_ok());
+    assert_eq!(block_on(session.log_out()).unwrap_err().kind(), ErrorKind::Store);
+    assert!(block_on(session.token()).unwrap_err().is_login_required());
+    assert_eq!(block_on(session.close()).unwrap_err().kind(), ErrorKind::Store);
+}
+
 // S61
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_the_refresh_under_way() {
