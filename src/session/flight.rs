@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::{
     backoff,
+    brought::Brought,
     failure::Failure,
     lease::Lease,
     reconcile::{Base, Reconciled, reconcile},
@@ -25,10 +26,7 @@ use super::{
     state::State,
     waiting::Flight,
 };
-use crate::{
-    endpoint::{FailureClass, RefreshRequest, TokenResponse},
-    event::Event,
-};
+use crate::endpoint::{FailureClass, RefreshRequest, TokenResponse};
 
 tokio::task_local! {
     /// The session whose refresh this task runs. An endpoint whose own HTTP waits for that very
@@ -193,39 +191,21 @@ impl Round<'_> {
     async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
         self.flight.is_at("the token store has not taken the new tokens");
         let tokens = response.into_tokens(&base.tokens, Instant::now());
-        let life = tokens.life;
+        let brought = Brought::new(self.shared, self.flight, base, &tokens);
         // Whoever saves what memory holds is not to take ours for another process's.
         let _writing = self.shared.writing.lock().await;
         if !self.shared.read(|state| state.is_flying(self.flight)) {
+            brought.give_up();
             return Landing::Down;
         }
         let (version, saved) = save::rotated(self.shared, self.flight, base, &tokens).await;
-        let unsaved = match saved {
-            Ok(true) => None,
-            Ok(false) => return Landing::Conflict,
-            Err(error) => Some(error),
-        };
-        let landed = self.shared.change(|state| {
-            state.is_flying(self.flight).then(|| {
-                state.install(tokens, version, &self.shared.config);
-                let caught_up = unsaved.is_none() && state.saved(version);
-                if unsaved.is_some() {
-                    state.set_unsaved(base.tokens.refresh_token().cloned());
-                }
-                state.land(self.flight, &self.shared.config);
-                (state.stamp().generation, caught_up)
-            })
-        });
-        if let Some((generation, caught_up)) = landed {
-            self.shared.events.observer().token_lives(life);
-            self.shared.events.send(Event::Refreshed { generation, adopted: false });
-            if caught_up {
-                self.shared.events.send(Event::Saved);
+        match saved {
+            Ok(true) => brought.publish(version, None),
+            Ok(false) => {
+                brought.give_up();
+                return Landing::Conflict;
             }
-            if let Some(error) = unsaved {
-                self.shared.events.send(Event::SaveFailed { error });
-                save::spawn(self.shared, true);
-            }
+            Err(error) => brought.publish(version, Some(error)),
         }
         Landing::Down
     }

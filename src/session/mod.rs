@@ -4,6 +4,7 @@
 //! changes it, and `snapshot` for what a request reads.
 
 mod backoff;
+mod brought;
 mod builder;
 mod config;
 mod failure;

@@ -98,6 +98,28 @@ fn where_the_sessions_own_runtime_has_ended_and_there_is_no_other_nothing_panics
     assert_eq!(block_on(session.close()).unwrap_err().kind(), ErrorKind::Store);
 }
 
+// S18, S65
+#[test]
+fn tokens_that_a_runtime_did_not_live_to_save_are_used_and_saved_by_the_next() {
+    let vault = Vault::new();
+    let world = eager(vault.clone());
+    let (doomed, other) = (runtime(), runtime());
+    let hold = world.endpoint.hold();
+    doomed.spawn(get(world.client.clone()));
+    other.block_on(world.endpoint.calls_reached(1));
+    let saves = vault.saves();
+    vault.hold_saves(true);
+    hold.release();
+    other.block_on(vault.saves_reached(saves + 1));
+    drop(doomed);
+    vault.hold_saves(false);
+    assert_eq!(other.block_on(world.get()).unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["access-1"]);
+    assert_eq!(world.endpoint.calls(), 1, "the old refresh token was spent");
+    other.block_on(world.session.close()).unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
 // S61
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_the_refresh_under_way() {
