@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -78,7 +79,7 @@ impl Shared {
             store,
             is_shared,
             writing: tokio::sync::Mutex::new(()),
-            owner: format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..)),
+            owner: owner(),
             config,
             events: EventSender::new(name),
             runtime,
@@ -203,6 +204,13 @@ impl Shared {
     pub(super) fn is_idle(&self) -> bool {
         self.tasks.load(Ordering::Acquire) == 0
     }
+}
+
+/// A name that no other session has. It takes the randomness of the operating system: `fastrand`
+/// begins with the time since boot, which processes that start together may share.
+fn owner() -> String {
+    let random = RandomState::new();
+    format!("{:016x}{:016x}", random.hash_one(0), random.hash_one(1))
 }
 
 impl Drop for Shared {

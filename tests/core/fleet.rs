@@ -239,6 +239,26 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
     }
 }
 
+// S46
+#[tokio::test(start_paused = true)]
+async fn sessions_are_two_owners_although_their_random_numbers_are_the_same() {
+    // As in processes that start at the same moment.
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let session = |vault: Vault| {
+        fastrand::seed(7);
+        Session::builder(endpoint.clone()).tokens(expired()).store(vault).build()
+    };
+    let (here, there) = (session(vault.clone()), session(vault.other_view()));
+    let hold = endpoint.hold();
+    let tokens = tokio::spawn(async move { futures::join!(here.token(), there.token()) });
+    endpoint.calls_reached(1).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(endpoint.calls(), 1, "one of them waits for the other");
+    hold.release();
+    let (first, second) = tokens.await.unwrap();
+    assert_eq!(first.unwrap().expose(), second.unwrap().expose());
+}
+
 // S43, S46
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
