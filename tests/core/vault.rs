@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     ReadOnly,
     /// Saves are done, and their answer never comes.
     LosesAnswers,
+    /// Every call panics: to read before there is a future, to save in it.
+    Panics,
 }
 
 impl Vault {
@@ -106,6 +108,11 @@ impl Vault {
         assert_eq!(saved.unwrap().unwrap(), Saved::Yes);
     }
 
+    fn panic_if_told(&self) {
+        let panics = matches!(*self.fault.borrow(), Fault::Panics);
+        assert!(!panics, "the test makes this call panic");
+    }
+
     async fn pass(&self, works: impl Fn(Fault) -> bool) -> Result<(), BoxError> {
         let fault = *self.fault.borrow();
         match fault {
@@ -118,6 +125,7 @@ impl Vault {
 
 impl TokenStore for Vault {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        self.panic_if_told();
         async {
             self.pass(|fault| !matches!(fault, Fault::Down)).await?;
             self.inner.load().await
@@ -133,6 +141,7 @@ impl TokenStore for Vault {
         async move {
             self.saves.send_modify(|saves| *saves += 1);
             self.held.subscribe().wait_for(|&held| !held).await?;
+            self.panic_if_told();
             self.pass(|fault| !matches!(fault, Fault::Down | Fault::ReadOnly)).await?;
             let saved = self.inner.save(record, expected).await?;
             let fault = *self.fault.borrow();
