@@ -121,11 +121,14 @@ impl Session {
                 let Some(runtime) = self.shared.runtime() else {
                     return self.without_runtime(need);
                 };
+                let epoch = self.snapshot().epoch;
                 let flight = match self.join(need, &runtime)? {
                     Join::Ready(token) => return Ok(token),
                     Join::Wait { flight, .. } => flight,
                 };
                 match flight.outcome().await {
+                    // Somebody has logged in or out before we came to hear of it.
+                    _ if self.snapshot().epoch != epoch => {}
                     Outcome::Granted(token) => return Ok(token),
                     Outcome::Failed(error) => return self.in_spite_of(error, need),
                     Outcome::Again => {}
