@@ -9,7 +9,7 @@ use futures::{FutureExt, executor::block_on};
 use http::StatusCode;
 use tokio::runtime::{Builder, Runtime};
 use tower_refresh::{
-    Error, ErrorKind, Session, Tokens,
+    Error, ErrorKind, Event, Session, Tokens,
     testing::{GatedEndpoint, Issuer},
 };
 
@@ -118,6 +118,28 @@ fn tokens_that_a_runtime_did_not_live_to_save_are_used_and_saved_by_the_next() {
     assert_eq!(world.endpoint.calls(), 1, "the old refresh token was spent");
     other.block_on(world.session.close()).unwrap();
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
+// S43, S65
+#[test]
+fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
+    let vault = Vault::new().unshared();
+    let world = eager(vault.clone());
+    runtime().block_on(async {
+        world.session.load().await.unwrap();
+        refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
+    });
+    vault.set(Fault::None);
+    assert_eq!(block_on(world.get()).unwrap(), StatusCode::OK);
+    assert!(world.session.status().unsaved, "there is no runtime to save it on");
+    let mut events = world.session.events();
+    runtime().block_on(async {
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+        let saved = async { while !matches!(events.next().await, Some(Event::Saved)) {} };
+        tokio::time::timeout(Duration::from_secs(10), saved).await.unwrap();
+    });
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    assert_eq!(world.endpoint.calls(), 2);
 }
 
 // S61

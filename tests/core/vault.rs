@@ -24,6 +24,7 @@ pub(crate) struct Vault {
     fault: watch::Sender<Fault>,
     saves: watch::Sender<usize>,
     held: watch::Sender<bool>,
+    shared: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +61,14 @@ impl Vault {
             fault: watch::Sender::default(),
             saves: watch::Sender::default(),
             held: watch::Sender::default(),
+            shared: true,
         }
+    }
+
+    /// The same for a process that alone uses it.
+    pub(crate) fn unshared(mut self) -> Self {
+        self.shared = false;
+        self
     }
 
     /// Another view of the same store, without the faults of this one.
@@ -171,6 +179,10 @@ impl TokenStore for Vault {
             self.inner.release(owner).await
         }
         .boxed()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
     }
 }
 

@@ -135,9 +135,9 @@ impl State {
         let token = if self.condemned { None } else { self.token() };
         let deadlines = self.current.as_ref().and_then(|current| current.deadlines);
         // Tasks that are to be started need somebody to come by the slow way, once.
-        let stale_at = match self.tasks {
-            Tasks::Due => Some(Instant::now()),
-            Tasks::None | Tasks::Running => self.due(),
+        let stale_at = match self.has_tasks_due() || self.is_saving_due() {
+            true => Some(Instant::now()),
+            false => self.due(),
         };
         Snapshot {
             token,

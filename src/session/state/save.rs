@@ -76,9 +76,16 @@ impl State {
         settled
     }
 
+    /// Whether there is something to save, and nobody who does: the task's runtime is gone.
+    pub(in crate::session) fn is_saving_due(&self) -> bool {
+        self.unsaved.is_some() && !self.saving
+    }
+
     /// Whether the caller is to be the one task that saves.
     pub(in crate::session) fn claim_saving(&mut self) -> bool {
-        self.unsaved.is_some() && !std::mem::replace(&mut self.saving, true)
+        let due = self.is_saving_due();
+        self.saving |= due;
+        due
     }
 
     /// Whether there is still something to save; if not, the claim is given back in the same step.
