@@ -212,14 +212,11 @@ impl Session {
         self.snapshot().has_outlived(token)
     }
 
-    /// Starts what is due: tasks that ended with their runtime, and a refresh that nobody waits
-    /// for. Without a runtime the old token has to do for as long as it is live.
+    /// Starts a refresh that nobody waits for, if one is due. Without a runtime the old token has
+    /// to do for as long as it is live.
     pub(crate) fn refresh_ahead(&self) {
         if let Some(runtime) = self.shared.runtime() {
             self.shared.start_tasks(&runtime);
-            if self.shared.read(State::is_saving_due) {
-                save::spawn(&self.shared, false);
-            }
             self.shared.refresh_ahead(&runtime);
         }
     }

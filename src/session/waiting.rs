@@ -162,6 +162,7 @@ impl Session {
 
     /// Decides what to do, and starts the flight if there has to be a new one.
     pub(super) fn join(&self, need: Need, runtime: &Handle) -> Result<Join, Error> {
+        self.shared.start_tasks(runtime);
         let (join, refused) = self.shared.change(|state| {
             let known = state.is_condemned();
             let join = state.join(need, &self.shared.config);
@@ -193,6 +194,8 @@ impl Session {
             "a refresh is needed and there is no Tokio runtime to run it on: call from within \
              one, or give the session a handle with `SessionBuilder::runtime`",
         );
+        // Whoever has to log in is better told so.
+        let error = self.shared.read(|state| state.ended().cloned()).unwrap_or(error);
         self.in_spite_of(error, need)
     }
 

@@ -22,6 +22,16 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
+/// Looks again and again until it is so, in real time.
+async fn eventually(is_so: impl AsyncFn() -> bool) {
+    let looks = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looks).await.unwrap();
+}
+
 /// In real time nobody waits for the interval between two refreshes.
 fn eager(vault: Vault) -> World {
     let endpoint = GatedEndpoint::new();
@@ -140,6 +150,47 @@ fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
     });
     assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
     assert_eq!(world.endpoint.calls(), 2);
+}
+
+// S44, S65
+#[test]
+fn who_is_logged_out_hears_of_a_login_elsewhere_on_another_runtime_too() {
+    let vault = Vault::new();
+    let session = |vault| {
+        let builder = Session::builder(GatedEndpoint::new()).tokens(live()).store(vault);
+        builder.lease(Duration::from_millis(100)).build()
+    };
+    let (here, there) = (session(vault.clone()), session(vault.other_view()));
+    runtime().block_on(async {
+        here.load().await.unwrap();
+        there.load().await.unwrap();
+        there.clear().await.unwrap();
+        eventually(async || here.token().await.is_err()).await;
+    });
+    // Whoever looked into the store has ended with that runtime.
+    block_on(there.set_tokens(live())).unwrap();
+    assert!(block_on(here.token()).unwrap_err().is_login_required());
+    runtime().block_on(eventually(async || here.token().await.is_ok()));
+}
+
+// S65, S66
+#[test]
+fn a_log_out_that_a_runtime_did_not_live_to_save_is_saved_by_the_next() {
+    for shared in [true, false] {
+        let vault = if shared { Vault::new() } else { Vault::new().unshared() };
+        let builder = Session::builder(GatedEndpoint::new()).tokens(live()).store(vault.clone());
+        let session = builder.store_timeout(Duration::from_millis(100)).build();
+        runtime().block_on(async {
+            session.load().await.unwrap();
+            vault.set(Fault::Down);
+            session.clear().await.unwrap_err();
+        });
+        vault.set(Fault::None);
+        runtime().block_on(eventually(async || {
+            assert!(session.token().await.unwrap_err().is_login_required());
+            vault.is_tombstone()
+        }));
+    }
 }
 
 // S61

@@ -76,8 +76,8 @@ impl State {
         settled
     }
 
-    /// Whether there is something to save, and nobody who does: the task's runtime is gone.
-    pub(in crate::session) fn is_saving_due(&self) -> bool {
+    /// Whether there is something to save, and nobody who does.
+    pub(super) fn is_saving_due(&self) -> bool {
         self.unsaved.is_some() && !self.saving
     }
 
