@@ -162,15 +162,18 @@ impl Round<'_> {
         let refresh_token = base.tokens.refresh_token().cloned();
         let spends = refresh_token.is_some();
         let was_in_doubt = self.shared.read(State::in_doubt);
-        if spends {
-            // Until the answer is here. If this task dies with its runtime, the next one knows.
-            self.shared.change(|state| state.set_in_doubt(self.flight, true));
-        }
+        let mut called = false;
         let call = async {
             let endpoint = endpoint.ready().await?;
+            called = true;
+            if spends {
+                // Until the answer is here. If this task dies with its runtime, the next one knows.
+                self.shared.change(|state| state.set_in_doubt(self.flight, true));
+            }
             endpoint.call(RefreshRequest::new(refresh_token)).await
         };
-        let mut failure = match timeout(self.shared.config.attempt_timeout, call).await {
+        let answer = timeout(self.shared.config.attempt_timeout, call).await;
+        let mut failure = match answer {
             Ok(Ok(response)) => {
                 self.shared.change(|state| state.set_in_doubt(self.flight, false));
                 return Ok(response);
@@ -178,7 +181,7 @@ impl Round<'_> {
             Ok(Err(error)) => Failure::of(error),
             Err(_elapsed) => Failure::timed_out(self.shared.config.attempt_timeout),
         };
-        failure.may_have_spent &= spends;
+        failure.may_have_spent &= spends && called;
         failure.final_in_doubt = failure.may_have_spent && was_in_doubt;
         failure.rotation_lost = failure.class == FailureClass::Grant && was_in_doubt;
         let in_doubt = failure.may_have_spent || was_in_doubt;
