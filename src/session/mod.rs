@@ -250,7 +250,10 @@ impl Session {
                 if self.shared.read(|state| state.unsaved().is_none()) {
                     return Ok(());
                 }
-                save::once(&self.shared).await?;
+                if let Err(error) = save::once(&self.shared).await {
+                    self.shared.change(State::owe_saving);
+                    return Err(error);
+                }
             }
             let message = "the token store changes faster than it can be written";
             return Err(Error::new(ErrorKind::Store, message));

@@ -13,11 +13,11 @@ use crate::{
     token::Tokens,
 };
 
-/// Starts the task that saves, unless one is running. Without a runtime the next refresh does it.
+/// Starts the task that saves, unless one is running. Without a runtime the next to have one does.
 /// `told` says that operators know already that it is needed.
 pub(super) fn spawn(shared: &Arc<Shared>, told: bool) {
     let Some(runtime) = shared.runtime() else {
-        return;
+        return shared.change(State::owe_saving);
     };
     if shared.change(State::claim_saving) {
         shared.task_started();
@@ -138,7 +138,7 @@ impl Saver {
 impl Drop for Saver {
     fn drop(&mut self) {
         if self.claimed {
-            // The runtime is gone: the next refresh, or the next one to save, takes it on.
+            // The runtime is gone: whoever comes by with another takes it on.
             self.shared.change(State::give_up_saving);
         }
         self.shared.task_ended();

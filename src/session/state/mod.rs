@@ -26,6 +26,7 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
+use self::save::Saving;
 pub(super) use self::{
     join::{Join, Need},
     land::After,
@@ -64,8 +65,7 @@ pub(super) struct State {
     replaced: Vec<RefreshToken>,
     /// The store says that we are spending its token.
     marked: bool,
-    /// A task is at work on what is unsaved.
-    saving: bool,
+    saving: Saving,
     /// Those that run for as long as the session is used.
     tasks: Tasks,
     /// So many are logging out.
@@ -118,7 +118,7 @@ impl State {
             unsaved: None,
             replaced: Vec::new(),
             marked: false,
-            saving: false,
+            saving: Saving::Idle,
             tasks: if config.keep_fresh || is_shared { Tasks::Due } else { Tasks::None },
             leaving: 0,
             closed: false,
