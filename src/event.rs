@@ -3,6 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
+    sync::OnceLock,
     task::{Context, Poll},
     time::SystemTime,
 };
@@ -148,7 +149,9 @@ pub struct Status {
 /// session.
 #[derive(Debug)]
 pub(crate) struct EventSender {
-    events: broadcast::Sender<Event>,
+    /// Made for the first reader: it has room for all that are kept, and there may be thousands of
+    /// sessions that nobody listens to.
+    events: OnceLock<broadcast::Sender<Event>>,
     observer: Observer,
 }
 
@@ -157,13 +160,15 @@ const KEPT: usize = 128;
 
 impl EventSender {
     pub(crate) fn new(session: Option<String>) -> Self {
-        Self { events: broadcast::Sender::new(KEPT), observer: Observer::new(session) }
+        Self { events: OnceLock::new(), observer: Observer::new(session) }
     }
 
     pub(crate) fn send(&self, event: Event) {
         self.observer.event(&event);
-        // No reader is no fault.
-        let _ = self.events.send(event);
+        if let Some(events) = self.events.get() {
+            // That they have all gone is no fault.
+            let _ = events.send(event);
+        }
     }
 
     pub(crate) fn observer(&self) -> &Observer {
@@ -171,7 +176,8 @@ impl EventSender {
     }
 
     pub(crate) fn subscribe(&self) -> Events {
-        let events = stream::unfold(self.events.subscribe(), |mut receiver| async move {
+        let sender = self.events.get_or_init(|| broadcast::Sender::new(KEPT));
+        let events = stream::unfold(sender.subscribe(), |mut receiver| async move {
             let event = match receiver.recv().await {
                 Ok(event) => event,
                 Err(broadcast::error::RecvError::Lagged(events)) => Event::Missed { events },

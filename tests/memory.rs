@@ -1,4 +1,5 @@
-//! What a body that is recorded costs in memory while it is streamed: no more than the cap.
+//! What a session costs in memory, and what a body that is recorded costs while it is streamed: no
+//! more than the cap.
 
 #![allow(unsafe_code, reason = "an allocator is unsafe by its nature; this one only counts")]
 
@@ -13,9 +14,11 @@ use futures::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, StreamBody};
+use tokio::sync::Mutex;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_refresh::{
-    RefreshLayer, Session, Tokens,
+    BoxError, RefreshLayer, Session, Tokens,
+    endpoint::TokenResponse,
     replay::{Replay, ReplayBody},
     testing::GatedEndpoint,
 };
@@ -80,9 +83,26 @@ where
     (response.status(), *response.extensions().get::<usize>().unwrap(), rise)
 }
 
-// One test, as there is one allocator: another at the same time would be counted with it.
+/// One test at a time, as there is one allocator: another would be counted with it.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test]
+async fn a_session_that_nobody_listens_to_takes_little() {
+    let _alone = ALONE.lock().await;
+    let before = LIVE.load(Relaxed);
+    let sessions: Vec<_> = (0..1000)
+        .map(|_| {
+            let endpoint = service_fn(async |_| Err::<TokenResponse, BoxError>("none".into()));
+            Session::builder(endpoint).tokens(Tokens::new("token").unwrap()).build()
+        })
+        .collect();
+    let each = (LIVE.load(Relaxed) - before) / sessions.len();
+    assert!(each < 4 * 1024, "{each} bytes");
+}
+
 #[tokio::test]
 async fn a_gibibyte_is_streamed_in_less_than_a_mebibyte() {
+    let _alone = ALONE.lock().await;
     for status in [StatusCode::OK, StatusCode::UNAUTHORIZED] {
         let (answer, read, rise) = stream(ReplayBody::new(gibibyte()), status).await;
         assert_eq!((answer, read), (status, GIB));

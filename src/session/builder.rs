@@ -217,7 +217,8 @@ impl SessionBuilder {
     }
 
     /// How much time lies at least between two refreshes, so that a server which hands out expired
-    /// tokens causes no loop.
+    /// tokens causes no loop. Whoever needs a token sooner waits, also if the one in use was
+    /// refused: it is to be short beside [`wait_limit`](Self::wait_limit).
     ///
     /// Defaults to 1 s.
     pub fn min_interval(mut self, interval: Duration) -> Self {

@@ -17,6 +17,7 @@ use tower_service::Service;
 
 use super::{
     backoff,
+    brought::Brought,
     failure::Failure,
     lease::Lease,
     reconcile::{Base, Reconciled, reconcile},
@@ -25,10 +26,7 @@ use super::{
     state::State,
     waiting::Flight,
 };
-use crate::{
-    endpoint::{FailureClass, RefreshRequest, TokenResponse},
-    event::Event,
-};
+use crate::endpoint::{FailureClass, RefreshRequest, TokenResponse};
 
 tokio::task_local! {
     /// The session whose refresh this task runs. An endpoint whose own HTTP waits for that very
@@ -164,15 +162,18 @@ impl Round<'_> {
         let refresh_token = base.tokens.refresh_token().cloned();
         let spends = refresh_token.is_some();
         let was_in_doubt = self.shared.read(State::in_doubt);
-        if spends {
-            // Until the answer is here. If this task dies with its runtime, the next one knows.
-            self.shared.change(|state| state.set_in_doubt(self.flight, true));
-        }
+        let mut called = false;
         let call = async {
             let endpoint = endpoint.ready().await?;
+            called = true;
+            if spends {
+                // Until the answer is here. If this task dies with its runtime, the next one knows.
+                self.shared.change(|state| state.set_in_doubt(self.flight, true));
+            }
             endpoint.call(RefreshRequest::new(refresh_token)).await
         };
-        let mut failure = match timeout(self.shared.config.attempt_timeout, call).await {
+        let answer = timeout(self.shared.config.attempt_timeout, call).await;
+        let mut failure = match answer {
             Ok(Ok(response)) => {
                 self.shared.change(|state| state.set_in_doubt(self.flight, false));
                 return Ok(response);
@@ -180,7 +181,7 @@ impl Round<'_> {
             Ok(Err(error)) => Failure::of(error),
             Err(_elapsed) => Failure::timed_out(self.shared.config.attempt_timeout),
         };
-        failure.may_have_spent &= spends;
+        failure.may_have_spent &= spends && called;
         failure.final_in_doubt = failure.may_have_spent && was_in_doubt;
         failure.rotation_lost = failure.class == FailureClass::Grant && was_in_doubt;
         let in_doubt = failure.may_have_spent || was_in_doubt;
@@ -193,39 +194,21 @@ impl Round<'_> {
     async fn land(&self, base: &Base, response: TokenResponse) -> Landing {
         self.flight.is_at("the token store has not taken the new tokens");
         let tokens = response.into_tokens(&base.tokens, Instant::now());
-        let life = tokens.life;
+        let brought = Brought::new(self.shared, self.flight, base, &tokens);
         // Whoever saves what memory holds is not to take ours for another process's.
         let _writing = self.shared.writing.lock().await;
         if !self.shared.read(|state| state.is_flying(self.flight)) {
+            brought.give_up();
             return Landing::Down;
         }
         let (version, saved) = save::rotated(self.shared, self.flight, base, &tokens).await;
-        let unsaved = match saved {
-            Ok(true) => None,
-            Ok(false) => return Landing::Conflict,
-            Err(error) => Some(error),
-        };
-        let landed = self.shared.change(|state| {
-            state.is_flying(self.flight).then(|| {
-                state.install(tokens, version, &self.shared.config);
-                let caught_up = unsaved.is_none() && state.saved(version);
-                if unsaved.is_some() {
-                    state.set_unsaved(base.tokens.refresh_token().cloned());
-                }
-                state.land(self.flight, &self.shared.config);
-                (state.stamp().generation, caught_up)
-            })
-        });
-        if let Some((generation, caught_up)) = landed {
-            self.shared.events.observer().token_lives(life);
-            self.shared.events.send(Event::Refreshed { generation, adopted: false });
-            if caught_up {
-                self.shared.events.send(Event::Saved);
+        match saved {
+            Ok(true) => brought.publish(version, None),
+            Ok(false) => {
+                brought.give_up();
+                return Landing::Conflict;
             }
-            if let Some(error) = unsaved {
-                self.shared.events.send(Event::SaveFailed { error });
-                save::spawn(self.shared, true);
-            }
+            Err(error) => brought.publish(version, Some(error)),
         }
         Landing::Down
     }

@@ -73,11 +73,11 @@ impl<'a> Lease<'a> {
 
     pub(super) async fn release(self) {
         // If it cannot be given back it ends by itself.
-        let _ = self.shared.in_time(self.shared.store.release(&self.shared.owner)).await;
+        let _ = self.shared.in_time(|store| store.release(&self.shared.owner)).await;
     }
 
     async fn renew(&self) -> Result<bool, crate::Error> {
         let (owner, life) = (&self.shared.owner, self.shared.config.lease);
-        self.shared.in_time(self.shared.store.lease(owner, life)).await
+        self.shared.in_time(|store| store.lease(owner, life)).await
     }
 }

@@ -4,6 +4,7 @@
 //! changes it, and `snapshot` for what a request reads.
 
 mod backoff;
+mod brought;
 mod builder;
 mod config;
 mod failure;
@@ -249,7 +250,10 @@ impl Session {
                 if self.shared.read(|state| state.unsaved().is_none()) {
                     return Ok(());
                 }
-                save::once(&self.shared).await?;
+                if let Err(error) = save::once(&self.shared).await {
+                    self.shared.change(State::owe_saving);
+                    return Err(error);
+                }
             }
             let message = "the token store changes faster than it can be written";
             return Err(Error::new(ErrorKind::Store, message));

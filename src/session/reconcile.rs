@@ -87,7 +87,7 @@ pub(super) async fn reconcile(
         };
         tries += 1;
         let version = record.version();
-        match (shared.in_time(shared.store.save(record, expected)).await, then) {
+        match (shared.in_time(|store| store.save(record, expected)).await, then) {
             (Ok(Saved::Yes), Then::Spend(tokens)) => {
                 let ours = shared.change(|state| state.is_flying(flight) && state.marked(version));
                 return Ok(match ours {

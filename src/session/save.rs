@@ -3,22 +3,21 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::{backoff, reconcile::Base, shared::Shared, state::State, waiting::Flight};
 use crate::{
-    error::{BoxError, Error, ErrorKind},
+    error::{Error, ErrorKind},
     event::Event,
     store::{Record, Saved},
     token::Tokens,
 };
 
-/// Starts the task that saves, unless one is running. Without a runtime the next refresh does it.
+/// Starts the task that saves, unless one is running. Without a runtime the next to have one does.
 /// `told` says that operators know already that it is needed.
 pub(super) fn spawn(shared: &Arc<Shared>, told: bool) {
     let Some(runtime) = shared.runtime() else {
-        return;
+        return shared.change(State::owe_saving);
     };
     if shared.change(State::claim_saving) {
         shared.task_started();
@@ -52,7 +51,7 @@ pub(super) async fn once(shared: &Arc<Shared>) -> Result<bool, Error> {
     let saved = match write {
         Some(record) => {
             let version = record.version();
-            if shared.in_time(shared.store.save(record, expected)).await? == Saved::Conflict {
+            if shared.in_time(|store| store.save(record, expected)).await? == Saved::Conflict {
                 return Ok(false);
             }
             shared.change(|state| state.saved(version))
@@ -80,7 +79,7 @@ pub(super) async fn rotated(
     loop {
         let version = expected.max(base.version).unwrap_or(0) + 1;
         let record = Record::new(version, Some(tokens.clone()));
-        match shared.in_time(shared.store.save(record, expected)).await {
+        match shared.in_time(|store| store.save(record, expected)).await {
             Ok(Saved::Yes) => return (version, Ok(true)),
             Ok(Saved::Conflict) => {}
             Err(error) => return (version, Err(error)),
@@ -124,25 +123,22 @@ impl Saver {
                 Err(_) => {}
             }
             // The store still holds the old refresh token, and nobody may try it meanwhile.
-            let _ = self.shared.in_time(self.lease()).await;
+            let (owner, life) = (&self.shared.owner, config.lease);
+            let _ = self.shared.in_time(|store| store.lease(owner, life)).await;
             sleep(delays.next().unwrap_or(config.backoff.1).min(config.lease / 3)).await;
         }
         self.claimed = false;
         // Whoever holds the endpoint is using the lease, which is the whole session's.
         if let Ok(_endpoint) = self.shared.endpoint.try_lock() {
-            let _ = self.shared.in_time(self.shared.store.release(&self.shared.owner)).await;
+            let _ = self.shared.in_time(|store| store.release(&self.shared.owner)).await;
         }
-    }
-
-    fn lease(&self) -> BoxFuture<'_, Result<bool, BoxError>> {
-        self.shared.store.lease(&self.shared.owner, self.shared.config.lease)
     }
 }
 
 impl Drop for Saver {
     fn drop(&mut self) {
         if self.claimed {
-            // The runtime is gone: the next refresh, or the next one to save, takes it on.
+            // The runtime is gone: whoever comes by with another takes it on.
             self.shared.change(State::give_up_saving);
         }
         self.shared.task_ended();

@@ -20,6 +20,7 @@ use super::{
     config::Config,
     failure::Failure,
     flight::{self, Takeoff},
+    save,
     snapshot::Snapshot,
     state::{After, State},
     tasks::Started,
@@ -133,7 +134,6 @@ impl Shared {
 
     /// Starts the task of a flight that is in the slot by now.
     pub(super) fn launch(self: &Arc<Self>, flight: Arc<Flight>, runtime: &Handle) {
-        self.start_tasks(runtime);
         self.task_started();
         let takeoff = Takeoff { shared: self.clone(), flight };
         let flight = flight::fly(takeoff);
@@ -145,10 +145,15 @@ impl Shared {
         runtime.spawn(flight);
     }
 
-    /// Starts the tasks that run for as long as the session is used, if they are due.
+    /// Starts the tasks that are due, for the first time or because they ended with their runtime:
+    /// the one that saves, and those that run for as long as the session is used.
     pub(super) fn start_tasks(self: &Arc<Self>, runtime: &Handle) {
         // Nothing changes while there is nothing to start, so this costs a read.
-        if !self.read(State::has_tasks_due) || !self.change(State::claim_tasks) {
+        if !self.read(State::has_tasks_due) {
+            return;
+        }
+        save::spawn(self, false);
+        if !self.change(State::claim_tasks) {
             return;
         }
         let started = Arc::new(Started { shared: Arc::downgrade(self) });

@@ -1,12 +1,12 @@
 //! What a session asks of its store.
 
 use std::{
-    future::Future,
+    panic::AssertUnwindSafe,
     pin::pin,
     time::{Duration, SystemTime},
 };
 
-use futures_util::future::select;
+use futures_util::future::{BoxFuture, FutureExt, select};
 use tokio::{
     runtime::Handle,
     time::{sleep, timeout},
@@ -16,21 +16,24 @@ use super::{shared::Shared, state::State};
 use crate::{
     error::{BoxError, Error, ErrorKind},
     event::Event,
-    store::{RESTORED, Record, Saved},
+    store::{RESTORED, Record, Saved, TokenStore},
 };
 
 impl Shared {
     /// Reads the store. An encrypted record is an error: it says nothing, not even that there are
     /// no tokens.
     pub(super) async fn load(&self) -> Result<Option<Record>, Error> {
-        self.in_time(self.store.load()).await?.map(Record::opened).transpose()
+        self.in_time(|store| store.load()).await?.map(Record::opened).transpose()
     }
 
-    /// Gives a call to the store its time-out, and its failures their kind.
-    pub(super) async fn in_time<T>(
-        &self,
-        call: impl Future<Output = Result<T, BoxError>>,
+    /// Gives a call to the store its time-out, and its failures their kind. To panic is to fail: a
+    /// flight that died of it would take a rotated refresh token along.
+    pub(super) async fn in_time<'a, T>(
+        &'a self,
+        call: impl FnOnce(&'a dyn TokenStore) -> BoxFuture<'a, Result<T, BoxError>>,
     ) -> Result<T, Error> {
+        let call = AssertUnwindSafe(async { call(&*self.store).await }).catch_unwind();
+        let call = call.map(|result| result.unwrap_or_else(|_panic| Err("it panicked".into())));
         // Without a runtime there is no timer. Only stores that never wait work there.
         let result = match Handle::try_current() {
             Ok(_) => match timeout(self.config.store_timeout, call).await {
@@ -85,7 +88,7 @@ impl Shared {
         let Some((record, version)) = self.read(State::unmark) else { return };
         let unmarked = record.version();
         // If it cannot be taken back it ends by itself.
-        if let Ok(Saved::Yes) = self.in_time(self.store.save(record, Some(version))).await {
+        if let Ok(Saved::Yes) = self.in_time(|store| store.save(record, Some(version))).await {
             self.change(|state| {
                 if state.version() == version {
                     state.settle_at(unmarked);

@@ -12,7 +12,8 @@ use futures_util::future::{Either, select};
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep_until},
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
@@ -120,11 +121,14 @@ impl Session {
                 let Some(runtime) = self.shared.runtime() else {
                     return self.without_runtime(need);
                 };
+                let epoch = self.snapshot().epoch;
                 let flight = match self.join(need, &runtime)? {
                     Join::Ready(token) => return Ok(token),
                     Join::Wait { flight, .. } => flight,
                 };
                 match flight.outcome().await {
+                    // Somebody has logged in or out before we came to hear of it.
+                    _ if self.snapshot().epoch != epoch => {}
                     Outcome::Granted(token) => return Ok(token),
                     Outcome::Failed(error) => return self.in_spite_of(error, need),
                     Outcome::Again => {}
@@ -158,6 +162,7 @@ impl Session {
 
     /// Decides what to do, and starts the flight if there has to be a new one.
     pub(super) fn join(&self, need: Need, runtime: &Handle) -> Result<Join, Error> {
+        self.shared.start_tasks(runtime);
         let (join, refused) = self.shared.change(|state| {
             let known = state.is_condemned();
             let join = state.join(need, &self.shared.config);
@@ -189,6 +194,8 @@ impl Session {
             "a refresh is needed and there is no Tokio runtime to run it on: call from within \
              one, or give the session a handle with `SessionBuilder::runtime`",
         );
+        // Whoever has to log in is better told so.
+        let error = self.shared.read(|state| state.ended().cloned()).unwrap_or(error);
         self.in_spite_of(error, need)
     }
 
@@ -197,16 +204,17 @@ impl Session {
     where
         F: Future + Unpin,
     {
-        let timer = {
-            // A runtime that was set may have ended, and a timer of it would panic.
-            let runtime = Handle::try_current().ok().or_else(|| self.shared.runtime());
-            let _entered = runtime.as_ref().map(|runtime| runtime.enter());
-            runtime.as_ref().map(|_| sleep_until(Instant::now() + limit))
-        };
-        let Some(timer) = timer else {
+        let until = Instant::now() + limit;
+        if Handle::try_current().is_ok() {
+            return timeout_at(until, work).await.ok();
+        }
+        let Some(runtime) = self.shared.runtime() else {
             return Some(work.await);
         };
-        match select(work, pin!(timer)).await {
+        // A task, as it may have ended: then this is over at once, where a timer would panic.
+        let mut timer = JoinSet::new();
+        timer.spawn_on(async move { sleep_until(until).await }, &runtime);
+        match select(work, pin!(timer.join_next())).await {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,
         }

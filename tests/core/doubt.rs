@@ -1,10 +1,14 @@
 //! Calls that may have spent the refresh token and whose answer was lost.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use http::StatusCode;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
+use tower::{Layer, limit::GlobalConcurrencyLimitLayer};
 use tower_refresh::{
     Event, Events, Session, Tokens,
     endpoint::EndpointError,
@@ -88,6 +92,27 @@ async fn a_call_that_times_out_is_in_doubt_as_well() {
     assert!(error_of(world.get().await).is_login_required());
     assert_eq!(start.elapsed(), Duration::from_secs(10));
     assert_eq!(rotations_lost(&mut events).await, 1);
+}
+
+// S67
+#[tokio::test(start_paused = true)]
+async fn to_wait_for_an_endpoint_that_is_not_ready_puts_nothing_in_doubt() {
+    let (endpoint, permits) = (GatedEndpoint::new(), Arc::new(Semaphore::new(0)));
+    let limit = GlobalConcurrencyLimitLayer::with_semaphore(permits.clone());
+    let builder = Session::builder(limit.layer(endpoint.clone())).tokens(expired());
+    let session = builder.wait_limit(Duration::from_secs(60)).build();
+    let mut events = session.events();
+    let start = Instant::now();
+    assert!(session.load().await.unwrap_err().is_transient());
+    // One in doubt would be presented once more, and not twice.
+    assert!(start.elapsed() >= Duration::from_secs(30));
+
+    sleep(Duration::from_secs(1)).await;
+    permits.add_permits(1);
+    endpoint.answer(over());
+    assert!(session.load().await.unwrap_err().is_login_required());
+    assert_eq!(endpoint.calls(), 1);
+    assert_eq!(rotations_lost(&mut events).await, 0);
 }
 
 // S67, S19

@@ -228,6 +228,39 @@ async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
     assert_eq!(here.api.tokens().pop().unwrap(), "seed");
 }
 
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
+    // In doubt the word that the token is being spent stays, and here it cannot be taken back.
+    for (failure, fault) in [
+        (EndpointError::transient("reset"), Fault::None),
+        (EndpointError::transient("down").not_spent(), Fault::Down),
+    ] {
+        let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+        let builder = Session::builder(endpoint.clone()).tokens(live()).attempts(1);
+        let here = builder.store(vault.clone()).build();
+        here.load().await.unwrap();
+        endpoint.answer(failure);
+        let hold = endpoint.hold();
+        let refresh = tokio::spawn({
+            let here = here.clone();
+            async move { here.refresh().await }
+        });
+        endpoint.calls_reached(1).await;
+        vault.set(fault);
+        hold.release();
+        assert!(refresh.await.unwrap().unwrap_err().is_transient());
+        vault.set(Fault::None);
+        assert!(vault.stored().unwrap().spending().is_some());
+        assert!(here.status().live);
+
+        let there = Session::builder(endpoint).store(vault.other_view()).build();
+        there.clear().await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        assert!(here.status().login_required);
+    }
+}
+
 // S43, S46
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use futures::future::join;
+use futures::{FutureExt, future::join};
 use http::StatusCode;
 use tokio::time::sleep;
-use tower_refresh::{Session, Tokens, testing::GatedEndpoint};
+use tower_refresh::{
+    Session, Tokens,
+    endpoint::EndpointError,
+    testing::{Answer, GatedEndpoint},
+};
 
 use crate::{
-    support::{World, error_of, expired, get, live},
+    support::{World, error_of, expired, get, live, settle},
     vault::{Fault, Vault, record, refresh_into},
 };
 
@@ -74,6 +78,34 @@ async fn a_clear_during_a_refresh_logs_everybody_out_for_good() {
     assert!(world.session.tokens().is_none());
     assert!(vault.is_tombstone());
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
+}
+
+// S40
+#[tokio::test(start_paused = true)]
+async fn tokens_set_right_after_a_refresh_go_to_those_who_have_not_heard_of_its_end() {
+    for answer in [Answer::Next, EndpointError::grant("over").into()] {
+        let world = World::new(expired());
+        world.endpoint.answer(answer);
+        let mut caller = Box::pin(world.session.token());
+        assert!(caller.as_mut().now_or_never().is_none());
+        world.endpoint.calls_reached(1).await;
+        settle().await;
+        assert!(!world.session.status().refreshing);
+        world.session.set_tokens(login()).await.unwrap();
+        assert_eq!(caller.await.unwrap().expose(), "login");
+
+        // Nor is anybody told to log in who has just done so, with a refresh token alone.
+        world.session.set_tokens(expired()).await.unwrap();
+        world.endpoint.answer(EndpointError::grant("over"));
+        let mut caller = Box::pin(world.session.token());
+        assert!(caller.as_mut().now_or_never().is_none());
+        world.endpoint.calls_reached(2).await;
+        settle().await;
+        assert!(world.session.status().login_required);
+        let login = Tokens::from_refresh_token("refresh-login").unwrap();
+        world.session.set_tokens(login).await.unwrap();
+        assert!(caller.await.is_ok());
+    }
 }
 
 // S40

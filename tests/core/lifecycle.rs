@@ -9,7 +9,7 @@ use futures::{FutureExt, executor::block_on};
 use http::StatusCode;
 use tokio::runtime::{Builder, Runtime};
 use tower_refresh::{
-    Error, ErrorKind, Session, Tokens,
+    Error, ErrorKind, Event, Session, Tokens,
     testing::{GatedEndpoint, Issuer},
 };
 
@@ -20,6 +20,16 @@ use crate::{
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Looks again and again until it is so, in real time.
+async fn eventually(is_so: impl AsyncFn() -> bool) {
+    let looks = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), looks).await.unwrap();
 }
 
 /// In real time nobody waits for the interval between two refreshes.
@@ -81,6 +91,106 @@ fn where_the_sessions_own_runtime_has_ended_a_log_out_still_counts() {
     // Whether it is saved is another matter: that would be a task's work.
     let _ = other.block_on(session.clear());
     assert!(other.block_on(session.token()).unwrap_err().is_login_required());
+}
+
+// S18, S65
+#[test]
+fn where_the_sessions_own_runtime_has_ended_and_there_is_no_other_nothing_panics() {
+    let ended = runtime();
+    let builder = Session::builder(GatedEndpoint::new()).tokens(expired());
+    let session = builder.runtime(ended.handle().clone()).build();
+    drop(ended);
+    assert!(block_on(session.token()).unwrap_err().is_transient());
+    assert_eq!(block_on(session.set_tokens(live())).unwrap_err().kind(), ErrorKind::Store);
+    assert!(block_on(session.token()).is_ok());
+    assert_eq!(block_on(session.log_out()).unwrap_err().kind(), ErrorKind::Store);
+    assert!(block_on(session.token()).unwrap_err().is_login_required());
+    assert_eq!(block_on(session.close()).unwrap_err().kind(), ErrorKind::Store);
+}
+
+// S18, S65
+#[test]
+fn tokens_that_a_runtime_did_not_live_to_save_are_used_and_saved_by_the_next() {
+    let vault = Vault::new();
+    let world = eager(vault.clone());
+    let (doomed, other) = (runtime(), runtime());
+    let hold = world.endpoint.hold();
+    doomed.spawn(get(world.client.clone()));
+    other.block_on(world.endpoint.calls_reached(1));
+    let saves = vault.saves();
+    vault.hold_saves(true);
+    hold.release();
+    other.block_on(vault.saves_reached(saves + 1));
+    drop(doomed);
+    vault.hold_saves(false);
+    assert_eq!(other.block_on(world.get()).unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["access-1"]);
+    assert_eq!(world.endpoint.calls(), 1, "the old refresh token was spent");
+    other.block_on(world.session.close()).unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
+// S43, S65
+#[test]
+fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
+    let vault = Vault::new().unshared();
+    let world = eager(vault.clone());
+    runtime().block_on(async {
+        world.session.load().await.unwrap();
+        refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
+    });
+    vault.set(Fault::None);
+    assert_eq!(block_on(world.get()).unwrap(), StatusCode::OK);
+    assert!(world.session.status().unsaved, "there is no runtime to save it on");
+    let mut events = world.session.events();
+    runtime().block_on(async {
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+        let saved = async { while !matches!(events.next().await, Some(Event::Saved)) {} };
+        tokio::time::timeout(Duration::from_secs(10), saved).await.unwrap();
+    });
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    assert_eq!(world.endpoint.calls(), 2);
+}
+
+// S44, S65
+#[test]
+fn who_is_logged_out_hears_of_a_login_elsewhere_on_another_runtime_too() {
+    let vault = Vault::new();
+    let session = |vault| {
+        let builder = Session::builder(GatedEndpoint::new()).tokens(live()).store(vault);
+        builder.lease(Duration::from_millis(100)).build()
+    };
+    let (here, there) = (session(vault.clone()), session(vault.other_view()));
+    runtime().block_on(async {
+        here.load().await.unwrap();
+        there.load().await.unwrap();
+        there.clear().await.unwrap();
+        eventually(async || here.token().await.is_err()).await;
+    });
+    // Whoever looked into the store has ended with that runtime.
+    block_on(there.set_tokens(live())).unwrap();
+    assert!(block_on(here.token()).unwrap_err().is_login_required());
+    runtime().block_on(eventually(async || here.token().await.is_ok()));
+}
+
+// S65, S66
+#[test]
+fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
+    for (shared, on_a_runtime) in [(true, true), (false, true), (true, false), (false, false)] {
+        let vault = if shared { Vault::new() } else { Vault::new().unshared() };
+        let builder = Session::builder(GatedEndpoint::new()).tokens(live()).store(vault.clone());
+        let session = builder.store_timeout(Duration::from_millis(100)).build();
+        runtime().block_on(session.load()).unwrap();
+        vault.set(Fault::Down);
+        let clear = session.clear();
+        let cleared = if on_a_runtime { runtime().block_on(clear) } else { block_on(clear) };
+        assert_eq!(cleared.unwrap_err().kind(), ErrorKind::Store);
+        vault.set(Fault::None);
+        runtime().block_on(eventually(async || {
+            assert!(session.token().await.unwrap_err().is_login_required());
+            vault.is_tombstone()
+        }));
+    }
 }
 
 // S61

@@ -24,6 +24,7 @@ pub(crate) struct Vault {
     fault: watch::Sender<Fault>,
     saves: watch::Sender<usize>,
     held: watch::Sender<bool>,
+    shared: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +39,8 @@ pub(crate) enum Fault {
     ReadOnly,
     /// Saves are done, and their answer never comes.
     LosesAnswers,
+    /// Every call panics: to read before there is a future, to save in it.
+    Panics,
 }
 
 impl Vault {
@@ -58,7 +61,14 @@ impl Vault {
             fault: watch::Sender::default(),
             saves: watch::Sender::default(),
             held: watch::Sender::default(),
+            shared: true,
         }
+    }
+
+    /// The same for a process that alone uses it.
+    pub(crate) fn unshared(mut self) -> Self {
+        self.shared = false;
+        self
     }
 
     /// Another view of the same store, without the faults of this one.
@@ -106,6 +116,11 @@ impl Vault {
         assert_eq!(saved.unwrap().unwrap(), Saved::Yes);
     }
 
+    fn panic_if_told(&self) {
+        let panics = matches!(*self.fault.borrow(), Fault::Panics);
+        assert!(!panics, "the test makes this call panic");
+    }
+
     async fn pass(&self, works: impl Fn(Fault) -> bool) -> Result<(), BoxError> {
         let fault = *self.fault.borrow();
         match fault {
@@ -118,6 +133,7 @@ impl Vault {
 
 impl TokenStore for Vault {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        self.panic_if_told();
         async {
             self.pass(|fault| !matches!(fault, Fault::Down)).await?;
             self.inner.load().await
@@ -133,6 +149,7 @@ impl TokenStore for Vault {
         async move {
             self.saves.send_modify(|saves| *saves += 1);
             self.held.subscribe().wait_for(|&held| !held).await?;
+            self.panic_if_told();
             self.pass(|fault| !matches!(fault, Fault::Down | Fault::ReadOnly)).await?;
             let saved = self.inner.save(record, expected).await?;
             let fault = *self.fault.borrow();
@@ -162,6 +179,10 @@ impl TokenStore for Vault {
             self.inner.release(owner).await
         }
         .boxed()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
     }
 }
 

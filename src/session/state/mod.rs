@@ -26,6 +26,7 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
+use self::save::Saving;
 pub(super) use self::{
     join::{Join, Need},
     land::After,
@@ -64,8 +65,7 @@ pub(super) struct State {
     replaced: Vec<RefreshToken>,
     /// The store says that we are spending its token.
     marked: bool,
-    /// A task is at work on what is unsaved.
-    saving: bool,
+    saving: Saving,
     /// Those that run for as long as the session is used.
     tasks: Tasks,
     /// So many are logging out.
@@ -118,7 +118,7 @@ impl State {
             unsaved: None,
             replaced: Vec::new(),
             marked: false,
-            saving: false,
+            saving: Saving::Idle,
             tasks: if config.keep_fresh || is_shared { Tasks::Due } else { Tasks::None },
             leaving: 0,
             closed: false,
@@ -134,16 +134,16 @@ impl State {
     pub(super) fn snapshot(&self) -> Snapshot {
         let token = if self.condemned { None } else { self.token() };
         let deadlines = self.current.as_ref().and_then(|current| current.deadlines);
-        // Tasks that are to be started need somebody to come by the slow way, once.
-        let stale_at = match self.tasks {
-            Tasks::Due => Some(Instant::now()),
-            Tasks::None | Tasks::Running => self.due(),
-        };
+        // Tasks that are to be started need somebody to come by the slow way, once; also where no
+        // refresh will bring a token, as they may hear of one.
+        let tasks_due = self.has_tasks_due();
+        let stale_at = if tasks_due { Some(Instant::now()) } else { self.due() };
+        let ended = self.ended.clone().filter(|_| !tasks_due);
         Snapshot {
             token,
             stale_at,
             expires_at: deadlines.map(|deadlines| deadlines.expires_at),
-            ended: self.ended.clone(),
+            ended,
             epoch: self.epoch,
         }
     }
@@ -238,13 +238,14 @@ impl State {
         }
     }
 
+    /// Whether a task is to be started, by whoever comes by with a runtime.
     pub(super) fn has_tasks_due(&self) -> bool {
-        self.tasks == Tasks::Due
+        self.tasks == Tasks::Due || self.is_saving_due()
     }
 
-    /// Whether the caller is to start the tasks.
+    /// Whether the caller is to start those that run for as long as the session is used.
     pub(super) fn claim_tasks(&mut self) -> bool {
-        let due = self.has_tasks_due();
+        let due = self.tasks == Tasks::Due;
         if due {
             self.tasks = Tasks::Running;
         }

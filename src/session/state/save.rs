@@ -18,6 +18,16 @@ pub(in crate::session) enum Unsaved {
     Decision,
 }
 
+/// The task that is at work on what is unsaved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saving {
+    /// None is needed, or whoever needs it is about to start it.
+    Idle,
+    /// To be started by whoever comes by with a runtime.
+    Due,
+    Running,
+}
+
 impl State {
     /// Marks that a call may spend the refresh token, or that its answer settled the matter. What
     /// becomes of a call of an earlier epoch says nothing of the refresh token there is now.
@@ -76,19 +86,38 @@ impl State {
         settled
     }
 
+    /// Whether whoever was to save has ended, and nobody has taken it on.
+    pub(super) fn is_saving_due(&self) -> bool {
+        self.unsaved.is_some() && self.saving == Saving::Due
+    }
+
     /// Whether the caller is to be the one task that saves.
     pub(in crate::session) fn claim_saving(&mut self) -> bool {
-        self.unsaved.is_some() && !std::mem::replace(&mut self.saving, true)
+        let claimed = self.unsaved.is_some() && self.saving != Saving::Running;
+        if claimed {
+            self.saving = Saving::Running;
+        }
+        claimed
     }
 
     /// Whether there is still something to save; if not, the claim is given back in the same step.
     pub(in crate::session) fn keep_saving(&mut self) -> bool {
-        self.saving = self.unsaved.is_some();
-        self.saving
+        let more = self.unsaved.is_some();
+        self.saving = if more { Saving::Running } else { Saving::Idle };
+        more
     }
 
+    /// The task that saves has ended with its runtime: another may be started.
     pub(in crate::session) fn give_up_saving(&mut self) {
-        self.saving = false;
+        self.saving = Saving::Idle;
+        self.owe_saving();
+    }
+
+    /// There is no runtime to save on: whoever has one may start the task.
+    pub(in crate::session) fn owe_saving(&mut self) {
+        if self.unsaved.is_some() && self.saving == Saving::Idle {
+            self.saving = Saving::Due;
+        }
     }
 
     /// Whether the store has gone another way than memory, and its way counts: it is ahead, or
