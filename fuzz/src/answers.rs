@@ -136,9 +136,11 @@ fn check(
             let access_token = tokens.access_token.expose();
             assert!(!access_token.is_empty() && access_token.bytes().all(|b| b.is_ascii_graphic()));
             assert!(tokens.expires_in.is_none_or(|life| life <= TEN_YEARS));
-            let object = object(answer.body()).expect("an object");
-            assert_eq!(object.get(field), Some(&Value::from(access_token)));
             assert!(!tokens.extra.contains_key(field));
+            match object(answer.body()) {
+                Some(object) => assert_eq!(object.get(field), Some(&Value::from(access_token))),
+                None => assert!(has_half_a_character(answer.body()), "no object"),
+            }
         }
         Err(error) => {
             assert!(!good, "{error}");
@@ -192,7 +194,13 @@ fn good(answer: &Response<Bytes>, field: &str) -> bool {
         && !object.contains_key("token_type")
 }
 
+/// What is not UTF-8 is read as well as it can be.
 fn object(body: &[u8]) -> Option<Map<String, Value>> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
-    serde_json::from_slice(body.trim_ascii()).ok()
+    serde_json::from_str(&String::from_utf8_lossy(body.trim_ascii())).ok()
+}
+
+/// Whether it may have: JSON that a parser refuses for that, and an endpoint does not.
+fn has_half_a_character(body: &[u8]) -> bool {
+    body.windows(3).any(|three| three.eq_ignore_ascii_case(b"\\ud"))
 }
