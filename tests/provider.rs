@@ -5,10 +5,11 @@
 use std::{
     process::Command,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
 };
 
 use rustls::crypto::{CryptoProvider, GetRandomFailed, SecureRandom, ring};
-use tokio::{io::AsyncReadExt, net::TcpListener};
+use tokio::{io::AsyncReadExt, net::TcpListener, time::timeout};
 use tower::{Service, ServiceExt};
 use tower_refresh::{
     RefreshToken,
@@ -38,10 +39,11 @@ async fn greet() {
         endpoint.ready().await.unwrap().call(RefreshRequest::new(Some(token))).await
     };
     let server = async { listener.accept().await.unwrap().0.read(&mut [0; 64]).await.unwrap() };
+    let server = timeout(Duration::from_secs(20), server);
     let (answer, heard) = tokio::join!(call, server);
     let error = answer.unwrap_err();
+    assert!(heard.is_ok_and(|heard| heard > 0), "no handshake was begun: {error:?}");
     assert_eq!(error.class(), FailureClass::Transient, "{error:?}");
-    assert!(heard > 0, "no handshake was begun");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, Response, header::LOCATION};
 use http_body_util::Full;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower::{Service, ServiceExt};
 use tower_refresh::{
     RefreshToken,
@@ -76,9 +76,10 @@ async fn certificates_of_the_builder_are_trusted_and_no_others() {
 
 #[tokio::test]
 async fn a_connection_that_never_came_to_be_has_spent_nothing() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Its port is taken, and it does not listen.
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", deaf.local_addr().unwrap());
     assert!(!refresh(&url, client()).await.unwrap_err().may_have_spent());
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tower_refresh::testing::AuthServer;
 
 use crate::support::{SOON, drive, json_drive, output, report};
@@ -47,7 +47,8 @@ async fn a_wrong_client_is_a_rejected_call() {
 async fn what_is_down_is_an_error_of_its_kind_and_no_hang() {
     let server = AuthServer::start().await.unwrap();
     let login = server.log_in();
-    let nobody = format!("http://{}", unused_address().await);
+    let (_deaf, address) = deaf();
+    let nobody = format!("http://{address}");
 
     let mut no_endpoint = drive("json", &nobody, &server.api_url());
     no_endpoint.env("REFRESH_TOKEN", &login.refresh_token);
@@ -83,7 +84,10 @@ async fn an_api_that_refuses_everything_is_a_status() {
     assert!(report.refreshes <= 4, "{report:?}");
 }
 
-/// Where nobody listens.
-async fn unused_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// A port that is taken, so that no other test gets it, and where nobody listens.
+fn deaf() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::tempdir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    process::Child,
     time::{sleep, timeout},
 };
 use tower_refresh::testing::AuthServer;
@@ -113,7 +113,7 @@ async fn the_second_ends_it_at_once() {
 
 #[tokio::test]
 async fn quickstart_stops_with_its_summary() {
-    let mut quickstart = Command::new(example("quickstart"));
+    let mut quickstart = example("quickstart");
     let quickstart = quickstart.stdout(std::process::Stdio::piped()).kill_on_drop(true);
     let run = quickstart.spawn().unwrap();
     listens(&run).await;

@@ -1,12 +1,10 @@
 //! The first thing that a newcomer runs.
 
-use tokio::process::Command;
-
 use crate::support::{example, output};
 
 #[tokio::test]
 async fn it_works_without_a_terminal_and_loses_no_request() {
-    let mut quickstart = Command::new(example("quickstart"));
+    let mut quickstart = example("quickstart");
     let output = output(quickstart.kill_on_drop(true)).await;
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{said}");

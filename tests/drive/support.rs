@@ -50,22 +50,42 @@ pub(crate) fn json_drive(server: &AuthServer, login: &Login) -> Command {
 }
 
 pub(crate) fn drive(protocol: &str, token_url: &str, url: &str) -> Command {
-    let mut drive = Command::new(example("drive"));
+    let mut drive = example("drive");
     drive.args(["--protocol", protocol, "--token-url", token_url, url]);
-    for variable in ["REFRESH_TOKEN", "ACCESS_TOKEN", "CLIENT_SECRET", "TOKEN_STORE", "RUST_LOG"] {
-        drive.env_remove(variable);
-    }
     drive.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     drive
 }
 
-/// An example, built anew: `cargo test --test drive` builds none.
-pub(crate) fn example(name: &str) -> &'static Path {
+/// Who runs the tests may have set them, for this program or for all.
+const FOREIGN: [&str; 7] = [
+    "ACCESS_TOKEN",
+    "CLICOLOR_FORCE",
+    "CLIENT_SECRET",
+    "FORCE_COLOR",
+    "REFRESH_TOKEN",
+    "RUST_LOG",
+    "TOKEN_STORE",
+];
+
+/// An example, to be run with none of the tester's own settings.
+pub(crate) fn example(name: &str) -> Command {
+    let mut command = Command::new(built(name));
+    for variable in FOREIGN {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Where an example is, built anew: `cargo test --test drive` builds none.
+fn built(name: &str) -> &'static Path {
     static BUILT: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let mut cargo = std::process::Command::new(env!("CARGO"));
         cargo.args(["build", "--all-features", "--message-format", "json"]);
         cargo.args(["--example", "drive", "--example", "quickstart"]);
+        // Where `cargo test` was told to build, which need not be where it does by default.
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it has one");
+        cargo.arg("--target-dir").arg(target);
         cargo.args((!cfg!(debug_assertions)).then_some("--release"));
         let output = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
 use tower_refresh::endpoint::{
@@ -121,9 +121,11 @@ async fn a_401_from_the_endpoint_is_its_answer() {
 
 #[tokio::test]
 async fn a_refused_connection_has_spent_nothing() {
-    let server = Canned::new("").await;
-    let mut endpoint = JsonEndpoint::new(server.url()).unwrap();
-    drop(server);
+    // Its port is taken, and it does not listen.
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/token", deaf.local_addr().unwrap());
+    let mut endpoint = JsonEndpoint::new(url).unwrap();
     let error = refresh(&mut endpoint).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient);
     assert!(!error.may_have_spent());
@@ -140,8 +142,9 @@ async fn a_failed_tls_handshake_has_spent_nothing() {
         let _ = stream.read(&mut [0; 1024]).await;
         let _ = stream.write_all(b"HTTP/1.1 400 Speak plainly\r\n\r\n").await;
     };
-    let (answer, ()) = tokio::join!(refresh(&mut endpoint), serve);
-    let error = answer.unwrap_err();
+    // Without roots to trust nobody connects.
+    let serve = timeout(Duration::from_secs(20), serve);
+    let error = tokio::join!(refresh(&mut endpoint), serve).0.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient, "{error:?}");
     assert!(!error.may_have_spent());
     assert!(error.to_string().contains("it answers, but not in TLS"), "{error}");

@@ -4,7 +4,7 @@
 use std::{
     io,
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use redis::{
     AsyncConnectionConfig, Client,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
+use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tower_refresh::store::RedisStore;
 
@@ -21,7 +22,7 @@ pub(crate) type Store = RedisStore<ConnectionManager>;
 pub(crate) struct RedisServer {
     process: Option<Child>,
     port: u16,
-    dir: PathBuf,
+    dir: TempDir,
     keeps_data: bool,
 }
 
@@ -40,9 +41,7 @@ impl RedisServer {
         // Somebody else may take the port before the server does.
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let name = format!("tower-refresh-{}-{port}", std::process::id());
-            let dir = std::env::temp_dir().join(name);
-            std::fs::create_dir_all(&dir).unwrap();
+            let dir = tempfile::tempdir().unwrap();
             let mut server = Self { process: None, port, dir, keeps_data };
             if server.try_up().await {
                 return server;
@@ -57,9 +56,9 @@ impl RedisServer {
     }
 
     async fn try_up(&mut self) -> bool {
-        self.process = Some(spawn(&self.dir, self.port, self.keeps_data));
+        self.process = Some(spawn(self.dir.path(), self.port, self.keeps_data));
         let up = async {
-            while self.ping().await.is_err() {
+            while !self.answers().await.unwrap_or(false) {
                 if self.process.as_mut().unwrap().try_wait().unwrap().is_some() {
                     return false;
                 }
@@ -70,9 +69,12 @@ impl RedisServer {
         timeout(Duration::from_secs(20), up).await.unwrap_or(false)
     }
 
-    async fn ping(&self) -> redis::RedisResult<()> {
+    /// Whether it is up, and not the server of another test that has taken the port.
+    async fn answers(&self) -> redis::RedisResult<bool> {
         let mut connection = self.client().get_multiplexed_async_connection().await?;
-        redis::cmd("PING").query_async(&mut connection).await
+        let (_, dir): (String, String) =
+            redis::cmd("CONFIG").arg("GET").arg("dir").query_async(&mut connection).await?;
+        Ok(Path::new(&dir).file_name() == self.dir.path().file_name())
     }
 
     /// Without a chance to say or write anything.
@@ -93,8 +95,9 @@ impl RedisServer {
     }
 
     fn signal(&self, signal: &str) {
-        let pid = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        // The shell's own: not every system has a program of that name.
+        let kill = format!("kill {signal} {}", self.process.as_ref().unwrap().id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     pub(crate) fn url(&self) -> String {
@@ -166,7 +169,6 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 

@@ -13,5 +13,4 @@ mod origins;
 mod refusals;
 mod rotation;
 mod runtimes;
-mod secrets;
 mod support;

@@ -1,4 +1,12 @@
 //! No secret is seen in anything that is logged or formatted, whatever happens in a life.
+//!
+//! This test has a process of its own: `tracing` asks the thread that first comes to a line
+//! whether anybody listens there, and remembers the answer for all. With other tests beside it, to
+//! which nobody listens, lines would be missing here.
+
+#[path = "wire/support.rs"]
+#[allow(dead_code, reason = "it is the wire tests', and not all of it is needed here")]
+mod support;
 
 use std::{
     error::Error as StdError,
