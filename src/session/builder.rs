@@ -230,7 +230,7 @@ impl SessionBuilder {
     /// refresh, if it dies over it; one that lives renews it. The others wait for so long before
     /// they take over, and after they have found the store empty or behind.
     ///
-    /// Defaults to 5 s.
+    /// Defaults to 5 s, and is 100 ms at least.
     pub fn lease(mut self, life: Duration) -> Self {
         self.config.lease = life;
         self

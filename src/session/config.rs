@@ -23,6 +23,10 @@ pub(super) struct Config {
     pub(super) keep_fresh: bool,
 }
 
+/// A store's watch looks at it several times per lease, and a shorter one would have ended before
+/// it was taken.
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+
 impl Config {
     /// The same without times that no clock can be ahead by: `Duration::MAX` is how one says
     /// "for ever".
@@ -42,6 +46,7 @@ impl Config {
         ] {
             *time = LONGEST_LIFE.min(*time);
         }
+        self.lease = SHORTEST_LEASE.max(self.lease);
         self
     }
 }

@@ -261,6 +261,25 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_no_time_is_one_all_the_same() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let session = |vault: Vault| {
+        let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault);
+        builder.lease(Duration::ZERO).build()
+    };
+    let (here, there) = (session(vault.clone()), session(vault.other_view()));
+    let hold = endpoint.hold();
+    let tokens = tokio::spawn(async move { futures::join!(here.token(), there.token()) });
+    endpoint.calls_reached(1).await;
+    // Time does not go on here while somebody looks at the store without a pause.
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(endpoint.calls(), 1, "one of them waits for the other");
+    hold.release();
+    let (first, second) = tokens.await.unwrap();
+    assert_eq!(first.unwrap().expose(), second.unwrap().expose());
+}
+
 // S43, S46
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
