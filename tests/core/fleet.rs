@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
-    BoxError, Session,
+    BoxError, Session, Tokens,
     endpoint::EndpointError,
     store::{MemoryStore, Record, Saved, TokenStore},
     testing::{Answer, GatedEndpoint},
@@ -204,6 +204,21 @@ async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
     assert_eq!(here.api.tokens().pop().unwrap(), "seed");
+}
+
+// S44, S67
+#[tokio::test(start_paused = true)]
+async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    endpoint.answer(Answer::fail("connection reset"));
+    endpoint.answer(EndpointError::grant("spent before"));
+    assert!(error_of(here.get().await).is_login_required());
+    let login = Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap();
+    there.session.set_tokens(login).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(here.api.tokens(), ["login"]);
 }
 
 // S43, S46
