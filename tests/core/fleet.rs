@@ -221,6 +221,28 @@ async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
     assert_eq!(here.api.tokens(), ["login"]);
 }
 
+// S34
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itself() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let world = || {
+        let builder = Session::builder(endpoint.clone()).tokens(live()).store(shelf.clone());
+        let world = World::of(endpoint.clone(), builder.build());
+        world.api.refuse("seed");
+        world
+    };
+    let (here, there) = (world(), world());
+    endpoint.answer_always(|| EndpointError::grant("over").into());
+    for world in [&here, &there] {
+        assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
+        assert!(error_of(world.get().await).is_login_required());
+        sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(endpoint.calls(), 2, "each has asked once");
+    assert!(error_of(here.get().await).is_login_required());
+    assert_eq!((endpoint.calls(), here.api.seen().len()), (2, 1));
+}
+
 // S43, S46
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
