@@ -97,6 +97,7 @@ where
                 return ResponseFuture::wait(self.inner.clone(), request, self.lane.clone());
             }
             Readiness::LoginRequired(error) => {
+                self.lane.session.start_tasks();
                 give_back(&mut self.inner);
                 return ResponseFuture::failed(error.clone());
             }

@@ -102,7 +102,10 @@ impl Session {
                 self.refresh_ahead();
                 return Ok(token.clone());
             }
-            Readiness::LoginRequired(error) => return Err(error.clone()),
+            Readiness::LoginRequired(error) => {
+                self.start_tasks();
+                return Err(error.clone());
+            }
             Readiness::Wait => {}
         }
         self.wait(Need::Live).await
@@ -220,6 +223,14 @@ impl Session {
         }
     }
 
+    /// Starts the tasks that run besides, if they are due: without the watch on the store, who has
+    /// to log in would never hear that somebody has done so elsewhere.
+    pub(crate) fn start_tasks(&self) {
+        if let Some(runtime) = self.shared.runtime() {
+            self.shared.start_tasks(&runtime);
+        }
+    }
+
     /// The API wants what no refresh can bring.
     pub(crate) fn step_up_required(&self, step_up: StepUp) {
         let StepUp { acr_values, max_age } = step_up;
@@ -254,6 +265,7 @@ impl Session {
             let message = "the token store changes faster than it can be written";
             return Err(Error::new(ErrorKind::Store, message));
         }
+        self.start_tasks();
         save::spawn(&self.shared, false);
         let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
         let saved = pin!(saved);

@@ -7,7 +7,10 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::StatusCode;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime::Builder,
+    time::{Instant, sleep},
+};
 use tower_refresh::{
     BoxError, Session, Tokens,
     endpoint::EndpointError,
@@ -204,6 +207,39 @@ async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
     assert_eq!(here.api.tokens().pop().unwrap(), "seed");
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn who_was_used_for_nothing_but_a_log_out_hears_of_a_login_elsewhere() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    here.session.clear().await.unwrap();
+    there.session.set_tokens(live()).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+}
+
+// S44, S65
+#[test]
+fn who_has_to_log_in_hears_of_a_login_elsewhere_on_another_runtime_too() {
+    let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build();
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    runtime().unwrap().block_on(here.session.clear()).unwrap();
+    runtime().unwrap().block_on(async {
+        assert!(error_of(here.get().await).is_login_required());
+        there.session.set_tokens(live()).await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    });
+    runtime().unwrap().block_on(here.session.clear()).unwrap();
+    runtime().unwrap().block_on(async {
+        assert!(here.session.token().await.unwrap_err().is_login_required());
+        there.session.set_tokens(live()).await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        here.session.token().await.unwrap();
+    });
 }
 
 // S44, S67
