@@ -203,6 +203,10 @@ impl Round<'_> {
         let unsaved = match saved {
             Ok(true) => None,
             Ok(false) => return Landing::Conflict,
+            // Meanwhile memory has followed what somebody else had stored.
+            Err(_) if !self.shared.read(|state| state.holds(base.tokens.refresh_token())) => {
+                return Landing::Conflict;
+            }
             Err(error) => Some(error),
         };
         let landed = self.shared.change(|state| {

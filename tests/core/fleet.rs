@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use http::StatusCode;
 use tokio::{
     runtime::Builder,
@@ -20,7 +20,7 @@ use tower_refresh::{
 
 use crate::{
     support::{World, error_of, expired, live},
-    vault::{Fault, Vault, refresh_into},
+    vault::{Fault, Vault, record, refresh_into},
 };
 
 /// A store that all sessions share and that can lose what it holds, leases and all.
@@ -78,6 +78,20 @@ impl TokenStore for Shelf {
 
     fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async move { self.current().release(owner).await })
+    }
+}
+
+/// A vault that takes its time.
+#[derive(Debug)]
+struct Slow(Vault);
+
+impl TokenStore for Slow {
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        Box::pin(sleep(Duration::from_millis(700)).then(|()| self.0.load()))
+    }
+
+    fn save(&self, record: Record, old: Option<u64>) -> BoxFuture<'_, Result<Saved, BoxError>> {
+        Box::pin(sleep(Duration::from_millis(1900)).then(move |()| self.0.save(record, old)))
     }
 }
 
@@ -255,6 +269,29 @@ async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
     sleep(Duration::from_secs(3)).await;
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
     assert_eq!(here.api.tokens(), ["login"]);
+}
+
+// S40, S49
+#[tokio::test(start_paused = true)]
+async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint.clone()).tokens(live()).store(Slow(vault.clone()));
+    let session = builder.build();
+    session.load().await.unwrap();
+    let hold = endpoint.hold();
+    let refresh = tokio::spawn({
+        let session = session.clone();
+        async move { session.refresh().await }
+    });
+    // It has taken so long to say that the token is being spent that somebody waits to look.
+    endpoint.calls_reached(1).await;
+    vault.put(record(9, "login", "refresh-login"));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(session.token().await.unwrap().expose(), "login");
+    vault.set(Fault::Down);
+    hold.release();
+    let _ = refresh.await.unwrap();
+    assert_eq!(session.token().await.unwrap().expose(), "login");
 }
 
 // S34
