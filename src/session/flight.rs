@@ -88,7 +88,8 @@ impl Round<'_> {
         let Some(lease) = Lease::take(self.shared, self.flight).await? else {
             return Ok(());
         };
-        let result = lease.renewed_during(self.attempts(&mut endpoint, &lease)).await;
+        let attempts = self.attempts(&mut endpoint, &lease);
+        let result = lease.renewed_during(lease.third(), attempts).await;
         if let Err(failure) = result {
             self.shared.fail(self.flight, failure);
             self.shared.unmark().await;

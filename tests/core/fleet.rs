@@ -83,15 +83,38 @@ impl TokenStore for Shelf {
 
 /// A vault that takes its time.
 #[derive(Debug)]
-struct Slow(Vault);
+struct Slow {
+    vault: Vault,
+    load: Duration,
+    save: Duration,
+}
+
+impl Slow {
+    fn new(vault: &Vault, load: u64, save: u64) -> Self {
+        let [load, save] = [load, save].map(Duration::from_millis);
+        Self { vault: vault.clone(), load, save }
+    }
+}
 
 impl TokenStore for Slow {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
-        Box::pin(sleep(Duration::from_millis(700)).then(|()| self.0.load()))
+        Box::pin(sleep(self.load).then(|()| self.vault.load()))
     }
 
     fn save(&self, record: Record, old: Option<u64>) -> BoxFuture<'_, Result<Saved, BoxError>> {
-        Box::pin(sleep(Duration::from_millis(1900)).then(move |()| self.0.save(record, old)))
+        Box::pin(sleep(self.save).then(move |()| self.vault.save(record, old)))
+    }
+
+    fn lease<'a>(
+        &'a self,
+        owner: &'a str,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
+        self.vault.lease(owner, life)
+    }
+
+    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
+        self.vault.release(owner)
     }
 }
 
@@ -275,7 +298,8 @@ async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder = Session::builder(endpoint.clone()).tokens(live()).store(Slow(vault.clone()));
+    let builder =
+        Session::builder(endpoint.clone()).tokens(live()).store(Slow::new(&vault, 700, 1900));
     let session = builder.build();
     session.load().await.unwrap();
     let hold = endpoint.hold();
@@ -335,6 +359,29 @@ async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_ol
     sleep(Duration::from_secs(10)).await;
     assert_eq!(here.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
+// S43, S48
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_kept_while_what_a_refresh_has_brought_is_saved_however_slowly() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint.clone()).tokens(live());
+    let session = builder.store(Slow::new(&vault, 1900, 0)).build();
+    session.load().await.unwrap();
+    let hold = endpoint.hold();
+    let refresh = tokio::spawn(async move { session.refresh().await });
+    endpoint.calls_reached(1).await;
+    vault.hold_saves(true);
+    hold.release();
+    for _ in 0..600 {
+        assert!(!vault.lease("another", Duration::from_millis(1)).await.unwrap());
+        sleep(Duration::from_millis(100)).await;
+    }
+    vault.hold_saves(false);
+    assert_eq!(refresh.await.unwrap().unwrap().expose(), "access-1");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert!(vault.lease("another", Duration::from_millis(1)).await.unwrap());
 }
 
 // S46
