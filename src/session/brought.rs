@@ -9,6 +9,13 @@ use crate::{
     token::Tokens,
 };
 
+pub(super) enum Landing {
+    /// Published, or of an earlier epoch and dropped.
+    Down,
+    /// The store holds something else than it did before the call.
+    Conflict,
+}
+
 /// New tokens between the endpoint's answer and their use. The old refresh token is worth nothing
 /// any more, so these are not lost with the runtime that they are being saved on: dropped there,
 /// they come into use unsaved.
@@ -31,31 +38,39 @@ impl<'a> Brought<'a> {
     }
 
     /// Somebody else has saved: theirs count.
-    pub(super) fn give_up(mut self) {
+    pub(super) fn give_up(mut self) -> Landing {
         self.tokens = None;
+        Landing::Conflict
     }
 
     /// They are saved as this version, or could not be.
-    pub(super) fn publish(mut self, version: u64, unsaved: Option<Error>) {
-        self.put_into_use(version, unsaved);
+    pub(super) fn publish(mut self, version: u64, unsaved: Option<Error>) -> Landing {
+        self.put_into_use(version, unsaved)
     }
 
-    fn put_into_use(&mut self, version: u64, unsaved: Option<Error>) {
-        let Some(tokens) = self.tokens.take() else { return };
-        let (shared, life) = (self.shared, tokens.life);
+    fn put_into_use(&mut self, version: u64, unsaved: Option<Error>) -> Landing {
+        let Some(tokens) = self.tokens.take() else { return Landing::Down };
+        let (shared, life, replaced) = (self.shared, tokens.life, self.base.tokens.refresh_token());
         let landed = shared.change(|state| {
-            state.is_flying(self.flight).then(|| {
-                state.install(tokens, version, &shared.config);
-                let caught_up = unsaved.is_none() && state.saved(version);
-                if unsaved.is_some() {
-                    state.set_unsaved(self.base.tokens.refresh_token().cloned());
-                }
-                state.land(self.flight, &shared.config);
-                (state.stamp().generation, caught_up)
-            })
+            if !state.is_flying(self.flight) {
+                return Err(Landing::Down);
+            }
+            if unsaved.is_some() && !state.holds(replaced) {
+                // Meanwhile memory has followed what somebody else had stored.
+                return Err(Landing::Conflict);
+            }
+            state.install(tokens, version, &shared.config);
+            let caught_up = unsaved.is_none() && state.saved(version);
+            if unsaved.is_some() {
+                state.set_unsaved(replaced.cloned());
+            }
+            state.land(self.flight, &shared.config);
+            Ok((state.stamp().generation, caught_up))
         });
-        // A flight of an earlier epoch has nothing to say.
-        let Some((generation, caught_up)) = landed else { return };
+        let (generation, caught_up) = match landed {
+            Ok(landed) => landed,
+            Err(landing) => return landing,
+        };
         shared.events.observer().token_lives(life);
         shared.events.send(Event::Refreshed { generation, adopted: false });
         if caught_up {
@@ -65,6 +80,7 @@ impl<'a> Brought<'a> {
             shared.events.send(Event::SaveFailed { error });
             save::spawn(shared, true);
         }
+        Landing::Down
     }
 }
 

@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use super::{
     backoff,
-    brought::Brought,
+    brought::{Brought, Landing},
     failure::Failure,
     lease::Lease,
     reconcile::{Base, Reconciled, reconcile},
@@ -86,7 +86,8 @@ impl Round<'_> {
         let Some(lease) = Lease::take(self.shared, self.flight).await? else {
             return Ok(());
         };
-        let result = lease.renewed_during(self.attempts(&mut endpoint, &lease)).await;
+        let attempts = self.attempts(&mut endpoint, &lease);
+        let result = lease.renewed_during(lease.third(), attempts).await;
         if let Err(failure) = result {
             self.shared.fail(self.flight, failure);
             self.shared.unmark().await;
@@ -204,19 +205,8 @@ impl Round<'_> {
         let (version, saved) = save::rotated(self.shared, self.flight, base, &tokens).await;
         match saved {
             Ok(true) => brought.publish(version, None),
-            Ok(false) => {
-                brought.give_up();
-                return Landing::Conflict;
-            }
+            Ok(false) => brought.give_up(),
             Err(error) => brought.publish(version, Some(error)),
         }
-        Landing::Down
     }
-}
-
-enum Landing {
-    /// Published, or of an earlier epoch and dropped.
-    Down,
-    /// The store holds something else than it did before the call.
-    Conflict,
 }

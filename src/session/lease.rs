@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::future::{Either, select};
@@ -26,13 +27,18 @@ pub(super) struct Lease<'a> {
 }
 
 impl<'a> Lease<'a> {
+    /// The session's, whether or not it is held by now.
+    pub(super) fn of(shared: &'a Arc<Shared>) -> Self {
+        Self { shared, lost: AtomicBool::new(false) }
+    }
+
     /// Waits until the lease is ours. `None` if the flight is over before: its holder has saved a
     /// live token, or nobody waits for the flight any more.
     pub(super) async fn take(
         shared: &'a Arc<Shared>,
         flight: &Arc<Flight>,
     ) -> Result<Option<Self>, Failure> {
-        let lease = Self { shared, lost: AtomicBool::new(false) };
+        let lease = Self::of(shared);
         loop {
             match lease.renew().await {
                 Ok(true) => return Ok(Some(lease)),
@@ -49,12 +55,19 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Does the work and renews the lease at each third of its life. A lease that is lost does
-    /// not stop the work: a refresh token that was sent is spent.
-    pub(super) async fn renewed_during<F: Future>(&self, work: F) -> F::Output {
+    /// How long after one renewal the next begins.
+    pub(super) fn third(&self) -> Duration {
+        self.shared.config.lease / 3
+    }
+
+    /// Does the work and renews the lease at each third of its life, the first time after this
+    /// long. A lease that is lost does not stop the work: a refresh token that was sent is spent.
+    pub(super) async fn renewed_during<F: Future>(&self, first: Duration, work: F) -> F::Output {
         let renewal = pin!(async {
+            let mut pause = first;
             loop {
-                sleep(self.shared.config.lease / 3).await;
+                sleep(pause).await;
+                pause = self.third();
                 if let Ok(held) = self.renew().await {
                     self.lost.store(!held, Ordering::Relaxed);
                 }

@@ -245,7 +245,7 @@ impl Session {
 
     /// Waits until memory is saved, for as long as one save may take.
     async fn saved(&self) -> Result<(), Error> {
-        if self.shared.runtime().is_none() {
+        let Some(runtime) = self.shared.runtime() else {
             for _ in 0..RESTARTS {
                 if self.shared.read(|state| state.unsaved().is_none()) {
                     return Ok(());
@@ -257,7 +257,8 @@ impl Session {
             }
             let message = "the token store changes faster than it can be written";
             return Err(Error::new(ErrorKind::Store, message));
-        }
+        };
+        self.shared.start_tasks(&runtime);
         save::spawn(&self.shared, false);
         let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
         let saved = pin!(saved);

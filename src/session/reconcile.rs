@@ -96,7 +96,8 @@ pub(super) async fn reconcile(
                 });
             }
             (Ok(Saved::Yes), Then::Again) => {
-                if shared.change(|state| state.saved(version)) {
+                // Whoever has logged in or out since may have the version that the seed had.
+                if shared.change(|state| state.is_flying(flight) && state.saved(version)) {
                     shared.events.send(Event::Saved);
                 }
             }

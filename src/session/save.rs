@@ -1,11 +1,18 @@
 //! Saving what memory holds and the store does not: it is tried until it succeeds, or until
 //! something newer makes it needless.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{backoff, reconcile::Base, shared::Shared, state::State, waiting::Flight};
+use super::{
+    backoff,
+    lease::Lease,
+    reconcile::Base,
+    shared::Shared,
+    state::{State, Unsaved},
+    waiting::Flight,
+};
 use crate::{
     error::{Error, ErrorKind},
     event::Event,
@@ -111,6 +118,23 @@ struct Saver {
 
 impl Saver {
     async fn run(mut self) {
+        let shared = self.shared.clone();
+        let lease = Lease::of(&shared);
+        // After a refresh the store still holds the old refresh token, and nobody may try it
+        // meanwhile. The lease is ours, and who knows for how much longer.
+        let first = match shared.read(State::unsaved) {
+            Some(Unsaved::Rotation) => Duration::ZERO,
+            _ => lease.third(),
+        };
+        lease.renewed_during(first, self.save()).await;
+        self.claimed = false;
+        // Whoever holds the endpoint is using the lease, which is the whole session's.
+        if let Ok(_endpoint) = shared.endpoint.try_lock() {
+            lease.release().await;
+        }
+    }
+
+    async fn save(&mut self) {
         let config = &self.shared.config;
         let mut delays = backoff::delays(config.backoff);
         while self.shared.change(State::keep_saving) {
@@ -122,15 +146,8 @@ impl Saver {
                 }
                 Err(_) => {}
             }
-            // The store still holds the old refresh token, and nobody may try it meanwhile.
-            let (owner, life) = (&self.shared.owner, config.lease);
-            let _ = self.shared.in_time(|store| store.lease(owner, life)).await;
-            sleep(delays.next().unwrap_or(config.backoff.1).min(config.lease / 3)).await;
-        }
-        self.claimed = false;
-        // Whoever holds the endpoint is using the lease, which is the whole session's.
-        if let Ok(_endpoint) = self.shared.endpoint.try_lock() {
-            let _ = self.shared.in_time(|store| store.release(&self.shared.owner)).await;
+            let most = config.backoff.1.min(config.lease / 3);
+            sleep(delays.next().unwrap_or(most).min(most)).await;
         }
     }
 }

@@ -29,12 +29,9 @@ pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
 }
 
 async fn look_at(shared: &Arc<Shared>) {
-    // Whoever saves looks for himself, and so does a call under way when it ends. The mark of one
-    // that has failed may stay.
-    let busy = |state: &State| {
-        let calling = state.is_marked() && state.is_refreshing();
-        calling || state.unsaved().is_some() || state.seed().is_some()
-    };
+    // Whoever saves looks for himself, and so does a call under way when it ends.
+    let busy =
+        |state: &State| state.is_spending() || state.unsaved().is_some() || state.seed().is_some();
     // Whoever was to save may have ended with its runtime.
     save::spawn(shared, false);
     if shared.read(busy) {

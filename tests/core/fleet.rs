@@ -5,11 +5,14 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use http::StatusCode;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    runtime::Builder,
+    time::{Instant, sleep},
+};
 use tower_refresh::{
-    BoxError, Session,
+    BoxError, Session, Tokens,
     endpoint::EndpointError,
     store::{MemoryStore, Record, Saved, TokenStore},
     testing::{Answer, GatedEndpoint},
@@ -17,7 +20,7 @@ use tower_refresh::{
 
 use crate::{
     support::{World, error_of, expired, live},
-    vault::{Fault, Vault, refresh_into},
+    vault::{Fault, Vault, record, refresh_into},
 };
 
 /// A store that all sessions share and that can lose what it holds, leases and all.
@@ -75,6 +78,43 @@ impl TokenStore for Shelf {
 
     fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
         Box::pin(async move { self.current().release(owner).await })
+    }
+}
+
+/// A vault that takes its time.
+#[derive(Debug)]
+struct Slow {
+    vault: Vault,
+    load: Duration,
+    save: Duration,
+}
+
+impl Slow {
+    fn new(vault: &Vault, load: u64, save: u64) -> Self {
+        let [load, save] = [load, save].map(Duration::from_millis);
+        Self { vault: vault.clone(), load, save }
+    }
+}
+
+impl TokenStore for Slow {
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        Box::pin(sleep(self.load).then(|()| self.vault.load()))
+    }
+
+    fn save(&self, record: Record, old: Option<u64>) -> BoxFuture<'_, Result<Saved, BoxError>> {
+        Box::pin(sleep(self.save).then(move |()| self.vault.save(record, old)))
+    }
+
+    fn lease<'a>(
+        &'a self,
+        owner: &'a str,
+        life: Duration,
+    ) -> BoxFuture<'a, Result<bool, BoxError>> {
+        self.vault.lease(owner, life)
+    }
+
+    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
+        self.vault.release(owner)
     }
 }
 
@@ -280,6 +320,100 @@ async fn a_lease_of_no_time_is_one_all_the_same() {
     assert_eq!(first.unwrap().expose(), second.unwrap().expose());
 }
 
+// S44
+#[tokio::test(start_paused = true)]
+async fn who_was_used_for_nothing_but_a_log_out_hears_of_a_login_elsewhere() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    here.session.clear().await.unwrap();
+    there.session.set_tokens(live()).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+}
+
+// S44, S65
+#[test]
+fn who_has_to_log_in_hears_of_a_login_elsewhere_on_another_runtime_too() {
+    let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build();
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    runtime().unwrap().block_on(here.session.clear()).unwrap();
+    runtime().unwrap().block_on(async {
+        assert!(error_of(here.get().await).is_login_required());
+        there.session.set_tokens(live()).await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    });
+    runtime().unwrap().block_on(here.session.clear()).unwrap();
+    runtime().unwrap().block_on(async {
+        assert!(here.session.token().await.unwrap_err().is_login_required());
+        there.session.set_tokens(live()).await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        here.session.token().await.unwrap();
+    });
+}
+
+// S44, S67
+#[tokio::test(start_paused = true)]
+async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    endpoint.answer(Answer::fail("connection reset"));
+    endpoint.answer(EndpointError::grant("spent before"));
+    assert!(error_of(here.get().await).is_login_required());
+    let login = Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap();
+    there.session.set_tokens(login).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(here.api.tokens(), ["login"]);
+}
+
+// S40, S49
+#[tokio::test(start_paused = true)]
+async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder =
+        Session::builder(endpoint.clone()).tokens(live()).store(Slow::new(&vault, 700, 1900));
+    let session = builder.build();
+    session.load().await.unwrap();
+    let hold = endpoint.hold();
+    let refresh = tokio::spawn({
+        let session = session.clone();
+        async move { session.refresh().await }
+    });
+    // It has taken so long to say that the token is being spent that somebody waits to look.
+    endpoint.calls_reached(1).await;
+    vault.put(record(9, "login", "refresh-login"));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(session.token().await.unwrap().expose(), "login");
+    vault.set(Fault::Down);
+    hold.release();
+    let _ = refresh.await.unwrap();
+    assert_eq!(session.token().await.unwrap().expose(), "login");
+}
+
+// S34
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itself() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let world = || {
+        let builder = Session::builder(endpoint.clone()).tokens(live()).store(shelf.clone());
+        let world = World::of(endpoint.clone(), builder.build());
+        world.api.refuse("seed");
+        world
+    };
+    let (here, there) = (world(), world());
+    endpoint.answer_always(|| EndpointError::grant("over").into());
+    for world in [&here, &there] {
+        assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
+        assert!(error_of(world.get().await).is_login_required());
+        sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(endpoint.calls(), 2, "each has asked once");
+    assert!(error_of(here.get().await).is_login_required());
+    assert_eq!((endpoint.calls(), here.api.seen().len()), (2, 1));
+}
+
 // S43, S46
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
@@ -299,6 +433,29 @@ async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_ol
     sleep(Duration::from_secs(10)).await;
     assert_eq!(here.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+}
+
+// S43, S48
+#[tokio::test(start_paused = true)]
+async fn the_lease_is_kept_while_what_a_refresh_has_brought_is_saved_however_slowly() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint.clone()).tokens(live());
+    let session = builder.store(Slow::new(&vault, 1900, 0)).build();
+    session.load().await.unwrap();
+    let hold = endpoint.hold();
+    let refresh = tokio::spawn(async move { session.refresh().await });
+    endpoint.calls_reached(1).await;
+    vault.hold_saves(true);
+    hold.release();
+    for _ in 0..600 {
+        assert!(!vault.lease("another", Duration::from_millis(1)).await.unwrap());
+        sleep(Duration::from_millis(100)).await;
+    }
+    vault.hold_saves(false);
+    assert_eq!(refresh.await.unwrap().unwrap().expose(), "access-1");
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert!(vault.lease("another", Duration::from_millis(1)).await.unwrap());
 }
 
 // S46

@@ -80,6 +80,24 @@ async fn a_clear_during_a_refresh_logs_everybody_out_for_good() {
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
 }
 
+// S40, S63
+#[tokio::test(start_paused = true)]
+async fn tokens_set_while_the_seed_is_on_its_way_to_the_store_are_saved() {
+    let vault = Vault::new();
+    let world = world(expired(), &vault);
+    vault.hold_saves(true);
+    let caller = tokio::spawn(get(world.client.clone()));
+    vault.saves_reached(1).await;
+    let (set, ()) = join(world.session.set_tokens(login()), async {
+        vault.hold_saves(false);
+    })
+    .await;
+    set.unwrap();
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-login");
+    assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), ["login"]);
+}
+
 // S40
 #[tokio::test(start_paused = true)]
 async fn tokens_set_right_after_a_refresh_go_to_those_who_have_not_heard_of_its_end() {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Runs a case in paused time and on one thread, so that it runs the same way each time.
-fn run<F: Future>(seed: u64, case: F) -> F::Output {
+pub(crate) fn run<F: Future>(seed: u64, case: F) -> F::Output {
     fastrand::seed(seed);
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(case)

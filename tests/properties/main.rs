@@ -3,6 +3,7 @@
 //! Every case is drawn from a fixed seed, so that a test that passes once passes always;
 //! `PROPTEST_CASES=10000` draws that many.
 
+mod fleet;
 #[path = "../../fuzz/src/lib.rs"]
 #[allow(unreachable_pub)]
 mod fuzz;

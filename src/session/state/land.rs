@@ -54,7 +54,15 @@ impl State {
         self.unsaved = None;
         self.replaced.clear();
         self.stored = version;
+        let same = record.holds(self.tokens());
         match record.into_tokens() {
+            // Somebody has marked them, or taken that back. What is known of them still holds, above
+            // all that the endpoint no longer accepts them.
+            Some(_) if same => {
+                self.in_doubt = in_doubt;
+                self.version = version;
+                self.marked = false;
+            }
             Some(tokens) => {
                 self.in_doubt = in_doubt;
                 let same = |current: &&Current| current.tokens.access == tokens.access;

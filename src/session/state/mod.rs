@@ -190,6 +190,11 @@ impl State {
         self.current.as_ref().map(|current| &current.tokens)
     }
 
+    /// Whether this is the refresh token that would be spent next.
+    pub(super) fn holds(&self, refresh_token: Option<&RefreshToken>) -> bool {
+        self.tokens().and_then(Tokens::refresh_token) == refresh_token
+    }
+
     pub(super) fn version(&self) -> u64 {
         self.version
     }

@@ -60,9 +60,10 @@ impl State {
         true
     }
 
-    /// Whether the store says that we are spending its token.
-    pub(in crate::session) fn is_marked(&self) -> bool {
-        self.marked
+    /// Whether the store says that we are spending its token, and a flight is at it. What a flight
+    /// has left behind there, because nobody knows what became of its call, ends by itself.
+    pub(in crate::session) fn is_spending(&self) -> bool {
+        self.marked && self.flight.is_some()
     }
 
     /// The store held this version when it was looked at.
