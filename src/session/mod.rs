@@ -18,6 +18,7 @@ mod state;
 mod stored;
 mod tasks;
 mod timer;
+mod unique;
 mod waiting;
 mod watch;
 mod way_out;

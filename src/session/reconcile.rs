@@ -7,10 +7,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{failure::Failure, shared::Shared, waiting::Flight};
+use super::{failure::Failure, shared::Shared, state::State, waiting::Flight};
 use crate::{
     event::Event,
-    store::{Record, Saved},
+    store::{Decisions, Record, Saved},
     token::Tokens,
 };
 
@@ -19,6 +19,15 @@ pub(super) struct Base {
     pub(super) tokens: Tokens,
     /// Their version in the store; `None` if it holds nothing.
     pub(super) version: Option<u64>,
+    /// What led to them.
+    pub(super) decisions: Decisions,
+}
+
+impl Base {
+    fn of(state: &State, version: Option<u64>) -> Self {
+        let tokens = state.tokens().cloned().unwrap_or_default();
+        Self { tokens, version, decisions: state.decisions().clone() }
+    }
 }
 
 pub(super) enum Reconciled {
@@ -46,8 +55,8 @@ struct Write {
 enum Then {
     /// Memory was ahead; now look again.
     Again,
-    /// The store has the word that we are about to spend the token of these.
-    Spend(Tokens),
+    /// The store has the word that we are about to spend the token of this.
+    Spend(Base),
 }
 
 /// Between looks at a store that another is at work on, give or take a half.
@@ -88,10 +97,10 @@ pub(super) async fn reconcile(
         tries += 1;
         let version = record.version();
         match (shared.in_time(|store| store.save(record, expected)).await, then) {
-            (Ok(Saved::Yes), Then::Spend(tokens)) => {
+            (Ok(Saved::Yes), Then::Spend(base)) => {
                 let ours = shared.change(|state| state.is_flying(flight) && state.marked(version));
                 return Ok(match ours {
-                    true => Reconciled::Base(Base { tokens, version: Some(version) }),
+                    true => Reconciled::Base(Base { version: Some(version), ..base }),
                     false => Reconciled::Over,
                 });
             }
@@ -144,7 +153,7 @@ fn compare(
             return Step::Write(Write { record, expected: None, then: Then::Again });
         }
         if let Some(stored) = stored.as_ref().filter(|stored| state.outranks(stored)) {
-            state.outrank(stored.version());
+            state.outrank(stored);
         }
         if version.unwrap_or_default() < state.version() {
             let record = match shared.is_shared && state.is_lost(version) {
@@ -154,7 +163,7 @@ fn compare(
             return Step::Write(Write { record, expected: version, then: Then::Again });
         }
         state.note_stored(version);
-        let base = Base { tokens: state.tokens().cloned().unwrap_or_default(), version };
+        let base = Base::of(state, version);
         if !shared.is_shared || base.tokens.refresh_token().is_none() {
             return Step::Done(Reconciled::Base(base));
         }
@@ -170,7 +179,7 @@ fn compare(
             _ => Step::Write(Write {
                 record: state.record().spent_by(owner, now + lease),
                 expected: version,
-                then: Then::Spend(base.tokens),
+                then: Then::Spend(base),
             }),
         }
     })
@@ -189,8 +198,7 @@ fn alone(shared: &Arc<Shared>, flight: &Arc<Flight>) -> Reconciled {
                 return Reconciled::Over;
             }
         }
-        let tokens = state.tokens().cloned().unwrap_or_default();
         let version = (state.version() > 0).then(|| state.version());
-        Reconciled::Base(Base { tokens, version })
+        Reconciled::Base(Base::of(state, version))
     })
 }

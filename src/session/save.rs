@@ -50,7 +50,7 @@ pub(super) async fn once(shared: &Arc<Shared>) -> Result<bool, Error> {
                 state.settle_at(stored.version());
                 return (None, state.saved(stored.version()));
             }
-            Some(stored) => state.outrank(stored.version()),
+            Some(stored) => state.outrank(&stored),
             None => {}
         }
         (Some(state.record()), false)
@@ -85,7 +85,7 @@ pub(super) async fn rotated(
     let mut expected = base.version;
     loop {
         let version = expected.max(base.version).unwrap_or(0) + 1;
-        let record = Record::new(version, Some(tokens.clone()));
+        let record = Record::new(version, Some(tokens.clone())).decided_by(&base.decisions);
         match shared.in_time(|store| store.save(record, expected)).await {
             Ok(Saved::Yes) => return (version, Ok(true)),
             Ok(Saved::Conflict) => {}

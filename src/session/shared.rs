@@ -2,13 +2,10 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
-    process,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::SystemTime,
 };
 
 use arc_swap::ArcSwap;
@@ -25,6 +22,7 @@ use super::{
     state::{After, State},
     tasks::Started,
     timer,
+    unique::unique,
     waiting::Flight,
     watch,
     way_out::Revocation,
@@ -82,6 +80,7 @@ impl Shared {
             store,
             is_shared,
             writing: tokio::sync::Mutex::new(()),
+            // Two of one name would both have the lease.
             owner: unique(),
             config,
             events: EventSender::new(name),
@@ -229,14 +228,4 @@ impl fmt::Debug for Shared {
             .field("store", &self.store)
             .finish_non_exhaustive()
     }
-}
-
-/// A name that no other session has, of whatever process on whatever machine: two of one name would
-/// both have the lease.
-///
-/// `fastrand` begins with the clock, and a program may begin it anew. These keys are the operating
-/// system's; a fork has them from its parent, and is another process at another time.
-fn unique() -> String {
-    let part = || RandomState::new().hash_one((process::id(), SystemTime::now()));
-    format!("{:016x}{:016x}", part(), part())
 }

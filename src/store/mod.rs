@@ -53,7 +53,7 @@ pub use self::encrypted::{Encrypted, EncryptionKey};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use self::file::FileStore;
-pub(crate) use self::record::RESTORED;
+pub(crate) use self::record::{Decisions, RESTORED};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::RedisStore;

@@ -1,3 +1,4 @@
+mod decisions;
 mod format;
 #[cfg(any(feature = "encrypted", feature = "file", feature = "redis"))]
 mod json;
@@ -6,6 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::decisions::Decisions;
 #[cfg(feature = "file")]
 pub(super) use self::format::{FORMAT, SEALED_FORMAT};
 use crate::{
@@ -24,6 +26,7 @@ pub struct Record {
     version: u64,
     contents: Contents,
     spending: Option<Spending>,
+    decisions: Decisions,
 }
 
 #[derive(Clone, Debug)]
@@ -60,12 +63,13 @@ pub struct Spending {
 impl Record {
     pub(crate) fn new(version: u64, tokens: Option<Tokens>) -> Self {
         let contents = tokens.map_or(Contents::Tombstone, Contents::Tokens);
-        Self { version, contents, spending: None }
+        Self { version, contents, spending: None, decisions: Decisions::default() }
     }
 
     #[cfg(feature = "encrypted")]
     pub(super) fn from_sealed(version: u64, sealed: Sealed) -> Self {
-        Self { version, contents: Contents::Sealed(sealed), spending: None }
+        let contents = Contents::Sealed(sealed);
+        Self { version, contents, spending: None, decisions: Decisions::default() }
     }
 
     #[cfg(feature = "encrypted")]
@@ -91,10 +95,15 @@ impl Record {
         }
     }
 
+    /// The next version of the record.
+    pub(crate) fn next(self) -> Self {
+        Self { version: self.version + 1, ..self }
+    }
+
     /// The next version of the record, with the word that `owner` is about to spend its token.
     pub(crate) fn spent_by(self, owner: &str, until: SystemTime) -> Self {
         let spending = Some(Spending { owner: owner.to_owned(), until });
-        Self { version: self.version + 1, spending, ..self }
+        Self { spending, ..self.next() }
     }
 
     /// The record for a store that has lost it, or a newer one. For as long as its word holds
@@ -102,6 +111,15 @@ impl Record {
     pub(crate) fn restored(self, until: SystemTime) -> Self {
         let spending = Some(Spending { owner: RESTORED.to_owned(), until });
         Self { spending, ..self }
+    }
+
+    /// The record with the word which logins and log-outs led to it.
+    pub(crate) fn decided_by(self, decisions: &Decisions) -> Self {
+        Self { decisions: decisions.clone(), ..self }
+    }
+
+    pub(crate) fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     /// Who is spending its refresh token, if somebody is.

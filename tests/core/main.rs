@@ -4,6 +4,7 @@
 mod bodies;
 mod cancel;
 mod condemned;
+mod decisions;
 mod doubt;
 mod eager;
 mod events;

@@ -10,6 +10,7 @@ use crate::{
     session::{
         backoff,
         config::Config,
+        unique::unique,
         waiting::{Flight, Outcome},
         window::Deadlines,
     },
@@ -54,6 +55,7 @@ impl State {
         self.unsaved = None;
         self.replaced.clear();
         self.stored = version;
+        self.decisions = record.decisions().clone();
         let same = record.holds(self.tokens());
         match record.into_tokens() {
             // Somebody has marked them, or taken that back. What is known of them still holds, above
@@ -146,6 +148,7 @@ impl State {
     /// Somebody set tokens: a new epoch, whatever was under way.
     pub(in crate::session) fn set(&mut self, tokens: Tokens, config: &Config) {
         self.forget(self.version + 1);
+        self.decisions.add(unique());
         self.install(tokens, self.version, config);
         self.unsaved = Some(Unsaved::Decision);
     }
@@ -153,6 +156,7 @@ impl State {
     /// Somebody logged out: a new epoch without tokens.
     pub(in crate::session) fn clear(&mut self) {
         self.forget(self.version + 1);
+        self.decisions.add(unique());
         self.unsaved = Some(Unsaved::Decision);
         self.ended = Some(Error::new(
             ErrorKind::LoginRequired,

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     error::Error,
     event::Status,
-    store::Record,
+    store::{Decisions, Record},
     token::{RefreshToken, Tokens},
 };
 
@@ -60,6 +60,8 @@ pub(super) struct State {
     /// A call that may have spent the refresh token has had no answer.
     in_doubt: bool,
     unsaved: Option<Unsaved>,
+    /// What somebody has decided, here or elsewhere, that led to what memory holds.
+    decisions: Decisions,
     /// The refresh tokens that were spent since memory and store were last the same. Whoever has
     /// stored one of them anew, with a mark for instance, has nothing newer than we do.
     replaced: Vec<RefreshToken>,
@@ -116,6 +118,7 @@ impl State {
             refusals: Refusals::default(),
             in_doubt: false,
             unsaved: None,
+            decisions: Decisions::default(),
             replaced: Vec::new(),
             marked: false,
             saving: Saving::Idle,
@@ -201,7 +204,11 @@ impl State {
 
     /// What the store should hold.
     pub(super) fn record(&self) -> Record {
-        Record::new(self.version, self.tokens().cloned())
+        Record::new(self.version, self.tokens().cloned()).decided_by(&self.decisions)
+    }
+
+    pub(super) fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     pub(super) fn not_before(&self) -> Option<Instant> {

@@ -14,7 +14,8 @@ use crate::{
 pub(in crate::session) enum Unsaved {
     /// A refresh brought tokens that could not be saved. A newer version in the store wins.
     Rotation,
-    /// Somebody set tokens or logged out. This wins over whatever is stored.
+    /// Somebody set tokens or logged out. This wins over whatever is stored, but for what came of
+    /// it.
     Decision,
 }
 
@@ -136,8 +137,11 @@ impl State {
     pub(in crate::session) fn outranks(&self, stored: &Record) -> bool {
         match self.unsaved {
             None => false,
-            Some(Unsaved::Decision) => !stored.holds(self.tokens()),
-            Some(Unsaved::Rotation) => {
+            // What came of our decision is no rival of it: it was saved, though we never heard so.
+            Some(Unsaved::Decision) if !stored.decisions().include(&self.decisions) => {
+                !stored.holds(self.tokens())
+            }
+            Some(Unsaved::Decision | Unsaved::Rotation) => {
                 let token = stored.tokens().and_then(Tokens::refresh_token);
                 token.is_some_and(|token| self.replaced.contains(token))
             }
@@ -148,7 +152,7 @@ impl State {
     pub(in crate::session) fn unmark(&self) -> Option<(Record, u64)> {
         let version = self.version;
         (self.marked && !self.in_doubt && self.unsaved.is_none())
-            .then(|| (Record::new(version + 1, self.tokens().cloned()), version))
+            .then(|| (self.record().next(), version))
     }
 
     /// The store holds what memory holds, under this version.
@@ -158,8 +162,12 @@ impl State {
         self.marked = false;
     }
 
-    /// Makes a decision outrank what somebody else has saved in the meantime.
-    pub(in crate::session) fn outrank(&mut self, stored: u64) {
-        self.version = self.version.max(stored + 1);
+    /// Makes what memory holds take the place of what somebody else has saved in the meantime.
+    pub(in crate::session) fn outrank(&mut self, stored: &Record) {
+        self.version = self.version.max(stored.version() + 1);
+        if self.unsaved == Some(Unsaved::Decision) && !stored.decisions().include(&self.decisions) {
+            // Whoever decided what is stored is to know that it was saved, and that this came later.
+            self.decisions.come_after(stored.decisions());
+        }
     }
 }

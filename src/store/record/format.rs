@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Contents, Record, Sealed, Spending};
+use super::{Contents, Decisions, Record, Sealed, Spending};
 use crate::token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens};
 
 /// What is stored says itself what it is.
@@ -31,6 +31,8 @@ struct Stored {
     tokens: Option<StoredTokens>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spending: Option<StoredSpending>,
+    #[serde(default, skip_serializing_if = "Decisions::is_empty")]
+    decisions: Decisions,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -95,8 +97,15 @@ impl Serialize for Record {
             Contents::Sealed(sealed) => (SEALED_FORMAT, Some(sealed.clone())),
             _ => (FORMAT, None),
         };
-        Stored { format: format.to_owned(), version: self.version, sealed, tokens, spending }
-            .serialize(serializer)
+        Stored {
+            format: format.to_owned(),
+            version: self.version,
+            sealed,
+            tokens,
+            spending,
+            decisions: self.decisions.clone(),
+        }
+        .serialize(serializer)
     }
 }
 
@@ -125,7 +134,7 @@ impl<'de> Deserialize<'de> for Record {
         let spending = stored
             .spending
             .map(|spending| Spending { owner: spending.owner, until: from_epoch(spending.until) });
-        Ok(Self { version: stored.version, contents, spending })
+        Ok(Self { version: stored.version, contents, spending, decisions: stored.decisions })
     }
 }
 
