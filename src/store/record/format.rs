@@ -188,8 +188,12 @@ mod tests {
         let lost = tokens.obtained_at.duration_since(read.obtained_at).unwrap();
         assert!(lost < Duration::from_millis(1), "milliseconds are kept");
 
-        let json = serde_json::to_string(&Record::new(8, None)).unwrap();
-        assert!(serde_json::from_str::<Record>(&json).unwrap().is_tombstone());
+        let mut decisions = Decisions::default();
+        decisions.add("a log-out".to_owned());
+        let json = serde_json::to_string(&Record::new(8, None).decided_by(&decisions)).unwrap();
+        let record: Record = serde_json::from_str(&json).unwrap();
+        assert!(record.is_tombstone());
+        assert_eq!(*record.decisions(), decisions);
     }
 
     #[test]

@@ -160,15 +160,11 @@ impl TokenStore for Connection {
         }
         let new = Held { record, place, mark_ends };
         let (shelf, who) = (self.shelf.clone(), self.process.name);
-        // Whoever has never heard that its decision is stored cannot tell what has become of it since
-        // from what was there before, and stores it again.
-        let health = match self.health(Calls::Saves) {
-            Health::Mute | Health::Late if place.login == self.process.lock().decided => {
-                Health::Deaf
-            }
-            health => health,
-        };
-        Box::pin(self.call(Calls::Saves, health, move || shelf.write(new, expected, who)))
+        Box::pin(
+            self.call(Calls::Saves, self.health(Calls::Saves), move || {
+                shelf.write(new, expected, who)
+            }),
+        )
     }
 
     fn lease<'a>(
