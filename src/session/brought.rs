@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{reconcile::Base, save, shared::Shared, waiting::Flight};
+use super::{reconcile::Base, save::Saver, shared::Shared, waiting::Flight};
 use crate::{
     error::{Error, ErrorKind},
     event::Event,
@@ -51,11 +51,12 @@ impl<'a> Brought<'a> {
                     state.set_unsaved(self.base.tokens.refresh_token().cloned());
                 }
                 state.land(self.flight, &shared.config);
-                (state.stamp().generation, caught_up)
+                (state.stamp().generation, caught_up, state.claim_saving())
             })
         });
         // A flight of an earlier epoch has nothing to say.
-        let Some((generation, caught_up)) = landed else { return };
+        let Some((generation, caught_up, claimed)) = landed else { return };
+        let saver = claimed.then(|| Saver::new(shared, true));
         shared.events.observer().token_lives(life);
         shared.events.send(Event::Refreshed { generation, adopted: false });
         if caught_up {
@@ -63,7 +64,9 @@ impl<'a> Brought<'a> {
         }
         if let Some(error) = unsaved {
             shared.events.send(Event::SaveFailed { error });
-            save::spawn(shared, true);
+        }
+        if let Some(saver) = saver {
+            saver.start();
         }
     }
 }

@@ -36,7 +36,7 @@ async fn look_at(shared: &Arc<Shared>) {
         calling || state.unsaved().is_some() || state.seed().is_some()
     };
     // Whoever was to save may have ended with its runtime.
-    save::spawn(shared, false);
+    save::spawn(shared);
     if shared.read(busy) {
         return;
     }
