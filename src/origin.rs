@@ -37,14 +37,16 @@ impl Origin {
             let message = "an origin is not a URI: write it as in \"https://api.example.com\"";
             Error::with_source(ErrorKind::InvalidInput, message, error.into())
         })?;
+        // The rest of it may hold a password.
+        let host = uri.host().unwrap_or_default();
         if uri.authority().is_some_and(|authority| !has_port_or_none(authority)) {
             return Err(Error::invalid(format!(
-                "the origin {uri} has a port that is none: write a number up to 65535"
+                "the origin {host:?} has a port that is none: write a number up to 65535"
             )));
         }
         Self::of(&uri).ok_or_else(|| {
             Error::invalid(format!(
-                "the origin {uri} has no scheme or no host: write it as in \
+                "the origin {host:?} has no scheme or no host: write it as in \
                  \"https://api.example.com\""
             ))
         })
@@ -200,6 +202,14 @@ mod tests {
         for good in ["https://a.test:65535", "https://a.test:", "http://[::1]", "http://u:p@a.test"]
         {
             assert!(Origin::parse(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_not_repeated_with_its_password() {
+        for uri in ["https://me:hunter2/x@a.test", "me:hunter2@a.test", "/x?key=hunter2"] {
+            let error = Origin::parse(uri).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{reconcile::Base, save, shared::Shared, waiting::Flight};
+use super::{reconcile::Base, save::Saver, shared::Shared, waiting::Flight};
 use crate::{
     error::{Error, ErrorKind},
     event::Event,
@@ -65,12 +65,13 @@ impl<'a> Brought<'a> {
                 state.set_unsaved(replaced.cloned());
             }
             state.land(self.flight, &shared.config);
-            Ok((state.stamp().generation, caught_up))
+            Ok((state.stamp().generation, caught_up, state.claim_saving()))
         });
-        let (generation, caught_up) = match landed {
+        let (generation, caught_up, claimed) = match landed {
             Ok(landed) => landed,
             Err(landing) => return landing,
         };
+        let saver = claimed.then(|| Saver::new(shared, true));
         shared.events.observer().token_lives(life);
         shared.events.send(Event::Refreshed { generation, adopted: false });
         if caught_up {
@@ -78,7 +79,9 @@ impl<'a> Brought<'a> {
         }
         if let Some(error) = unsaved {
             shared.events.send(Event::SaveFailed { error });
-            save::spawn(shared, true);
+        }
+        if let Some(saver) = saver {
+            saver.start();
         }
         Landing::Down
     }

@@ -29,6 +29,7 @@ use std::{fmt, pin::pin, sync::Arc};
 use tokio::time::Instant;
 
 use self::{
+    save::Saver,
     shared::Shared,
     state::{Need, State},
     waiting::RESTARTS,
@@ -163,9 +164,7 @@ impl Session {
     ///
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
-        self.shared.change(|state| state.set(tokens, &self.shared.config));
-        self.shared.events.send(Event::TokensSet);
-        self.saved().await
+        self.decide(|state| state.set(tokens, &self.shared.config), Event::TokensSet).await
     }
 
     /// Forgets the tokens, here and in the store, where a *tombstone* tells everybody who shares
@@ -176,9 +175,7 @@ impl Session {
     /// If the store does not take the tombstone in time. Here the tokens are gone all the same,
     /// and saving goes on.
     pub async fn clear(&self) -> Result<(), Error> {
-        self.shared.change(State::clear);
-        self.shared.events.send(Event::Cleared);
-        self.saved().await
+        self.decide(State::clear, Event::Cleared).await
     }
 
     /// The tokens in use, with what the endpoint sent beside them. `None` if there are none, or if
@@ -244,23 +241,34 @@ impl Session {
         }
     }
 
-    /// Waits until memory is saved, for as long as one save may take.
+    /// Lets somebody's decision count at once, and then saves it.
+    async fn decide(&self, decide: impl FnOnce(&mut State), event: Event) -> Result<(), Error> {
+        let claimed = self.shared.change(|state| {
+            decide(state);
+            state.claim_saving()
+        });
+        let saver = claimed.then(|| Saver::new(&self.shared, false));
+        self.shared.events.send(event);
+        if let Some(saver) = saver {
+            saver.start();
+        }
+        self.saved().await
+    }
+
+    /// Waits until memory is saved, for as long as one save may take. Without a runtime nobody else
+    /// may be there to do it.
     async fn saved(&self) -> Result<(), Error> {
         let Some(runtime) = self.shared.runtime() else {
             for _ in 0..RESTARTS {
                 if self.shared.read(|state| state.unsaved().is_none()) {
                     return Ok(());
                 }
-                if let Err(error) = save::once(&self.shared).await {
-                    self.shared.change(State::owe_saving);
-                    return Err(error);
-                }
+                save::once(&self.shared).await?;
             }
             let message = "the token store changes faster than it can be written";
             return Err(Error::new(ErrorKind::Store, message));
         };
         self.shared.start_tasks(&runtime);
-        save::spawn(&self.shared, false);
         let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
         let saved = pin!(saved);
         let message = "the token store did not take the change in time; saving goes on";

@@ -20,16 +20,10 @@ use crate::{
     token::Tokens,
 };
 
-/// Starts the task that saves, unless one is running. Without a runtime the next to have one does.
-/// `told` says that operators know already that it is needed.
-pub(super) fn spawn(shared: &Arc<Shared>, told: bool) {
-    let Some(runtime) = shared.runtime() else {
-        return shared.change(State::owe_saving);
-    };
+/// Starts the task that saves, if there is something to save and nobody does.
+pub(super) fn spawn(shared: &Arc<Shared>) {
     if shared.change(State::claim_saving) {
-        shared.task_started();
-        let saver = Saver { shared: shared.clone(), claimed: true, told };
-        runtime.spawn(saver.run());
+        Saver::new(shared, false).start();
     }
 }
 
@@ -71,7 +65,8 @@ pub(super) async fn once(shared: &Arc<Shared>) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Saves what a call has brought by compare-and-swap, and says as which version; `false` if somebody else was faster.
+/// Saves what a call has brought by compare-and-swap, and says as which version; `false` if somebody
+/// else was faster.
 ///
 /// If the store could not be read before the call it may hold less than memory did, and it may
 /// hold the same under another version. Neither is anybody's work that we would overwrite, and
@@ -109,14 +104,28 @@ pub(super) async fn rotated(
     }
 }
 
-/// The one task that saves.
-struct Saver {
+/// The one task that saves, from the claim on. If it is dropped before it is done (there is no
+/// runtime, or that has ended), whoever comes by with another takes it on.
+pub(super) struct Saver {
     shared: Arc<Shared>,
     claimed: bool,
+    /// Operators know already that it is needed.
     told: bool,
 }
 
 impl Saver {
+    /// For whoever has made the claim.
+    pub(super) fn new(shared: &Arc<Shared>, told: bool) -> Self {
+        shared.task_started();
+        Self { shared: shared.clone(), claimed: true, told }
+    }
+
+    pub(super) fn start(self) {
+        if let Some(runtime) = self.shared.runtime() {
+            runtime.spawn(self.run());
+        }
+    }
+
     async fn run(mut self) {
         let shared = self.shared.clone();
         let lease = Lease::of(&shared);
@@ -155,7 +164,6 @@ impl Saver {
 impl Drop for Saver {
     fn drop(&mut self) {
         if self.claimed {
-            // The runtime is gone: whoever comes by with another takes it on.
             self.shared.change(State::give_up_saving);
         }
         self.shared.task_ended();

@@ -151,7 +151,7 @@ impl Shared {
         if !self.read(State::has_tasks_due) {
             return;
         }
-        save::spawn(self, false);
+        save::spawn(self);
         if !self.change(State::claim_tasks) {
             return;
         }

@@ -64,11 +64,13 @@ impl fmt::Debug for Token {
 pub(crate) struct Snapshot {
     /// `None` while no token may be sent: there is none, or the one there is was refused.
     pub(super) token: Option<Token>,
-    /// From here on a refresh should be started; never set while one is running or may not start.
+    /// From here on a refresh should be started, or a task that is due; otherwise never set while a
+    /// refresh is running or may not start.
     pub(super) stale_at: Option<Instant>,
     /// From here on the token counts as expired (the leeway is already taken off).
     pub(super) expires_at: Option<Instant>,
-    /// Set when no refresh will bring a token: log in first.
+    /// Set when no refresh will bring a token: log in first. While a task is due it is not: whoever
+    /// starts that gets the error then.
     pub(super) ended: Option<Error>,
     pub(super) epoch: u64,
 }

@@ -1,16 +1,13 @@
 //! What a session asks of its store.
 
 use std::{
+    future::pending,
     panic::AssertUnwindSafe,
-    pin::pin,
     time::{Duration, SystemTime},
 };
 
-use futures_util::future::{BoxFuture, FutureExt, select};
-use tokio::{
-    runtime::Handle,
-    time::{sleep, timeout},
-};
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::{runtime::Handle, time::timeout};
 
 use super::{shared::Shared, state::State};
 use crate::{
@@ -77,8 +74,7 @@ impl Shared {
 
     /// Waits until the store may have changed, or for about this long.
     pub(super) async fn changed_or(&self, poll: Duration) {
-        let poll = sleep(poll.mul_f64(0.5 + fastrand::f64()));
-        select(pin!(poll), self.store.changed()).await;
+        changed_or(&*self.store, poll.mul_f64(0.5 + fastrand::f64())).await;
     }
 
     /// Takes back the word that this session is spending the token, after a call that certainly
@@ -103,4 +99,16 @@ impl Shared {
         let loaded = self.read(|state| state.seed().is_none());
         self.config.refresh_without_store || (loaded && !self.is_shared)
     }
+}
+
+/// Waits until the store may have changed, or for so long. One that panics has no news.
+pub(super) async fn changed_or(store: &dyn TokenStore, limit: Duration) {
+    let changed = AssertUnwindSafe(async { store.changed().await }).catch_unwind();
+    let news = async {
+        if changed.await.is_err() {
+            pending().await
+        }
+    };
+    // Either way it is time to look.
+    let _ = timeout(limit, news).await;
 }

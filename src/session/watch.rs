@@ -4,12 +4,9 @@
 //! to fail first. And a store that has lost what it held (a restart, a wipe) gets it back from
 //! whoever holds the newest tokens, before anybody spends older ones.
 
-use std::{pin::pin, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use futures_util::future::select;
-use tokio::time::sleep;
-
-use super::{save, shared::Shared, state::State, tasks::Started};
+use super::{save, shared::Shared, state::State, stored::changed_or, tasks::Started};
 use crate::store::{Record, TokenStore};
 
 pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
@@ -19,8 +16,7 @@ pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
         };
         // A store that was lost is given so much time for the newest tokens to come back: a look
         // has to fall into it, also one that is late.
-        let look = sleep(lease.mul_f64(0.3 + 0.2 * fastrand::f64()));
-        select(pin!(look), store.changed()).await;
+        changed_or(&*store, lease.mul_f64(0.3 + 0.2 * fastrand::f64())).await;
         let Some(shared) = started.session() else {
             return;
         };
@@ -33,7 +29,7 @@ async fn look_at(shared: &Arc<Shared>) {
     let busy =
         |state: &State| state.is_spending() || state.unsaved().is_some() || state.seed().is_some();
     // Whoever was to save may have ended with its runtime.
-    save::spawn(shared, false);
+    save::spawn(shared);
     if shared.read(busy) {
         return;
     }

@@ -33,7 +33,7 @@ impl Session {
         if self.shared.runtime().is_none() {
             self.saved().await?;
         }
-        save::spawn(&self.shared, false);
+        save::spawn(&self.shared);
         let idle = pin!(self.shared.wait_until(|shared| {
             let settled = |state: &State| !state.is_refreshing() && state.unsaved().is_none();
             shared.is_idle() && shared.read(settled)

@@ -301,6 +301,22 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
     }
 }
 
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panicked_is_still_watched() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone());
+    let here = builder.build();
+    here.load().await.unwrap();
+    vault.set(Fault::Panics);
+    sleep(Duration::from_secs(10)).await;
+    vault.set(Fault::None);
+    let there = Session::builder(endpoint).store(vault.other_view()).build();
+    there.clear().await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert!(here.status().login_required);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_of_no_time_is_one_all_the_same() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());

@@ -193,6 +193,22 @@ fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
     }
 }
 
+// S65, S66
+#[test]
+fn a_log_out_that_was_given_up_without_a_runtime_is_saved_by_the_next() {
+    let vault = Vault::new().unshared();
+    let builder = Session::builder(GatedEndpoint::new()).tokens(live());
+    let session = builder.store(vault.clone()).build();
+    runtime().block_on(session.load()).unwrap();
+    vault.hold_saves(true);
+    assert!(session.clear().now_or_never().is_none());
+    vault.hold_saves(false);
+    runtime().block_on(eventually(async || {
+        assert!(session.token().await.unwrap_err().is_login_required());
+        vault.is_tombstone()
+    }));
+}
+
 // S61
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_the_refresh_under_way() {

@@ -39,7 +39,7 @@ pub(crate) enum Fault {
     ReadOnly,
     /// Saves are done, and their answer never comes.
     LosesAnswers,
-    /// Every call panics: to read before there is a future, to save in it.
+    /// Every call panics: to read or to wait for news before there is a future, to save in it.
     Panics,
 }
 
@@ -179,6 +179,11 @@ impl TokenStore for Vault {
             self.inner.release(owner).await
         }
         .boxed()
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        self.panic_if_told();
+        pending().boxed()
     }
 
     fn is_shared(&self) -> bool {

@@ -26,7 +26,6 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
-use self::save::Saving;
 pub(super) use self::{
     join::{Join, Need},
     land::After,
@@ -67,7 +66,8 @@ pub(super) struct State {
     replaced: Vec<RefreshToken>,
     /// The store says that we are spending its token.
     marked: bool,
-    saving: Saving,
+    /// A task is at work on what is unsaved, or about to be started.
+    saving: bool,
     /// Those that run for as long as the session is used.
     tasks: Tasks,
     /// So many are logging out.
@@ -121,7 +121,7 @@ impl State {
             decisions: Decisions::default(),
             replaced: Vec::new(),
             marked: false,
-            saving: Saving::Idle,
+            saving: false,
             tasks: if config.keep_fresh || is_shared { Tasks::Due } else { Tasks::None },
             leaving: 0,
             closed: false,

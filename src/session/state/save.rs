@@ -19,16 +19,6 @@ pub(in crate::session) enum Unsaved {
     Decision,
 }
 
-/// The task that is at work on what is unsaved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Saving {
-    /// None is needed, or whoever needs it is about to start it.
-    Idle,
-    /// To be started by whoever comes by with a runtime.
-    Due,
-    Running,
-}
-
 impl State {
     /// Marks that a call may spend the refresh token, or that its answer settled the matter. What
     /// becomes of a call of an earlier epoch says nothing of the refresh token there is now.
@@ -88,38 +78,28 @@ impl State {
         settled
     }
 
-    /// Whether whoever was to save has ended, and nobody has taken it on.
+    /// Whether there is something to save, and nobody who does.
     pub(super) fn is_saving_due(&self) -> bool {
-        self.unsaved.is_some() && self.saving == Saving::Due
+        self.unsaved.is_some() && !self.saving
     }
 
-    /// Whether the caller is to be the one task that saves.
+    /// Whether the caller is to start the one task that saves. Whoever leaves something unsaved
+    /// asks in the same step, so that nobody comes between, and operators hear of it in order.
     pub(in crate::session) fn claim_saving(&mut self) -> bool {
-        let claimed = self.unsaved.is_some() && self.saving != Saving::Running;
-        if claimed {
-            self.saving = Saving::Running;
-        }
-        claimed
+        let due = self.is_saving_due();
+        self.saving |= due;
+        due
     }
 
     /// Whether there is still something to save; if not, the claim is given back in the same step.
     pub(in crate::session) fn keep_saving(&mut self) -> bool {
-        let more = self.unsaved.is_some();
-        self.saving = if more { Saving::Running } else { Saving::Idle };
-        more
+        self.saving = self.unsaved.is_some();
+        self.saving
     }
 
-    /// The task that saves has ended with its runtime: another may be started.
+    /// There is no runtime to save on, or it has ended: whoever has one may start the task.
     pub(in crate::session) fn give_up_saving(&mut self) {
-        self.saving = Saving::Idle;
-        self.owe_saving();
-    }
-
-    /// There is no runtime to save on: whoever has one may start the task.
-    pub(in crate::session) fn owe_saving(&mut self) {
-        if self.unsaved.is_some() && self.saving == Saving::Idle {
-            self.saving = Saving::Due;
-        }
+        self.saving = false;
     }
 
     /// Whether the store has gone another way than memory, and its way counts: it is ahead, or
