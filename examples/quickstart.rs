@@ -97,10 +97,12 @@ async fn main() -> Result<ExitCode, BoxError> {
     let never_see = format!("from {TASKS} tasks that never see a token");
     let calls = format!("one serves all tasks: {} calls to the token endpoint", counts.calls);
     let life = format!("each lasts {} s at most", TOKEN_LIFE.as_secs());
+    // Ctrl-C may have come before it.
+    let revoked = if counts.refused > 0 { "all from the one revocation" } else { "" };
     row("requests", HumanCount(tally.requests.load(Relaxed)), &never_see);
     row("failed", failed, "");
     row("refreshes", counts.refreshes, &calls);
-    row("retries after 401", counts.refused, "all from the one revocation");
+    row("retries after 401", counts.refused, revoked);
     row("token lives seen", tally.refreshes.load(Relaxed) + 1, &life);
     row("refresh token reuse", counts.reuses, "each is good for one use");
     row("device_id", device, "whatever else the token endpoint sends is kept, too");

@@ -124,7 +124,9 @@ fn extra(tokens: &Tokens) -> Map<String, Value> {
 fn redact(name: &str, value: &mut Value, known: &[&str]) {
     match value {
         Value::Object(object) => {
-            object.iter_mut().for_each(|(name, value)| redact(name, value, known));
+            // What is in something secret is secret by whatever name.
+            let within = |inner| if sounds_secret(name) { name } else { inner };
+            object.iter_mut().for_each(|(inner, value)| redact(within(inner), value, known));
         }
         Value::Array(array) => array.iter_mut().for_each(|value| redact(name, value, known)),
         Value::String(text) => {

@@ -1,8 +1,8 @@
 //! Starts the members, kills some of them, and listens to what they report.
 
 use std::{
-    future::pending,
     io,
+    pin::Pin,
     time::{Duration, Instant},
 };
 
@@ -49,16 +49,18 @@ impl Fleet {
     }
 
     /// Lets them work and die for so long, or until somebody has seen enough.
-    pub(crate) async fn run(&mut self, time: Duration) -> Result<(), BoxError> {
+    pub(crate) async fn run(
+        &mut self,
+        time: Duration,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), BoxError> {
         let live = Live::new();
         let mut ticks = interval(BETWEEN_DRAWINGS);
         let mut next_kill = until_next_kill();
-        let interrupted = interrupted();
-        tokio::pin!(interrupted);
         while self.start.elapsed() < time {
             tokio::select! {
                 _ = ticks.tick() => {}
-                () = &mut interrupted => break,
+                () = &mut stop => break,
             }
             if self.start.elapsed() >= next_kill {
                 if self.start.elapsed() + NO_MORE_KILLS < time {
@@ -188,22 +190,4 @@ async fn read(stdout: ChildStdout, progress: watch::Sender<Progress>) {
 
 fn until_next_kill() -> Duration {
     Duration::from_millis(fastrand::u64(2_000..4_000))
-}
-
-async fn interrupted() {
-    let terminated = async {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-                terminated.recv().await;
-                return;
-            }
-        }
-        pending::<()>().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
-    }
 }

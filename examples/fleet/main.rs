@@ -11,16 +11,22 @@
 //! it; a server with a grace period can.
 
 mod fleet;
+mod interrupt;
 mod member;
 mod redis_server;
 mod table;
 
-use std::{process::ExitCode, time::Duration};
+use std::{pin::pin, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use tower_refresh::BoxError;
 
-use self::{fleet::Fleet, member::Orders, redis_server::RedisServer};
+use self::{
+    fleet::Fleet,
+    interrupt::{INTERRUPTED, interrupted},
+    member::Orders,
+    redis_server::RedisServer,
+};
 
 /// Runs a fleet of processes on one rotating refresh token, and kills one every few seconds.
 #[derive(Debug, Parser)]
@@ -54,16 +60,27 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<ExitCode, BoxError> {
-    let redis = RedisServer::start().await?;
-    let mut fleet = Fleet::start(redis.url()).await?;
+    // It listens before there is a process that would be left behind.
+    let mut stop = pin!(interrupted());
+    let (redis, mut fleet) = tokio::select! {
+        biased;
+        () = &mut stop => return Ok(ExitCode::from(INTERRUPTED)),
+        started = start() => started?,
+    };
     println!(
         "{} processes share one refresh token, through Redis on port {}, for {} s.\n",
         fleet::SIZE,
         redis.port(),
         args.seconds
     );
-    fleet.run(Duration::from_secs(args.seconds.into())).await?;
+    fleet.run(Duration::from_secs(args.seconds.into()), stop).await?;
     let summary = fleet.stop().await;
     print!("{}", summary.text);
     Ok(if summary.is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn start() -> Result<(RedisServer, Fleet), BoxError> {
+    let redis = RedisServer::start().await?;
+    let fleet = Fleet::start(redis.url()).await?;
+    Ok((redis, fleet))
 }

@@ -80,12 +80,15 @@ struct Shared {
     traffic: watch::Sender<Traffic>,
 }
 
+/// It has a lock of its own, as it may ask and script the endpoint that asks it.
+type Always = Arc<Mutex<dyn FnMut() -> Answer + Send>>;
+
 struct Script {
     life: Option<Duration>,
     rotate: bool,
     issued: u64,
     queued: VecDeque<Answer>,
-    always: Option<Box<dyn FnMut() -> Answer + Send>>,
+    always: Option<Always>,
     presented: Vec<Option<RefreshToken>>,
 }
 
@@ -134,7 +137,7 @@ impl GatedEndpoint {
     /// Scripts the answers to all calls that no [queued](Self::answer) answer is left for.
     /// `|| Answer::Next` goes back to the default.
     pub fn answer_always(&self, answer: impl FnMut() -> Answer + Send + 'static) {
-        self.script().always = Some(Box::new(answer));
+        self.script().always = Some(Arc::new(Mutex::new(answer)));
     }
 
     /// Holds calls: they arrive, and wait until the hold is released.
@@ -204,7 +207,7 @@ impl Service<RefreshRequest> for GatedEndpoint {
         let call = Call::arrive(self.shared.clone());
         Box::pin(async move {
             call.shared.gate.pass().await;
-            let mut answer = call.shared.script().next();
+            let mut answer = call.shared.next();
             loop {
                 match answer {
                     Answer::Next => return call.shared.script().issue(),
@@ -249,14 +252,23 @@ impl Shared {
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn next(&self) -> Answer {
+        let always = {
+            let mut script = self.script();
+            match script.queued.pop_front() {
+                Some(queued) => return queued,
+                None => script.always.clone(),
+            }
+        };
+        always.map_or(Answer::Next, |always| {
+            let mut answer = always.lock().unwrap_or_else(PoisonError::into_inner);
+            answer()
+        })
+    }
 }
 
 impl Script {
-    fn next(&mut self) -> Answer {
-        let queued = self.queued.pop_front();
-        queued.unwrap_or_else(|| self.always.as_mut().map_or(Answer::Next, |answer| answer()))
-    }
-
     fn issue(&mut self) -> Result<TokenResponse, BoxError> {
         self.issued += 1;
         let mut response = TokenResponse::new(format!("access-{}", self.issued))?;

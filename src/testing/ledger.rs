@@ -17,6 +17,9 @@ use crate::token::LONGEST_LIFE;
 /// Below this many access tokens the dead ones are not worth a sweep.
 const SWEEP_FROM: usize = 1024;
 
+/// What a token names that client credentials have bought. The first family is 1.
+const NO_FAMILY: u64 = 0;
+
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     pub(super) access_life: Duration,
@@ -196,20 +199,14 @@ impl Ledger {
     /// Revokes the family that a token belongs to, or the token alone if it has none. Whether the
     /// token was known and its family alive.
     pub(super) fn revoke_by_token(&mut self, token: &str) -> bool {
-        let family = match self.place(token) {
-            Some((family, _)) => family,
-            None => {
-                let serial = serial(&self.issuer, token);
-                let Some(access) = serial.and_then(|serial| self.access.remove(&serial)) else {
-                    return false;
-                };
-                match access.family {
-                    Some(family) => family,
-                    None => return true,
-                }
-            }
-        };
-        self.revoke(family)
+        if let Some((family, _)) = self.place(token) {
+            return self.revoke(family);
+        }
+        match named(&self.issuer, token) {
+            Some((serial, NO_FAMILY)) => self.access.remove(&serial).is_some(),
+            Some((_, family)) => self.revoke(family),
+            None => false,
+        }
     }
 
     fn revoke(&mut self, id: u64) -> bool {
@@ -238,8 +235,9 @@ impl Ledger {
         let serial = self.last_serial;
         let expires = now + self.policy.access_life.min(LONGEST_LIFE);
         self.access.insert(serial, Access { family, expires });
+        let name = format!("{serial}~{}", family.unwrap_or(NO_FAMILY));
         if self.policy.opaque {
-            return (serial, self.issuer.seal(&format!("access~{serial}")));
+            return (serial, self.issuer.seal(&format!("access~{name}")));
         }
         let (iat, exp) = dates(self.policy.server_time(), self.policy.access_life);
         let jwt = self.issuer.sign(&json!({
@@ -247,7 +245,7 @@ impl Ledger {
             "iat": iat,
             "exp": exp,
             "scope": self.policy.scope,
-            "jti": self.issuer.seal(&format!("jti~{serial}")),
+            "jti": self.issuer.seal(&format!("jti~{name}")),
         }));
         (serial, jwt)
     }
@@ -288,11 +286,18 @@ impl Ledger {
 /// The serial number of an access token with a good signature. It takes no lock: the API checks
 /// thousands of these a second.
 pub(super) fn serial(issuer: &Issuer, access_token: &str) -> Option<u64> {
-    if let Some(claims) = issuer.verify(access_token) {
+    named(issuer, access_token).map(|(serial, _)| serial)
+}
+
+/// The serial number and the family that an access token names, dead or alive.
+fn named(issuer: &Issuer, access_token: &str) -> Option<(u64, u64)> {
+    let name = |text: &str, kind| {
+        let (serial, family) = text.strip_prefix(kind)?.split_once('~')?;
+        Some((serial.parse().ok()?, family.parse().ok()?))
+    };
+    match issuer.verify(access_token) {
         // The signature vouches for the id; the seal in it only makes it unique among servers.
-        let (serial, _) = claims["jti"].as_str()?.strip_prefix("jti~")?.split_once('~')?;
-        return serial.parse().ok();
+        Some(claims) => name(claims["jti"].as_str()?.rsplit_once('~')?.0, "jti~"),
+        None => name(issuer.unseal(access_token)?, "access~"),
     }
-    let id = issuer.unseal(access_token)?;
-    id.strip_prefix("access~")?.parse().ok()
 }

@@ -15,26 +15,29 @@ pub(super) type Protocol = fn(&Shared, &Parts, &Bytes) -> Response<Bytes>;
 
 /// The JSON protocol: `{"refresh_token"}` for `{"token", "device_id"}`.
 pub(super) fn freddy(shared: &Shared, head: &Parts, body: &Bytes) -> Response<Bytes> {
-    let refuse = |status, detail: &str| {
-        shared.counters.add(|counts| counts.rejected += 1);
+    let refuse = |status, detail: &str, refused| {
+        shared.reject(refused);
         json_answer(status, &json!({ "detail": detail }))
     };
     if head.method != Method::POST {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", None);
     }
     if !is_media_type(&head.headers, "application/json") {
-        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "The body is no JSON");
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "The body is no JSON", None);
     }
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let Some(refresh_token) = body["refresh_token"].as_str() else {
-        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "Field required");
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "Field required", None);
     };
     let issued = match shared.refresh(refresh_token) {
         Ok(issued) => issued,
-        Err(Refused::Expired) => {
-            return refuse(StatusCode::UNAUTHORIZED, "Refresh token has expired");
+        Err(refused) => {
+            let detail = match refused {
+                Refused::Expired => "Refresh token has expired",
+                Refused::Unknown | Refused::Reused => "Invalid refresh token",
+            };
+            return refuse(StatusCode::UNAUTHORIZED, detail, Some(refused));
         }
-        Err(_) => return refuse(StatusCode::UNAUTHORIZED, "Invalid refresh token"),
     };
     let mut answer = Map::new();
     answer.insert("token".into(), issued.access_token.into());
@@ -48,7 +51,7 @@ pub(super) fn freddy(shared: &Shared, head: &Parts, body: &Bytes) -> Response<By
 /// The OAuth 2.0 token endpoint (RFC 6749 §3.2): the refresh_token and client_credentials grants.
 pub(super) fn oauth2(shared: &Shared, head: &Parts, body: &Bytes) -> Response<Bytes> {
     grant(shared, head, body).unwrap_or_else(|error| {
-        shared.counters.add(|counts| counts.rejected += 1);
+        shared.reject(error.refused);
         error.answer()
     })
 }
@@ -185,11 +188,13 @@ struct OAuthError {
     code: &'static str,
     description: &'static str,
     challenge: bool,
+    /// What is wrong with the refresh token, if it is that.
+    refused: Option<Refused>,
 }
 
 impl OAuthError {
     fn new(code: &'static str, description: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code, description, challenge: false }
+        Self { status: StatusCode::BAD_REQUEST, code, description, challenge: false, refused: None }
     }
 
     fn client(tried_basic: bool) -> Self {
@@ -218,7 +223,7 @@ impl From<Refused> for OAuthError {
             Refused::Expired => "the refresh token has expired",
             Refused::Reused => "the refresh token was spent before",
         };
-        Self::new("invalid_grant", description)
+        Self { refused: Some(refused), ..Self::new("invalid_grant", description) }
     }
 }
 

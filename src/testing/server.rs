@@ -82,15 +82,21 @@ impl Shared {
     }
 
     pub(super) fn refresh(&self, refresh_token: &str) -> Result<Issued, Refused> {
-        let refreshed = self.ledger().refresh(refresh_token);
-        self.counters.add(|counts| match &refreshed {
-            Ok(issued) => {
-                counts.refreshes += 1;
-                counts.within_grace += u64::from(issued.within_grace);
-            }
-            Err(refused) => counts.reuses += u64::from(*refused == Refused::Reused),
+        let issued = self.ledger().refresh(refresh_token)?;
+        self.counters.add(|counts| {
+            counts.refreshes += 1;
+            counts.within_grace += u64::from(issued.within_grace);
         });
-        refreshed
+        Ok(issued)
+    }
+
+    /// Counts a call that is refused, for its refresh token or for something else. In one step, so
+    /// that whoever looks finds a re-use among the rejected.
+    pub(super) fn reject(&self, refused: Option<Refused>) {
+        self.counters.add(|counts| {
+            counts.rejected += 1;
+            counts.reuses += u64::from(refused == Some(Refused::Reused));
+        });
     }
 
     pub(super) fn client_credentials(&self) -> Issued {

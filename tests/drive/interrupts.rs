@@ -1,8 +1,8 @@
 //! Ctrl-C, at any time. Linux only, as it is `/proc` that says when a process listens for it.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::tempdir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -122,4 +122,51 @@ async fn quickstart_stops_with_its_summary() {
     let summary = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(130), "{summary}");
     assert!(summary.contains("requests ") && summary.contains("Stopped by Ctrl-C"), "{summary}");
+    // The revocation was still to come, unless this machine is slow.
+    let retries = summary.lines().find(|line| line.starts_with("retries after 401")).unwrap();
+    assert!(!retries.contains(" 0 "), "there is nothing to say of none: {retries}");
+}
+
+/// A `redis-server` that says who it is and never answers, so that the fleet waits for it.
+const DEAF_REDIS: &str =
+    "#!/bin/sh\necho $$ > \"$TMPDIR/new\"\nmv \"$TMPDIR/new\" \"$TMPDIR/pid\"\nexec sleep 600\n";
+
+/// Ended with the test, in case the fleet has left it behind.
+struct Left(Pid);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
+#[tokio::test]
+async fn a_fleet_that_is_stopped_while_it_starts_leaves_no_redis_behind() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let (programs, temporary) = (tempdir().unwrap(), tempdir().unwrap());
+        let redis = programs.path().join("redis-server");
+        fs::write(&redis, DEAF_REDIS).unwrap();
+        fs::set_permissions(&redis, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+        let mut fleet = example("fleet");
+        fleet.env("PATH", path).env("TMPDIR", temporary.path()).kill_on_drop(true);
+        let mut run = fleet.spawn().unwrap();
+
+        let redis = timeout(SOON, async {
+            loop {
+                if let Ok(pid) = fs::read_to_string(temporary.path().join("pid")) {
+                    break Left(Pid::from_raw(pid.trim().parse().unwrap()).unwrap());
+                }
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let redis = redis.await.expect("it starts a server");
+        kill_process(pid(&run), signal).unwrap();
+        let ended = timeout(SOON, run.wait()).await.expect("an end").unwrap();
+        assert!(test_kill_process(redis.0).is_err(), "the server still runs after {signal:?}");
+        assert_eq!(ended.code(), Some(130), "{signal:?}");
+        let left = fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = left.filter(|name| name != "pid").collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
 }

@@ -44,6 +44,7 @@ async fn extra_fields_that_may_be_secrets_are_redacted() {
     let answer = json!({
         "token": "opaque-token", "device_id": "d1", "id_token": "t0p", "jwt": "eyJ.t0p",
         "more": [{ "api_key": "t0p", "echo": "it was opaque-token", "n": 1 }],
+        "api_keys": { "billing": "t0p", "list": [{ "of": "t0p" }] },
     });
     server.faults_always(Fault::body(answer.to_string()));
     let (report, _) = report(json_drive(&server, &login).args(["-n", "1"])).await;
@@ -51,6 +52,7 @@ async fn extra_fields_that_may_be_secrets_are_redacted() {
     let shown = json!({
         "device_id": "d1", "id_token": redacted, "jwt": redacted,
         "more": [{ "api_key": redacted, "echo": redacted, "n": 1 }],
+        "api_keys": { "billing": redacted, "list": [{ "of": redacted }] },
     });
     assert_eq!(Value::from(report.extra), shown);
 }

@@ -82,7 +82,7 @@ fn built(name: &str) -> &'static Path {
     let built = BUILT.get_or_init(|| {
         let mut cargo = std::process::Command::new(env!("CARGO"));
         cargo.args(["build", "--all-features", "--message-format", "json"]);
-        cargo.args(["--example", "drive", "--example", "quickstart"]);
+        cargo.args(["--example", "drive", "--example", "fleet", "--example", "quickstart"]);
         // Where `cargo test` was told to build, which need not be where it does by default.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it has one");
         cargo.arg("--target-dir").arg(target);

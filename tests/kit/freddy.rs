@@ -117,3 +117,26 @@ async fn unknown_tokens_and_malformed_calls_are_rejected() {
     let counts = server.counts();
     assert_eq!((counts.calls, counts.rejected), (6, 6));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_re_use_is_among_the_rejected_whenever_one_looks() {
+    let server = AuthServer::builder().rotate(true).start().await.unwrap();
+    let torn = std::sync::Mutex::new(None);
+    let look = server.reached(|counts| {
+        if counts.reuses > counts.rejected {
+            *torn.lock().unwrap() = Some(*counts);
+        }
+        counts.rejected >= 200
+    });
+    let reuse = async {
+        for _ in 0..200 {
+            let login = server.log_in();
+            for _ in 0..2 {
+                freddy(&server, &login.refresh_token).await.unwrap();
+            }
+        }
+    };
+    tokio::join!(look, reuse);
+    assert_eq!(*torn.lock().unwrap(), None);
+    assert_eq!(server.counts().reuses, 200);
+}

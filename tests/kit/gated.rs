@@ -145,3 +145,38 @@ async fn calling_it_unready_is_a_mistake() {
     // Readiness is not cloned.
     drop(endpoint.clone().call(RefreshRequest::new(None)));
 }
+
+#[test]
+fn an_answer_may_depend_on_what_was_presented_and_script_the_next() {
+    let endpoint = GatedEndpoint::new();
+    let handle = endpoint.clone();
+    endpoint.answer_always(move || match handle.presented().len() {
+        1 => {
+            handle.answer(Answer::fail("scripted by an answer"));
+            Answer::Next
+        }
+        _ => {
+            handle.answer_always(|| Answer::fail("no more"));
+            TokenResponse::new("the-third").unwrap().into()
+        }
+    });
+    // On a thread of its own, as a lock that is taken twice would hold this one for ever.
+    let (sender, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answers = runtime.block_on(async {
+            let mut answers = Vec::new();
+            for _ in 0..4 {
+                let answer = call(&endpoint).await;
+                answers.push(answer.map_or_else(
+                    |error| error.to_string(),
+                    |response| response.access_token.expose().to_owned(),
+                ));
+            }
+            answers
+        });
+        let _ = sender.send(answers);
+    });
+    let answers = done.recv_timeout(Duration::from_secs(20)).expect("no call hangs");
+    assert_eq!(answers, ["access-1", "scripted by an answer", "the-third", "no more"]);
+}

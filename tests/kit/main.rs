@@ -2,6 +2,7 @@
 
 mod api;
 mod client;
+mod conformance;
 mod faults;
 mod freddy;
 mod gated;

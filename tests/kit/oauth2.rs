@@ -140,3 +140,23 @@ async fn revocation_takes_the_whole_family() {
     assert_eq!(error(&refused), (400, "invalid_grant".into()));
     assert_eq!(server.counts().reuses, 0);
 }
+
+#[tokio::test]
+async fn an_access_token_names_its_family_for_as_long_as_that_lives() {
+    for opaque in [false, true] {
+        let builder = AuthServer::builder().opaque(opaque).one_access_token(true);
+        let server = builder.start().await.unwrap();
+        let (login, bystander) = (server.log_in(), server.log_in());
+        let renewed = oauth2(&server, &login.refresh_token).await.unwrap();
+        server.revoke_access_tokens();
+        // Neither the one that was replaced nor the one that was revoked is accepted any more.
+        let token = [login.access_token, renewed.text("access_token")][usize::from(opaque)].clone();
+        let answer = form(server.revocation_url(), None, &[("token", &token)]).await;
+        assert_eq!(answer.unwrap().status, StatusCode::OK);
+        assert_eq!(server.counts().revocations, 1, "opaque: {opaque}");
+        let refused = oauth2(&server, &login.refresh_token).await.unwrap();
+        assert_eq!(error(&refused), (400, "invalid_grant".into()));
+        assert!(!server.revoke_family(&token), "it is revoked already");
+        assert_eq!(oauth2(&server, &bystander.refresh_token).await.unwrap().status, 200);
+    }
+}
