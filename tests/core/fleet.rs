@@ -1,122 +1,21 @@
-//! Sessions of several processes over one store, which is not always what it was.
+//! Sessions of several processes over one store: who refreshes, and who waits.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
-use futures::{FutureExt, future::BoxFuture};
 use http::StatusCode;
-use tokio::{
-    runtime::Builder,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tower_refresh::{
-    BoxError, Session, Tokens,
+    Session,
     endpoint::EndpointError,
-    store::{MemoryStore, Record, Saved, TokenStore},
+    store::TokenStore,
     testing::{Answer, GatedEndpoint},
 };
 
 use crate::{
-    support::{World, error_of, expired, live},
-    vault::{Fault, Vault, record, refresh_into},
+    shelf::{Shelf, Slow},
+    support::{error_of, expired, live},
+    vault::{Fault, Vault, refresh_into},
 };
-
-/// A store that all sessions share and that can lose what it holds, leases and all.
-#[derive(Clone, Debug, Default)]
-struct Shelf {
-    inner: Arc<Mutex<Arc<MemoryStore>>>,
-}
-
-impl Shelf {
-    fn current(&self) -> Arc<MemoryStore> {
-        self.inner.lock().unwrap().clone()
-    }
-
-    /// What was there is gone.
-    fn wipe(&self) {
-        *self.inner.lock().unwrap() = Arc::default();
-    }
-
-    /// The leases are gone, and the record is not.
-    async fn forget_leases(&self) {
-        let record = self.stored().await;
-        self.wipe();
-        self.current().save(record, None).await.unwrap();
-    }
-
-    async fn stored(&self) -> Record {
-        self.current().load().await.unwrap().unwrap()
-    }
-
-    fn session(&self, endpoint: &GatedEndpoint) -> Session {
-        Session::builder(endpoint.clone()).tokens(expired()).store(self.clone()).build()
-    }
-
-    fn world(&self, endpoint: &GatedEndpoint) -> World {
-        World::of(endpoint.clone(), self.session(endpoint))
-    }
-}
-
-impl TokenStore for Shelf {
-    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
-        Box::pin(async { self.current().load().await })
-    }
-
-    fn save(&self, record: Record, old: Option<u64>) -> BoxFuture<'_, Result<Saved, BoxError>> {
-        Box::pin(async move { self.current().save(record, old).await })
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        Box::pin(async move { self.current().lease(owner, life).await })
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        Box::pin(async move { self.current().release(owner).await })
-    }
-}
-
-/// A vault that takes its time.
-#[derive(Debug)]
-struct Slow {
-    vault: Vault,
-    load: Duration,
-    save: Duration,
-}
-
-impl Slow {
-    fn new(vault: &Vault, load: u64, save: u64) -> Self {
-        let [load, save] = [load, save].map(Duration::from_millis);
-        Self { vault: vault.clone(), load, save }
-    }
-}
-
-impl TokenStore for Slow {
-    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
-        Box::pin(sleep(self.load).then(|()| self.vault.load()))
-    }
-
-    fn save(&self, record: Record, old: Option<u64>) -> BoxFuture<'_, Result<Saved, BoxError>> {
-        Box::pin(sleep(self.save).then(move |()| self.vault.save(record, old)))
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        self.vault.lease(owner, life)
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        self.vault.release(owner)
-    }
-}
 
 // S46
 #[tokio::test(start_paused = true)]
@@ -251,72 +150,6 @@ async fn a_store_that_was_wiped_gets_the_newest_tokens_back_before_older_ones_ar
     assert_eq!(endpoint.calls(), 2, "the older one got the newest token");
 }
 
-// S44
-#[tokio::test(start_paused = true)]
-async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
-    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
-    assert_eq!(there.get().await.unwrap(), StatusCode::OK);
-    there.session.clear().await.unwrap();
-    sleep(Duration::from_secs(3)).await;
-    assert!(here.session.status().login_required);
-    assert!(error_of(here.get().await).is_login_required());
-    there.session.set_tokens(live()).await.unwrap();
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
-    assert_eq!(here.api.tokens().pop().unwrap(), "seed");
-}
-
-// S44
-#[tokio::test(start_paused = true)]
-async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
-    // In doubt the word that the token is being spent stays, and here it cannot be taken back.
-    for (failure, fault) in [
-        (EndpointError::transient("reset"), Fault::None),
-        (EndpointError::transient("down").not_spent(), Fault::Down),
-    ] {
-        let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-        let builder = Session::builder(endpoint.clone()).tokens(live()).attempts(1);
-        let here = builder.store(vault.clone()).build();
-        here.load().await.unwrap();
-        endpoint.answer(failure);
-        let hold = endpoint.hold();
-        let refresh = tokio::spawn({
-            let here = here.clone();
-            async move { here.refresh().await }
-        });
-        endpoint.calls_reached(1).await;
-        vault.set(fault);
-        hold.release();
-        assert!(refresh.await.unwrap().unwrap_err().is_transient());
-        vault.set(Fault::None);
-        assert!(vault.stored().unwrap().spending().is_some());
-        assert!(here.status().live);
-
-        let there = Session::builder(endpoint).store(vault.other_view()).build();
-        there.clear().await.unwrap();
-        sleep(Duration::from_secs(3)).await;
-        assert!(here.status().login_required);
-    }
-}
-
-// S44
-#[tokio::test(start_paused = true)]
-async fn a_store_that_panicked_is_still_watched() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone());
-    let here = builder.build();
-    here.load().await.unwrap();
-    vault.set(Fault::Panics);
-    sleep(Duration::from_secs(10)).await;
-    vault.set(Fault::None);
-    let there = Session::builder(endpoint).store(vault.other_view()).build();
-    there.clear().await.unwrap();
-    sleep(Duration::from_secs(3)).await;
-    assert!(here.status().login_required);
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_lease_of_no_time_is_one_all_the_same() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
@@ -334,100 +167,6 @@ async fn a_lease_of_no_time_is_one_all_the_same() {
     hold.release();
     let (first, second) = tokens.await.unwrap();
     assert_eq!(first.unwrap().expose(), second.unwrap().expose());
-}
-
-// S44
-#[tokio::test(start_paused = true)]
-async fn who_was_used_for_nothing_but_a_log_out_hears_of_a_login_elsewhere() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
-    here.session.clear().await.unwrap();
-    there.session.set_tokens(live()).await.unwrap();
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
-}
-
-// S44, S65
-#[test]
-fn who_has_to_log_in_hears_of_a_login_elsewhere_on_another_runtime_too() {
-    let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build();
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
-    runtime().unwrap().block_on(here.session.clear()).unwrap();
-    runtime().unwrap().block_on(async {
-        assert!(error_of(here.get().await).is_login_required());
-        there.session.set_tokens(live()).await.unwrap();
-        sleep(Duration::from_secs(3)).await;
-        assert_eq!(here.get().await.unwrap(), StatusCode::OK);
-    });
-    runtime().unwrap().block_on(here.session.clear()).unwrap();
-    runtime().unwrap().block_on(async {
-        assert!(here.session.token().await.unwrap_err().is_login_required());
-        there.session.set_tokens(live()).await.unwrap();
-        sleep(Duration::from_secs(3)).await;
-        here.session.token().await.unwrap();
-    });
-}
-
-// S44, S67
-#[tokio::test(start_paused = true)]
-async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
-    endpoint.answer(Answer::fail("connection reset"));
-    endpoint.answer(EndpointError::grant("spent before"));
-    assert!(error_of(here.get().await).is_login_required());
-    let login = Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap();
-    there.session.set_tokens(login).await.unwrap();
-    sleep(Duration::from_secs(3)).await;
-    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
-    assert_eq!(here.api.tokens(), ["login"]);
-}
-
-// S40, S49
-#[tokio::test(start_paused = true)]
-async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder =
-        Session::builder(endpoint.clone()).tokens(live()).store(Slow::new(&vault, 700, 1900));
-    let session = builder.build();
-    session.load().await.unwrap();
-    let hold = endpoint.hold();
-    let refresh = tokio::spawn({
-        let session = session.clone();
-        async move { session.refresh().await }
-    });
-    // It has taken so long to say that the token is being spent that somebody waits to look.
-    endpoint.calls_reached(1).await;
-    vault.put(record(9, "login", "refresh-login"));
-    sleep(Duration::from_secs(1)).await;
-    assert_eq!(session.token().await.unwrap().expose(), "login");
-    vault.set(Fault::Down);
-    hold.release();
-    let _ = refresh.await.unwrap();
-    assert_eq!(session.token().await.unwrap().expose(), "login");
-}
-
-// S34
-#[tokio::test(start_paused = true)]
-async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itself() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let world = || {
-        let builder = Session::builder(endpoint.clone()).tokens(live()).store(shelf.clone());
-        let world = World::of(endpoint.clone(), builder.build());
-        world.api.refuse("seed");
-        world
-    };
-    let (here, there) = (world(), world());
-    endpoint.answer_always(|| EndpointError::grant("over").into());
-    for world in [&here, &there] {
-        assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
-        assert!(error_of(world.get().await).is_login_required());
-        sleep(Duration::from_secs(3)).await;
-    }
-    assert_eq!(endpoint.calls(), 2, "each has asked once");
-    assert!(error_of(here.get().await).is_login_required());
-    assert_eq!((endpoint.calls(), here.api.seen().len()), (2, 1));
 }
 
 // S43, S46

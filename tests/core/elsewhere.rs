@@ -1,0 +1,177 @@
+//! What another process has done is heard of, without a request that has to fail first.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::{runtime::Builder, time::sleep};
+use tower_refresh::{
+    Session, Tokens,
+    endpoint::EndpointError,
+    testing::{Answer, GatedEndpoint},
+};
+
+use crate::{
+    shelf::{Shelf, Slow},
+    support::{World, error_of, live},
+    vault::{Fault, Vault, record},
+};
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(there.get().await.unwrap(), StatusCode::OK);
+    there.session.clear().await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert!(here.session.status().login_required);
+    assert!(error_of(here.get().await).is_login_required());
+    there.session.set_tokens(live()).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(here.api.tokens().pop().unwrap(), "seed");
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
+    // In doubt the word that the token is being spent stays, and here it cannot be taken back.
+    for (failure, fault) in [
+        (EndpointError::transient("reset"), Fault::None),
+        (EndpointError::transient("down").not_spent(), Fault::Down),
+    ] {
+        let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+        let builder = Session::builder(endpoint.clone()).tokens(live()).attempts(1);
+        let here = builder.store(vault.clone()).build();
+        here.load().await.unwrap();
+        endpoint.answer(failure);
+        let hold = endpoint.hold();
+        let refresh = tokio::spawn({
+            let here = here.clone();
+            async move { here.refresh().await }
+        });
+        endpoint.calls_reached(1).await;
+        vault.set(fault);
+        hold.release();
+        assert!(refresh.await.unwrap().unwrap_err().is_transient());
+        vault.set(Fault::None);
+        assert!(vault.stored().unwrap().spending().is_some());
+        assert!(here.status().live);
+
+        let there = Session::builder(endpoint).store(vault.other_view()).build();
+        there.clear().await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        assert!(here.status().login_required);
+    }
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn a_store_that_panicked_is_still_watched() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone());
+    let here = builder.build();
+    here.load().await.unwrap();
+    vault.set(Fault::Panics);
+    sleep(Duration::from_secs(10)).await;
+    vault.set(Fault::None);
+    let there = Session::builder(endpoint).store(vault.other_view()).build();
+    there.clear().await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert!(here.status().login_required);
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn who_was_used_for_nothing_but_a_log_out_hears_of_a_login_elsewhere() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    here.session.clear().await.unwrap();
+    there.session.set_tokens(live()).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+}
+
+// S44, S65
+#[test]
+fn who_has_to_log_in_hears_of_a_login_elsewhere_on_another_runtime_too() {
+    let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build();
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    runtime().unwrap().block_on(here.session.clear()).unwrap();
+    runtime().unwrap().block_on(async {
+        assert!(error_of(here.get().await).is_login_required());
+        there.session.set_tokens(live()).await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    });
+    runtime().unwrap().block_on(here.session.clear()).unwrap();
+    runtime().unwrap().block_on(async {
+        assert!(here.session.token().await.unwrap_err().is_login_required());
+        there.session.set_tokens(live()).await.unwrap();
+        sleep(Duration::from_secs(3)).await;
+        here.session.token().await.unwrap();
+    });
+}
+
+// S44, S67
+#[tokio::test(start_paused = true)]
+async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    endpoint.answer(Answer::fail("connection reset"));
+    endpoint.answer(EndpointError::grant("spent before"));
+    assert!(error_of(here.get().await).is_login_required());
+    let login = Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap();
+    there.session.set_tokens(login).await.unwrap();
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(here.api.tokens(), ["login"]);
+}
+
+// S40, S49
+#[tokio::test(start_paused = true)]
+async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder =
+        Session::builder(endpoint.clone()).tokens(live()).store(Slow::new(&vault, 700, 1900));
+    let session = builder.build();
+    session.load().await.unwrap();
+    let hold = endpoint.hold();
+    let refresh = tokio::spawn({
+        let session = session.clone();
+        async move { session.refresh().await }
+    });
+    // It has taken so long to say that the token is being spent that somebody waits to look.
+    endpoint.calls_reached(1).await;
+    vault.put(record(9, "login", "refresh-login"));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(session.token().await.unwrap().expose(), "login");
+    vault.set(Fault::Down);
+    hold.release();
+    let _ = refresh.await.unwrap();
+    assert_eq!(session.token().await.unwrap().expose(), "login");
+}
+
+// S34
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itself() {
+    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let world = || {
+        let builder = Session::builder(endpoint.clone()).tokens(live()).store(shelf.clone());
+        let world = World::of(endpoint.clone(), builder.build());
+        world.api.refuse("seed");
+        world
+    };
+    let (here, there) = (world(), world());
+    endpoint.answer_always(|| EndpointError::grant("over").into());
+    for world in [&here, &there] {
+        assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
+        assert!(error_of(world.get().await).is_login_required());
+        sleep(Duration::from_secs(3)).await;
+    }
+    assert_eq!(endpoint.calls(), 2, "each has asked once");
+    assert!(error_of(here.get().await).is_login_required());
+    assert_eq!((endpoint.calls(), here.api.seen().len()), (2, 1));
+}
