@@ -199,7 +199,6 @@ impl Round<'_> {
         // Whoever saves what memory holds is not to take ours for another process's.
         let _writing = self.shared.writing.lock().await;
         if !self.shared.read(|state| state.is_flying(self.flight)) {
-            brought.give_up();
             return Landing::Down;
         }
         let (version, saved) = save::rotated(self.shared, self.flight, base, &tokens).await;

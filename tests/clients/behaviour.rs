@@ -13,8 +13,7 @@ use tower_refresh::{
 };
 
 use crate::support::{
-    EITHER, Server, Through, answer, client, in_time, post, refuse_seed, room_for_many, seeded,
-    value, with,
+    EITHER, Server, Through, answer, client, in_time, post, refuse_seed, seeded, value, with,
 };
 
 // S22, S51
@@ -47,7 +46,7 @@ async fn the_answer_to_the_retry_is_the_answer() {
 #[tokio::test]
 async fn a_hundred_requests_refused_at_once_cost_one_refresh_and_one_retry_each() {
     const REQUESTS: usize = 100;
-    room_for_many();
+    crate::room::for_many();
     for through in EITHER {
         let refused = watch::Sender::new(0);
         let server = Server::start_async(move |request| {

@@ -4,6 +4,8 @@
 mod behaviour;
 mod bodies;
 mod redirects;
+#[path = "../wire/room.rs"]
+mod room;
 mod support;
 mod tls;
 mod transport;

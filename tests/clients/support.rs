@@ -123,20 +123,6 @@ pub(crate) async fn in_time<F: Future>(work: F) -> F::Output {
     tokio::time::timeout(limit, work).await.expect("this should have ended long ago")
 }
 
-/// Room for many connections at once: some systems give a program 256 file descriptors, and each
-/// request over HTTP/1 takes two.
-pub(crate) fn room_for_many() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        let wanted = maximum.map_or(4096, |most| most.min(4096));
-        if current.is_some_and(|current| current < wanted) {
-            let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
-        }
-    }
-}
-
 /// A server of the test's own, over both versions of HTTP, and what it got.
 #[derive(Clone)]
 pub(crate) struct Server {

@@ -124,21 +124,17 @@ async fn a_token_that_cannot_be_saved_is_used_and_saved_later() {
 async fn a_store_that_panics_has_failed_and_takes_no_rotated_token_along() {
     let vault = Vault::new();
     let world = world(vault.clone());
-    let hold = world.endpoint.hold();
+    world.session.token().await.unwrap();
     let mut events = world.session.events();
-    let caller = tokio::spawn(get(world.client.clone()));
-    world.endpoint.calls_reached(1).await;
-    vault.set(Fault::Panics);
-    hold.release();
-    assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
+    refresh_into(Fault::Panics, &world.session, &world.endpoint, &vault).await;
     until!(events, Event::SaveFailed { .. });
-    assert_eq!(refresh_token(world.session.tokens()), "refresh-1");
+    assert_eq!(refresh_token(world.session.tokens()), "refresh-2");
     sleep(Duration::from_secs(60)).await;
     // Whoever was saving is still at it.
     vault.set(Fault::None);
     until!(events, Event::Saved);
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
-    assert_eq!(world.endpoint.calls(), 1);
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    assert_eq!(world.endpoint.calls(), 2);
 }
 
 // S43

@@ -10,7 +10,7 @@ use tower_refresh::{
     testing::{AuthServer, AuthServerBuilder},
 };
 
-use crate::support::{BOTH, Version, World, http, in_time, post, room_for_many, send};
+use crate::support::{BOTH, Version, World, http, in_time, post, send};
 
 const LIFE: Duration = Duration::from_secs(2);
 const TASKS: usize = 24;
@@ -21,7 +21,7 @@ fn short_lived() -> AuthServerBuilder {
 
 /// Sends requests from many tasks through three lives of the token, and counts them.
 async fn live_through_three_lives(server: &AuthServer, session: &Session, version: Version) {
-    room_for_many();
+    crate::room::for_many();
     let client = RefreshLayer::new(session.clone()).layer(http(version));
     let url = format!("{}/orders", server.api_url());
     let (start, before) = (Instant::now(), session.status().generation);

@@ -4,12 +4,12 @@ use std::pin::pin;
 
 use futures::{FutureExt, future::join_all};
 
-use crate::support::{BOTH, Version, World, in_time, room_for_many};
+use crate::support::{BOTH, Version, World, in_time};
 
 // S13
 #[tokio::test]
 async fn a_thousand_requests_on_an_expired_token_cost_one_call() {
-    room_for_many();
+    crate::room::for_many();
     for (version, requests) in [(Version::One, 200), (Version::Two, 1_000)] {
         let world = World::expired(version).await;
         let hold = world.server.hold();

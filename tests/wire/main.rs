@@ -11,6 +11,7 @@ mod flight;
 mod input;
 mod origins;
 mod refusals;
+mod room;
 mod rotation;
 mod runtimes;
 mod support;

@@ -17,7 +17,7 @@ use tower_refresh::{
 };
 
 use crate::support::{
-    BOTH, World, answer, bearer, expired, http, in_time, post, room_for_many, seeded, send, serve,
+    BOTH, World, answer, bearer, expired, http, in_time, post, seeded, send, serve,
 };
 
 // S22, S26
@@ -67,7 +67,7 @@ async fn an_api_that_refuses_everything_costs_three_refreshes() {
 #[tokio::test]
 async fn a_hundred_requests_refused_at_once_cost_one_refresh_and_one_retry_each() {
     const REQUESTS: usize = 100;
-    room_for_many();
+    crate::room::for_many();
     for version in BOTH {
         let (endpoint, session) = seeded();
         let refused = watch::Sender::new(0);
