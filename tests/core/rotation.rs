@@ -127,7 +127,12 @@ async fn a_store_that_panics_has_failed_and_takes_no_rotated_token_along() {
     world.session.token().await.unwrap();
     let mut events = world.session.events();
     refresh_into(Fault::Panics, &world.session, &world.endpoint, &vault).await;
-    until!(events, Event::SaveFailed { .. });
+    let failed = loop {
+        if let Some(Event::SaveFailed { error, .. }) = events.next().await {
+            break error;
+        }
+    };
+    assert!(format!("{failed:?}").contains("it panicked"), "{failed:?}");
     assert_eq!(refresh_token(world.session.tokens()), "refresh-2");
     sleep(Duration::from_secs(60)).await;
     // Whoever was saving is still at it.
