@@ -40,7 +40,7 @@ pub enum ErrorKind {
     /// The caller has waited for as long as it may; the refresh goes on without it.
     TimedOut,
     /// The token was refused, and there is no other to try.
-    Refused,
+    TokenRefused,
     /// There is no Tokio runtime to run the refresh on.
     NoRuntime,
     /// The session was closed.

@@ -16,7 +16,7 @@ use crate::{
     lane::Lane,
     replay::Split,
     sent::Sent,
-    session::{Session, Stamp, Token},
+    session::{Session, Token, TokenId},
 };
 
 pin_project! {
@@ -105,8 +105,8 @@ impl<S, P, B, F, R> State<S, P, B, F, R> {
         Self::Waiting { token, next: Some(next) }
     }
 
-    fn refresh(session: Session, refused: Stamp, refusal: R) -> Self {
-        let token = async move { session.successor_of(refused).await }.boxed();
+    fn refresh(session: Session, refused: TokenId, refusal: R) -> Self {
+        let token = async move { session.replace(refused).await }.boxed();
         Self::Refreshing { token, refusal: Some(Box::new(refusal)) }
     }
 }

@@ -67,7 +67,7 @@ pub use self::{
     future::ResponseFuture,
     layer::{NoToken, RefreshLayer},
     service::Refresh,
-    session::{Session, SessionBuilder, Token},
+    session::{Session, SessionBuilder, Token, TokenId},
     token::{AccessToken, RefreshToken, Tokens},
 };
 

@@ -68,10 +68,10 @@ where
 
         if spare.is_lost() {
             // For the next request.
-            session.refused_in_background(token.stamp());
+            session.refused_in_background(token.id());
             return Ok(response);
         }
-        let Ok(token) = session.refused(&token).await else {
+        let Ok(token) = session.replace(token.id()).await else {
             return Ok(response);
         };
         let Some(mut request) = spare.take() else {

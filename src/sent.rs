@@ -10,7 +10,7 @@ use crate::{
     lane::Lane,
     origin::is_elsewhere,
     replay::{Spare, Split},
-    session::{Stamp, Token},
+    session::{Token, TokenId},
 };
 
 /// What a second sending takes, should the first be refused.
@@ -18,7 +18,7 @@ pub(crate) struct Sent<S, P, B> {
     pub(crate) service: S,
     pub(crate) lane: Arc<Lane<P>>,
     /// The token that it went out with.
-    pub(crate) token: Stamp,
+    pub(crate) token: TokenId,
     pub(crate) body: Spare<B>,
     // The head, as the caller made it.
     method: Method,
@@ -55,7 +55,7 @@ impl<S, P, B> Sent<S, P, B> {
         let extensions = request.extensions().clone();
         lane.rules.put(token, request.headers_mut());
         let body = lane.split.keep(request.body_mut());
-        let (lane, token) = (lane.clone(), token.stamp());
+        let (lane, token) = (lane.clone(), token.id());
         Self { service, lane, token, body, method, uri, version, headers, extensions }
     }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) enum Landing {
-    /// Published, or of an earlier epoch and dropped.
+    /// Published, or of an earlier login and dropped.
     Down,
     /// The store holds something else than it did before the call.
     Conflict,
@@ -65,7 +65,7 @@ impl<'a> Brought<'a> {
                 state.set_unsaved(replaced.cloned());
             }
             state.land(self.flight, &shared.config);
-            Ok((state.stamp().generation, caught_up, state.claim_saving()))
+            Ok((state.id().generation, caught_up, state.claim_saving()))
         });
         let (generation, caught_up, claimed) = match landed {
             Ok(landed) => landed,

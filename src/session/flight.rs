@@ -31,12 +31,12 @@ use crate::endpoint::{FailureClass, RefreshRequest, TokenResponse};
 tokio::task_local! {
     /// The session whose refresh this task runs. An endpoint whose own HTTP waits for that very
     /// session would wait for ever.
-    static FLYING: usize;
+    static FLYING: u64;
 }
 
 /// Whether the caller is, somewhere up its stack, the refresh that it is about to wait for.
 pub(super) fn is_own_refresh(shared: &Shared) -> bool {
-    FLYING.try_with(|&flying| flying == shared.id()).unwrap_or(false)
+    FLYING.try_with(|&flying| flying == shared.read(State::id).session).unwrap_or(false)
 }
 
 /// Runs one refresh to its end, whoever still waits for it.
@@ -45,7 +45,7 @@ pub(super) async fn fly(takeoff: Takeoff) {
     let round = Round { shared, flight };
     let run = AssertUnwindSafe(round.run()).catch_unwind();
     let start = Instant::now();
-    match FLYING.scope(shared.id(), run).await {
+    match FLYING.scope(shared.read(State::id).session, run).await {
         Ok(Ok(())) => {}
         Ok(Err(failure)) => shared.fail(flight, failure),
         Err(_panic) => shared.fail(flight, Failure::panicked()),

@@ -42,8 +42,11 @@ use crate::{
     token::Tokens,
 };
 
-pub(crate) use self::snapshot::{Readiness, Snapshot, Stamp};
-pub use self::{builder::SessionBuilder, snapshot::Token};
+pub(crate) use self::snapshot::{Readiness, Snapshot};
+pub use self::{
+    builder::SessionBuilder,
+    snapshot::{Token, TokenId},
+};
 
 /// The live tokens of one identity: the access token in use, how to get the next one, and where
 /// to keep it.
@@ -111,19 +114,28 @@ impl Session {
         self.wait(Need::Live).await
     }
 
-    /// Says that the API refused `token`, and waits for one to try instead.
+    /// Waits for the successor of a token that the API has refused ([`Token::id`] says which).
     ///
-    /// If there is a newer one already it is returned at once. Otherwise this joins the running
-    /// refresh or starts one, and until that is done nobody is given the refused token.
+    /// If there is a newer token already it is returned at once. Otherwise this joins the running
+    /// refresh or starts one, and until that has ended no request is sent with the refused token.
     ///
     /// # Errors
     ///
-    /// If there is nothing to try again with: hand the refusal to your caller then. Besides the
-    /// errors of the refresh, that is so if `token` belongs to an earlier login, if the endpoint
-    /// answered with the same token, in the pause after a failed refresh, and when refusals have
-    /// caused too many refreshes lately ([`ErrorKind::Refused`]).
-    pub async fn refused(&self, token: &Token) -> Result<Token, Error> {
-        self.successor_of(token.stamp()).await
+    /// If there is no other token to try: hand the refusal to your caller then. Besides the errors
+    /// of the refresh, that is so if the token belongs to an earlier login, if the endpoint answered
+    /// with the same token, in the pause after a failed refresh, and when refusals have caused too
+    /// many refreshes lately ([`ErrorKind::TokenRefused`]). A token of another session is an error
+    /// that changes nothing ([`ErrorKind::InvalidInput`]).
+    pub async fn replace(&self, token: TokenId) -> Result<Token, Error> {
+        let successor = self.wait(Need::Refused(token)).await?;
+        let new = successor.id();
+        if new.login == token.login && new.generation > token.generation {
+            return Ok(successor);
+        }
+        Err(Error::new(
+            ErrorKind::TokenRefused,
+            "the token was refused, and there is no other to try",
+        ))
     }
 
     /// Replaces the access token in use now, although it may still be live. If somebody else is
@@ -137,7 +149,7 @@ impl Session {
     ///
     /// Those of the refresh.
     pub async fn refresh(&self) -> Result<Token, Error> {
-        let seen = self.shared.read(State::stamp);
+        let seen = self.shared.read(State::id);
         self.wait(Need::Renewed(seen)).await
     }
 
@@ -225,17 +237,8 @@ impl Session {
         self.shared.events.send(Event::StepUpRequired { acr_values, max_age });
     }
 
-    pub(crate) async fn successor_of(&self, old: Stamp) -> Result<Token, Error> {
-        let successor = self.wait(Need::Refused(old)).await?;
-        let new = successor.stamp();
-        if new.epoch == old.epoch && new.generation > old.generation {
-            return Ok(successor);
-        }
-        Err(Error::new(ErrorKind::Refused, "the token was refused, and there is no other to try"))
-    }
-
     /// Sees to a successor of a refused token, without waiting for it.
-    pub(crate) fn refused_in_background(&self, token: Stamp) {
+    pub(crate) fn refused_in_background(&self, token: TokenId) {
         if let Some(runtime) = self.shared.runtime() {
             let _ = self.join(Need::Refused(token), &runtime);
         }

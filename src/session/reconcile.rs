@@ -32,7 +32,7 @@ impl Base {
 
 pub(super) enum Reconciled {
     /// Nothing is left to do: the store held a newer token that is live, and it is published; or
-    /// the flight is of an earlier epoch.
+    /// the flight is of an earlier login.
     Over,
     /// Memory and store agree, a refresh is needed, and the store says that we are at it.
     Base(Base),
@@ -125,7 +125,7 @@ pub(super) fn adopt(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<&
         shared.follow(stored);
     }
     shared.change(|state| {
-        let news = state.stamp().generation > flight.replaces();
+        let news = state.id().generation > flight.replaces();
         if state.is_flying(flight) && news && state.live_token(Instant::now()).is_some() {
             state.land(flight, &shared.config);
         }

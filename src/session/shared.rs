@@ -70,7 +70,9 @@ impl Shared {
         let ask_store = store.is_some();
         let store = store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let is_shared = ask_store && store.is_shared();
-        let state = State::new(tokens, ask_store, is_shared, &config);
+        static SESSIONS: AtomicU64 = AtomicU64::new(0);
+        let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        let state = State::new(session, tokens, ask_store, is_shared, &config);
         Self {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             version: AtomicU64::new(0),
@@ -138,7 +140,7 @@ impl Shared {
         let flight = flight::fly(takeoff);
         #[cfg(feature = "tracing")]
         let flight = {
-            let replaces = self.read(State::stamp).generation;
+            let replaces = self.read(State::id).generation;
             tracing::Instrument::instrument(flight, self.events.observer().span(replaces))
         };
         runtime.spawn(flight);
@@ -194,10 +196,6 @@ impl Shared {
         }
     }
 
-    pub(super) fn id(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
     pub(super) fn task_started(&self) {
         self.tasks.fetch_add(1, Ordering::AcqRel);
     }
@@ -221,10 +219,10 @@ impl Drop for Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stamp = self.read(State::stamp);
+        let id = self.read(State::id);
         f.debug_struct("Session")
-            .field("epoch", &stamp.epoch)
-            .field("generation", &stamp.generation)
+            .field("login", &id.login)
+            .field("generation", &id.generation)
             .field("store", &self.store)
             .finish_non_exhaustive()
     }

@@ -7,13 +7,17 @@ use tokio::time::Instant;
 
 use crate::{error::Error, token::wiped_value};
 
-/// Which token this is: of which identity's reign, and which in the row of its successors.
+/// Identifies an access token: the session it belongs to, the login that it came of, and its number
+/// in the row of its successors. It is no secret, so it may go where a token may not.
 ///
-/// The epoch advances when somebody sets tokens or logs out: a request sent in one epoch never
-/// carries a token of another. The generation advances with every new token and never goes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    pub(crate) epoch: u64,
+/// What [`Session::replace`](super::Session::replace) takes, to ask for a successor.
+//
+// The login advances when tokens are set and at a log-out: a request sent in one login never
+// carries a token of another. The generation advances with every new token and never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenId {
+    pub(crate) session: u64,
+    pub(crate) login: u64,
     pub(crate) generation: u64,
 }
 
@@ -21,12 +25,12 @@ pub(crate) struct Stamp {
 #[derive(Clone)]
 pub struct Token {
     header_value: HeaderValue,
-    stamp: Stamp,
+    id: TokenId,
 }
 
 impl Token {
-    pub(crate) fn new(header_value: HeaderValue, stamp: Stamp) -> Self {
-        Self { header_value, stamp }
+    pub(crate) fn new(header_value: HeaderValue, id: TokenId) -> Self {
+        Self { header_value, id }
     }
 
     /// What goes into the `Authorization` header: the scheme, a space and the token. It is marked
@@ -45,17 +49,18 @@ impl Token {
 
     /// Grows with each new access token of the session; the first one is 1.
     pub fn generation(&self) -> u64 {
-        self.stamp.generation
+        self.id.generation
     }
 
-    pub(crate) fn stamp(&self) -> Stamp {
-        self.stamp
+    /// Which token of which session this is; it holds no secret.
+    pub fn id(&self) -> TokenId {
+        self.id
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("generation", &self.stamp.generation).finish_non_exhaustive()
+        f.debug_struct("Token").field("generation", &self.id.generation).finish_non_exhaustive()
     }
 }
 
@@ -72,7 +77,7 @@ pub(crate) struct Snapshot {
     /// Set when no refresh will bring a token: log in first. While a task is due it is not: whoever
     /// starts that gets the error then.
     pub(super) ended: Option<Error>,
-    pub(super) epoch: u64,
+    pub(super) login: u64,
 }
 
 /// What a request that comes now has to do.
@@ -93,15 +98,15 @@ impl Snapshot {
     pub(crate) fn unshared(&self) -> Self {
         let token = self.token.as_ref().map(|token| {
             let value = wiped_value(token.header_value.as_bytes().to_vec());
-            Token::new(value, token.stamp)
+            Token::new(value, token.id)
         });
-        let Self { stale_at, expires_at, epoch, .. } = *self;
-        Self { token, stale_at, expires_at, ended: self.ended.clone(), epoch }
+        let Self { stale_at, expires_at, login, .. } = *self;
+        Self { token, stale_at, expires_at, ended: self.ended.clone(), login }
     }
 
     /// Whether a token is of a login that is over.
     pub(crate) fn has_outlived(&self, token: &Token) -> bool {
-        token.stamp.epoch != self.epoch
+        token.id.login != self.login
     }
 
     #[inline]
@@ -126,15 +131,15 @@ mod tests {
     // S4
     #[tokio::test(start_paused = true)]
     async fn the_boundaries_are_exact_to_the_nanosecond() {
-        let token =
-            Token::new(HeaderValue::from_static("Bearer x"), Stamp { epoch: 0, generation: 1 });
+        let id = TokenId { session: 0, login: 0, generation: 1 };
+        let token = Token::new(HeaderValue::from_static("Bearer x"), id);
         let (stale_at, expires_at) = (Instant::now(), Instant::now() + Duration::from_secs(60));
         let snapshot = Snapshot {
             token: Some(token),
             stale_at: Some(stale_at),
             expires_at: Some(expires_at),
             ended: None,
-            epoch: 0,
+            login: 0,
         };
         let ns = Duration::from_nanos(1);
         assert!(matches!(snapshot.at(stale_at - ns), Readiness::Fresh(_)));

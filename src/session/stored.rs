@@ -54,14 +54,14 @@ impl Shared {
             if !state.is_behind(stored) {
                 return None;
             }
-            let before = state.stamp();
+            let before = state.id();
             // Another that was spending this token may have died over it.
             let others = |owner: &str| owner != self.owner && owner != RESTORED;
             let mark = stored.spending().filter(|mark| others(&mark.owner));
             state.follow(stored.clone(), mark.is_some(), &self.config);
             let life = state.tokens().and_then(|tokens| tokens.left(SystemTime::now()));
             self.events.observer().token_lives(life);
-            (state.stamp() != before).then(|| (state.stamp().generation, state.ended().is_some()))
+            (state.id() != before).then(|| (state.id().generation, state.ended().is_some()))
         });
         match followed {
             Some((_, true)) => self.events.send(Event::Cleared),

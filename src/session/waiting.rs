@@ -121,14 +121,14 @@ impl Session {
                 let Some(runtime) = self.shared.runtime() else {
                     return self.without_runtime(need);
                 };
-                let epoch = self.snapshot().epoch;
+                let login = self.snapshot().login;
                 let flight = match self.join(need, &runtime)? {
                     Join::Ready(token) => return Ok(token),
                     Join::Wait { flight, .. } => flight,
                 };
                 match flight.outcome().await {
                     // Somebody has logged in or out before we came to hear of it.
-                    _ if self.snapshot().epoch != epoch => {}
+                    _ if self.snapshot().login != login => {}
                     Outcome::Granted(token) => return Ok(token),
                     Outcome::Failed(error) => return self.in_spite_of(error, need),
                     Outcome::Again => {}
@@ -168,7 +168,7 @@ impl Session {
             let join = state.join(need, &self.shared.config);
             // Told once, however many requests were refused.
             let refused = !known && state.is_condemned();
-            (join, refused.then(|| state.stamp().generation))
+            (join, refused.then(|| state.id().generation))
         });
         if let Some(generation) = refused {
             self.shared.events.send(Event::Refused { generation });

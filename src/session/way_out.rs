@@ -64,7 +64,7 @@ impl Session {
     /// the same.
     pub async fn log_out(&self) -> Result<(), Error> {
         let leaving = Leaving::begin(&self.shared);
-        // One that takes longer is overtaken: it belongs to an epoch that ends here.
+        // One that takes longer is overtaken: it belongs to a login that ends here.
         let landed = self.shared.wait_until(|shared| !shared.read(State::is_refreshing));
         self.within(self.shared.config.wait_limit, pin!(landed)).await;
         let revoked = if leaving.is_overtaken() { Ok(()) } else { self.revoke().await };
@@ -102,18 +102,18 @@ impl Session {
 /// While it lives, no refresh starts.
 struct Leaving<'a> {
     shared: &'a Shared,
-    epoch: u64,
+    login: u64,
 }
 
 impl<'a> Leaving<'a> {
     fn begin(shared: &'a Shared) -> Self {
         shared.change(State::begin_leaving);
-        Self { shared, epoch: shared.read(State::stamp).epoch }
+        Self { shared, login: shared.read(State::id).login }
     }
 
     /// Whether somebody has set tokens or cleared the session since.
     fn is_overtaken(&self) -> bool {
-        self.shared.read(State::stamp).epoch != self.epoch
+        self.shared.read(State::id).login != self.login
     }
 }
 

@@ -126,8 +126,8 @@ async fn the_very_token_that_was_refused_is_not_sent_again() {
     assert_eq!(world.endpoint.calls(), 3, "as many as refusals may cause in 30 s");
 
     let token = world.session.token().await.unwrap();
-    let error = world.session.refused(&token).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Refused);
+    let error = world.session.replace(token.id()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TokenRefused);
 }
 
 // S39

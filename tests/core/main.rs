@@ -31,4 +31,5 @@ mod stack;
 mod steps;
 mod stores;
 mod support;
+mod token_id;
 mod vault;

@@ -99,7 +99,7 @@ async fn a_database_wiped_during_a_refresh_gets_what_it_brings() {
         },
         async {
             server.calls_reached(calls + 1).await;
-            eventually(async || behind.refused(&token).await).await
+            eventually(async || behind.replace(token.id()).await).await
         },
     );
     drop((refreshed, waited));
@@ -117,7 +117,7 @@ async fn a_lease_deleted_by_hand_lets_nobody_spend_the_token_again() {
         async {
             server.calls_reached(1).await;
             let _: i64 = redis.run(&format!("DEL {LEASE}")).await;
-            b.refused(&token).await
+            b.replace(token.id()).await
         },
         async {
             server.calls_reached(1).await;

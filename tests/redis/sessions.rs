@@ -24,7 +24,7 @@ async fn what_another_process_has_refreshed_is_adopted_without_a_call() {
     b.refresh().await.unwrap();
     assert_ne!(access_token(&a), access_token(&b));
 
-    a.refused(&old).await.unwrap();
+    a.replace(old.id()).await.unwrap();
     assert_eq!(access_token(&a), access_token(&b));
     assert_eq!((server.counts().calls, server.counts().reuses), (1, 0));
     // It goes on from there, and not from the seed.
@@ -68,7 +68,7 @@ async fn of_eight_who_need_a_token_at_once_one_calls() {
     let hold = server.hold();
     let refused = sessions.iter().zip(&tokens);
     let refused = join_all(
-        refused.map(|(session, token)| session.refused(token.as_ref().expect("a live token"))),
+        refused.map(|(session, token)| session.replace(token.as_ref().expect("a live token").id())),
     );
     let (refused, ()) = join(refused, async {
         server.calls_reached(1).await;
@@ -125,7 +125,7 @@ async fn a_refresh_slower_than_the_lease_keeps_it() {
     };
     let waiting = async {
         server.calls_reached(1).await;
-        b.refused(&token).await
+        b.replace(token.id()).await
     };
     let (ours, theirs, ()) = tokio::join!(a.refresh(), waiting, slow);
     ours.unwrap();

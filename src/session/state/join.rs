@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind},
     session::{
         config::Config,
-        snapshot::{Stamp, Token},
+        snapshot::{Token, TokenId},
         waiting::Flight,
     },
 };
@@ -20,9 +20,9 @@ pub(in crate::session) enum Need {
     /// A token that is live, for a request that was not sent yet.
     Live,
     /// A successor of this token, because the API refused it.
-    Refused(Stamp),
+    Refused(TokenId),
     /// A successor of this token, because somebody asks for it.
-    Renewed(Stamp),
+    Renewed(TokenId),
 }
 
 pub(in crate::session) enum Join {
@@ -40,14 +40,20 @@ impl State {
         let now = Instant::now();
         self.notice_drift();
         match need {
-            Need::Refused(seen) if seen.epoch != self.epoch => {
+            Need::Refused(seen) if seen.session != self.session => {
+                return Err(Error::invalid(
+                    "the token to replace belongs to another session: ask the session that it \
+                     came from",
+                ));
+            }
+            Need::Refused(seen) if seen.login != self.login => {
                 return Err(Error::new(
-                    ErrorKind::Refused,
+                    ErrorKind::TokenRefused,
                     "the refused token belongs to an identity that has since been replaced",
                 ));
             }
-            Need::Refused(seen) if seen == self.stamp() => return self.condemn(now, config),
-            Need::Renewed(seen) if seen == self.stamp() => {}
+            Need::Refused(seen) if seen == self.id() => return self.condemn(now, config),
+            Need::Renewed(seen) if seen == self.id() => {}
             // Somebody has replaced that token already: any live one will do.
             Need::Live | Need::Refused(_) | Need::Renewed(_) => {
                 if let Some(token) = self.live_token(now) {
@@ -85,7 +91,7 @@ impl State {
         }
         if !self.refusals.admit(now, config.refusals) {
             return Err(Error::new(
-                ErrorKind::Refused,
+                ErrorKind::TokenRefused,
                 "the API has refused several new tokens in a row: it is left alone for a while",
             ));
         }

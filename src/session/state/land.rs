@@ -145,7 +145,7 @@ impl State {
         flight.finish(outcome);
     }
 
-    /// Somebody set tokens: a new epoch, whatever was under way.
+    /// Somebody set tokens: a new login, whatever was under way.
     pub(in crate::session) fn set(&mut self, tokens: Tokens, config: &Config) {
         self.forget(self.version + 1);
         self.decisions.add(unique());
@@ -153,7 +153,7 @@ impl State {
         self.unsaved = Some(Unsaved::Decision);
     }
 
-    /// Somebody logged out: a new epoch without tokens.
+    /// Somebody logged out: a new login without tokens.
     pub(in crate::session) fn clear(&mut self) {
         self.forget(self.version + 1);
         self.decisions.add(unique());
@@ -164,10 +164,10 @@ impl State {
         ));
     }
 
-    /// Begins a new epoch. A flight of the old one flies on, but nobody waits for it and what it
+    /// Begins a new login. A flight of the old one flies on, but nobody waits for it and what it
     /// brings is dropped.
     fn forget(&mut self, version: u64) {
-        self.epoch += 1;
+        self.login += 1;
         self.version = version;
         self.marked = false;
         self.replaced.clear();

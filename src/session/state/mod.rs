@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     config::Config,
-    snapshot::{Snapshot, Stamp, Token},
+    snapshot::{Snapshot, Token, TokenId},
     waiting::Flight,
     window::{Deadlines, Refusals},
 };
@@ -33,7 +33,9 @@ pub(super) use self::{
 };
 
 pub(super) struct State {
-    epoch: u64,
+    /// Which session this is, among all of this process.
+    session: u64,
+    login: u64,
     generation: u64,
     /// The version of what memory holds; 0 while it holds nothing that a store could know.
     version: u64,
@@ -44,7 +46,7 @@ pub(super) struct State {
     seed: Option<Tokens>,
     /// The current token was refused; holds for as long as the flight that this started.
     condemned: bool,
-    /// The one refresh that everybody waits for, if one is under way. It is of the current epoch:
+    /// The one refresh that everybody waits for, if one is under way. It is of the current login:
     /// whatever ends that takes it out of the slot.
     flight: Option<Arc<Flight>>,
     /// No refresh will bring a token any more.
@@ -101,9 +103,16 @@ enum Tasks {
 
 impl State {
     /// `seed` goes into use at once if no store has to be asked first.
-    pub(super) fn new(seed: Tokens, ask_store: bool, is_shared: bool, config: &Config) -> Self {
+    pub(super) fn new(
+        session: u64,
+        seed: Tokens,
+        ask_store: bool,
+        is_shared: bool,
+        config: &Config,
+    ) -> Self {
         let mut state = Self {
-            epoch: 0,
+            session,
+            login: 0,
             generation: 0,
             version: 0,
             stored: 0,
@@ -147,7 +156,7 @@ impl State {
             stale_at,
             expires_at: deadlines.map(|deadlines| deadlines.expires_at),
             ended,
-            epoch: self.epoch,
+            login: self.login,
         }
     }
 
@@ -182,11 +191,11 @@ impl State {
     /// The token in use, whether or not it is live.
     pub(super) fn token(&self) -> Option<Token> {
         let header_value = self.current.as_ref()?.header_value.clone()?;
-        Some(Token::new(header_value, self.stamp()))
+        Some(Token::new(header_value, self.id()))
     }
 
-    pub(super) fn stamp(&self) -> Stamp {
-        Stamp { epoch: self.epoch, generation: self.generation }
+    pub(super) fn id(&self) -> TokenId {
+        TokenId { session: self.session, login: self.login, generation: self.generation }
     }
 
     pub(super) fn tokens(&self) -> Option<&Tokens> {

@@ -21,7 +21,7 @@ pub(in crate::session) enum Unsaved {
 
 impl State {
     /// Marks that a call may spend the refresh token, or that its answer settled the matter. What
-    /// becomes of a call of an earlier epoch says nothing of the refresh token there is now.
+    /// becomes of a call of an earlier login says nothing of the refresh token there is now.
     pub(in crate::session) fn set_in_doubt(&mut self, flight: &Arc<Flight>, in_doubt: bool) {
         if self.is_flying(flight) {
             self.in_doubt = in_doubt;

@@ -43,7 +43,7 @@ impl Open {
         if server.accepts(token.expose()) {
             return Ok(token.expose().to_owned());
         }
-        let successor = self.session.refused(&token);
+        let successor = self.session.replace(token.id());
         let token = self.within(WAIT_LIMIT, "a successor", violations, successor).await?;
         self.process.saw(token.expose(), violations);
         Ok(token.expose().to_owned())
