@@ -52,7 +52,7 @@ impl Invoices {
 async fn main() -> Result<(), BoxError> {
     let server = AuthServer::builder().rotate(true).start().await?;
     let session = Session::builder(JsonEndpoint::new(server.refresh_url())?)
-        .tokens(server.log_in().tokens()?)
+        .initial_tokens(server.log_in().tokens()?)
         .build();
 
     let http = Client::builder(TokioExecutor::new()).build_http();

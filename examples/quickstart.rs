@@ -44,7 +44,7 @@ async fn main() -> Result<ExitCode, BoxError> {
 
     // These lines are all that a program needs.
     let session = Session::builder(JsonEndpoint::new(server.refresh_url())?)
-        .tokens(server.log_in().tokens()?)
+        .initial_tokens(server.log_in().tokens()?)
         .build();
     let client = ServiceBuilder::new()
         .layer(RefreshLayer::new(session.clone()))

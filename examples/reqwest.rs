@@ -22,7 +22,7 @@ async fn main() -> Result<(), BoxError> {
     // A builder, not a client: the transport sees to it that no redirect is followed.
     let transport = ReqwestTransport::new(reqwest::Client::builder())?;
     let session = Session::builder(JsonEndpoint::new(server.refresh_url())?.transport(transport))
-        .tokens(server.log_in().tokens()?)
+        .initial_tokens(server.log_in().tokens()?)
         .build();
     let mut client = ServiceBuilder::new()
         .layer(RefreshLayer::new(session.clone()))

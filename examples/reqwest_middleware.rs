@@ -14,7 +14,7 @@ async fn main() -> Result<(), BoxError> {
 
     let server = AuthServer::builder().rotate(true).start().await?;
     let session = Session::builder(JsonEndpoint::new(server.refresh_url())?)
-        .tokens(server.log_in().tokens()?)
+        .initial_tokens(server.log_in().tokens()?)
         .build();
     let client =
         ClientBuilder::new(reqwest::Client::new()).with(RefreshLayer::new(session.clone())).build();
@@ -31,7 +31,7 @@ async fn main() -> Result<(), BoxError> {
     let unsigned = client.get(&orders).with_extension(NoToken).send().await?;
     println!("without a token: {}", unsigned.status());
 
-    session.clear().await?;
+    session.log_out().await?;
     let error = client.get(&orders).send().await.expect_err("nobody is logged in");
     let ours = Error::find(&error).expect("it is the session's");
     println!("logged out: {ours} (log in again: {})", ours.is_login_required());

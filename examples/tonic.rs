@@ -37,8 +37,9 @@ async fn main() -> Result<(), BoxError> {
     tokio::spawn(Server::builder().add_service(guarded).serve_with_incoming(incoming));
 
     // The client. A channel's requests do not say where they go, so the layer is told.
-    let session =
-        Session::builder(JsonEndpoint::new(auth.refresh_url())?).tokens(login.tokens()?).build();
+    let session = Session::builder(JsonEndpoint::new(auth.refresh_url())?)
+        .initial_tokens(login.tokens()?)
+        .build();
     let channel = ServiceBuilder::new()
         .layer(RefreshLayer::new(session.clone()).origin(&*api)?)
         .service(Channel::from_shared(api.clone())?.connect().await?);

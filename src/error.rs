@@ -60,6 +60,19 @@ impl Error {
         self.kind() == ErrorKind::LoginRequired
     }
 
+    /// Whether the program is at fault and has to be changed: an input that cannot be used, a rule
+    /// that forbids the request, no runtime, an endpoint that waits for itself.
+    pub fn is_misuse(&self) -> bool {
+        matches!(
+            self.kind(),
+            ErrorKind::InvalidInput
+                | ErrorKind::Plaintext
+                | ErrorKind::UnknownOrigin
+                | ErrorKind::NoRuntime
+                | ErrorKind::Recursion
+        )
+    }
+
     /// Whether trying again later may help without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Store | ErrorKind::TimedOut)

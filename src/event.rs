@@ -64,13 +64,13 @@ pub enum Event {
     Saved,
     /// Somebody set tokens.
     TokensSet,
-    /// The session was cleared, here or by another process.
-    Cleared,
+    /// The session was logged out, here or by another process.
+    LoggedOut,
     /// The reader was slow, and this many events before the next one are gone.
     #[non_exhaustive]
-    Missed {
+    Lagged {
         /// How many.
-        events: u64,
+        skipped: u64,
     },
 }
 
@@ -88,7 +88,7 @@ impl Event {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), BoxError> {
 /// # let tokens = Tokens::from_refresh_token("r")?;
-/// # let session = Session::builder(GatedEndpoint::new()).tokens(tokens).build();
+/// # let session = Session::builder(GatedEndpoint::new()).initial_tokens(tokens).build();
 /// let mut events = session.events();
 /// tokio::spawn(async move {
 ///     while let Some(event) = events.next().await {
@@ -129,20 +129,45 @@ impl fmt::Debug for Events {
 
 /// How things stand with a session; see [`Session::status`](crate::Session::status).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Status {
+    pub(crate) generation: u64,
+    pub(crate) live: bool,
+    pub(crate) expires_at: Option<SystemTime>,
+    pub(crate) refreshing: bool,
+    pub(crate) login_required: bool,
+    pub(crate) unsaved: bool,
+}
+
+impl Status {
     /// Grows with each new access token; 0 before the first.
-    pub generation: u64,
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Whether there is a token that a request may be sent with now.
-    pub live: bool,
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
     /// When the token in use expires, by the wall clock; `None` if nothing says so.
-    pub expires_at: Option<SystemTime>,
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+
     /// Whether a refresh is under way.
-    pub refreshing: bool,
-    /// Whether somebody has to log in before there can be another token.
-    pub login_required: bool,
+    pub fn is_refreshing(&self) -> bool {
+        self.refreshing
+    }
+
+    /// Whether new tokens have to be set, after a log-in, before there can be another access token.
+    pub fn is_login_required(&self) -> bool {
+        self.login_required
+    }
+
     /// Whether tokens are in use that the store does not have yet.
-    pub unsaved: bool,
+    pub fn is_unsaved(&self) -> bool {
+        self.unsaved
+    }
 }
 
 /// The sending end. A reader that falls behind loses the oldest events; it never holds up the
@@ -180,7 +205,7 @@ impl EventSender {
         let events = stream::unfold(sender.subscribe(), |mut receiver| async move {
             let event = match receiver.recv().await {
                 Ok(event) => event,
-                Err(broadcast::error::RecvError::Lagged(events)) => Event::Missed { events },
+                Err(broadcast::error::RecvError::Lagged(skipped)) => Event::Lagged { skipped },
                 Err(broadcast::error::RecvError::Closed) => return None,
             };
             Some((event, receiver))

@@ -10,7 +10,7 @@
 //! use tower_refresh::{RefreshLayer, Session, Tokens, endpoint::JsonEndpoint};
 //!
 //! let session = Session::builder(JsonEndpoint::freddy())
-//!     .tokens(Tokens::from_refresh_token(std::env::var("REFRESH_TOKEN")?)?)
+//!     .initial_tokens(Tokens::from_refresh_token(std::env::var("REFRESH_TOKEN")?)?)
 //!     .build();
 //! let client = ServiceBuilder::new()
 //!     .layer(RefreshLayer::new(session.clone()))

@@ -81,8 +81,8 @@ impl Observer {
             }
             Event::Saved => info!(session, "the tokens in use are saved"),
             Event::TokensSet => info!(session, "new tokens were set"),
-            Event::Cleared => info!(session, "the session was cleared"),
-            Event::Missed { events } => debug!(session, events, "events were missed"),
+            Event::LoggedOut => info!(session, "the session was logged out"),
+            Event::Lagged { skipped } => debug!(session, skipped, "events were skipped"),
         }
     }
 
@@ -109,7 +109,7 @@ impl Observer {
             Event::RotationLost => count("tower_refresh_rotations_total", "lost"),
             Event::SaveFailed { .. } => count("tower_refresh_saves_total", "failed"),
             Event::Saved => count("tower_refresh_saves_total", "recovered"),
-            Event::TokensSet | Event::Cleared | Event::Missed { .. } => {}
+            Event::TokensSet | Event::LoggedOut | Event::Lagged { .. } => {}
         }
     }
 }

@@ -101,8 +101,9 @@ fn compare(request: impl Fn() -> Request<Full<Bytes>>) -> (usize, usize) {
         request.headers_mut().insert(AUTHORIZATION, header.clone());
         Api.call(request).now_or_never().unwrap().unwrap();
     });
-    let session =
-        Session::builder(GatedEndpoint::new()).tokens(Tokens::new("token").unwrap()).build();
+    let session = Session::builder(GatedEndpoint::new())
+        .initial_tokens(Tokens::new("token").unwrap())
+        .build();
     let mut client = RefreshLayer::new(session).layer(Api);
     let through_the_layer = allocations(|| {
         client.call(request()).now_or_never().unwrap().unwrap();

@@ -62,7 +62,7 @@ where
     B::Error: std::fmt::Debug,
 {
     let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
-    let session = Session::builder(GatedEndpoint::new()).tokens(tokens).build();
+    let session = Session::builder(GatedEndpoint::new()).initial_tokens(tokens).build();
     let api = service_fn(move |request: Request<B>| async move {
         let mut body = request.into_body();
         let mut read = 0;
@@ -93,7 +93,7 @@ async fn a_session_that_nobody_listens_to_takes_little() {
     let sessions: Vec<_> = (0..1000)
         .map(|_| {
             let endpoint = service_fn(async |_| Err::<TokenResponse, BoxError>("none".into()));
-            Session::builder(endpoint).tokens(Tokens::new("token").unwrap()).build()
+            Session::builder(endpoint).initial_tokens(Tokens::new("token").unwrap()).build()
         })
         .collect();
     let each = (LIVE.load(Relaxed) - before) / sessions.len();

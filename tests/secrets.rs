@@ -198,12 +198,11 @@ where
     let tokens = login.tokens().unwrap();
     seen.tokens(&tokens);
     let builder = Session::builder(watched(endpoint, seen))
-        .tokens(tokens)
+        .initial_tokens(tokens)
         .store(store.clone())
         .attempts(1)
         .min_interval(Duration::ZERO)
         .pause(Duration::ZERO, Duration::ZERO)
-        .rejected_pause(Duration::ZERO)
         .refusal_limit(10_000, Duration::from_secs(1));
     seen.debug(&builder);
     let session = builder.build();
@@ -233,7 +232,7 @@ where
         for fault in echoes(said) {
             server.fault(fault);
             // Those that end the grant are followed by the same tokens again.
-            if session.status().login_required {
+            if session.status().is_login_required() {
                 session.set_tokens(tokens.clone()).await.unwrap();
             }
             let error = in_time(session.refresh()).await.unwrap_err();
@@ -266,7 +265,7 @@ where
     seen.error(&*error);
     seen.debug(&session);
     session.set_tokens(tokens).await.unwrap();
-    session.clear().await.unwrap();
+    session.log_out().await.unwrap();
     let error = session.token().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LoginRequired);
     seen.error(&error);

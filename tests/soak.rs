@@ -60,7 +60,7 @@ async fn a_bad_minute_fails_no_request_and_reuses_no_refresh_token() {
     );
     let (limit, window) = REFUSAL_LIMIT;
     let session = Session::builder(JsonEndpoint::new(server.refresh_url()).unwrap())
-        .tokens(server.log_in().tokens().unwrap())
+        .initial_tokens(server.log_in().tokens().unwrap())
         .refusal_limit(limit, window)
         .build();
     let load = Load::start(&server, &session);
@@ -96,7 +96,7 @@ async fn is_unsettled(session: &Session) -> bool {
     let before = session.status();
     sleep(Duration::from_millis(50)).await;
     let now = session.status();
-    now.refreshing || before.refreshing || now.generation != before.generation
+    now.is_refreshing() || before.is_refreshing() || now.generation() != before.generation()
 }
 
 #[test]
@@ -127,7 +127,7 @@ async fn a_server_that_is_down_is_left_in_peace_and_found_again() {
         let server = AuthServer::builder().access_life(TOKEN_LIFE).rotate(true).start();
         let server = server.await.unwrap();
         let session = Session::builder(JsonEndpoint::new(server.refresh_url()).unwrap())
-            .tokens(server.log_in().tokens().unwrap())
+            .initial_tokens(server.log_in().tokens().unwrap())
             .build();
         let load = Load::start(&server, &session);
         sleep(TOKEN_LIFE).await;
@@ -141,7 +141,7 @@ async fn a_server_that_is_down_is_left_in_peace_and_found_again() {
         let (back, down) = (Instant::now(), server.counts());
         let failed = load.tally().failures;
 
-        while !session.status().live {
+        while !session.status().is_live() {
             assert!(back.elapsed() < Duration::from_secs(60));
             sleep(Duration::from_millis(1)).await;
         }
@@ -262,7 +262,7 @@ async fn watch(mut events: Events, shared: Arc<Shared>) {
             Event::Refreshed { .. } => "refreshed",
             Event::RefreshFailed { .. } => "refresh failed",
             Event::Refused { .. } => "refused",
-            Event::Missed { .. } => "missed",
+            Event::Lagged { .. } => "missed",
             _ => "other",
         };
         *shared.tally.lock().unwrap().events.entry(name).or_default() += 1;

@@ -117,9 +117,9 @@ fn futures() {
     goes(events.next());
     goes(session.token());
     goes(session.refresh());
-    goes(session.load());
+    goes(session.ready());
     goes(session.set_tokens(Tokens::default()));
-    goes(session.clear());
+    goes(session.log_out());
     goes(session.log_out());
     goes(session.close());
 }

@@ -154,7 +154,7 @@ impl Service<Request<Body>> for NaiveMutex {
 
 /// The layer of this crate, with a token that is fresh.
 pub(crate) fn fresh(shape: Shape) -> Refresh<Bare> {
-    let session = Session::builder(GatedEndpoint::new()).tokens(tokens(shape)).build();
+    let session = Session::builder(GatedEndpoint::new()).initial_tokens(tokens(shape)).build();
     RefreshLayer::new(session).layer(Bare)
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn refreshing(shape: Shape) -> (Refresh<Bare>, Runtime) {
     let runtime = runtime.expect("a thread can be started");
     let endpoint = GatedEndpoint::new();
     let session = Session::builder(endpoint.clone())
-        .tokens(tokens(shape))
+        .initial_tokens(tokens(shape))
         .attempt_timeout(AN_HOUR)
         .runtime(runtime.handle().clone())
         .build();

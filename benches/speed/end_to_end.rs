@@ -156,7 +156,7 @@ fn hyper_client() -> Client<HttpConnector, Full<Bytes>> {
 
 fn long_lived_session() -> Session {
     let tokens = Tokens::new(token(FOR_EVER)).expect("visible ASCII");
-    Session::builder(GatedEndpoint::new()).tokens(tokens).build()
+    Session::builder(GatedEndpoint::new()).initial_tokens(tokens).build()
 }
 
 fn short_lived_tokens() -> GatedEndpoint {

@@ -176,7 +176,7 @@ async fn bytes_through_the_layer(requests: usize) -> f64 {
 fn client(endpoint: &GatedEndpoint) -> Refresh<ServiceFn<Api>> {
     let expired = Tokens::new("expired").and_then(|tokens| tokens.with_refresh_token("refresh-0"));
     let expired = expired.expect("visible ASCII").with_expires_at(SystemTime::UNIX_EPOCH);
-    let session = Session::builder(endpoint.clone()).tokens(expired).attempts(1).build();
+    let session = Session::builder(endpoint.clone()).initial_tokens(expired).attempts(1).build();
     RefreshLayer::new(session).layer(service_fn(|_| ready(Ok(Response::new(())))))
 }
 

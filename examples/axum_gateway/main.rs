@@ -18,7 +18,7 @@ use tower_refresh::{BoxError, Session, endpoint::JsonEndpoint, testing::AuthServ
 async fn main() -> Result<(), BoxError> {
     let server = AuthServer::builder().rotate(true).start().await?;
     let session = Session::builder(JsonEndpoint::new(server.refresh_url())?)
-        .tokens(server.log_in().tokens()?)
+        .initial_tokens(server.log_in().tokens()?)
         .build();
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;

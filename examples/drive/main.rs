@@ -109,7 +109,7 @@ async fn open_store(plan: &Plan) -> Result<(), BoxError> {
     if !plan.is_durable {
         return Ok(());
     }
-    match plan.session.load().await {
+    match plan.session.ready().await {
         Err(error) if error.is_login_required() && plan.session.tokens().is_none() => {
             Err(format!("the store holds no tokens: {SET_TOKENS}").into())
         }

@@ -42,7 +42,7 @@ impl Start {
     }
 
     fn session(self, name: &str, builder: SessionBuilder) -> Session {
-        let builder = builder.name(name).tokens(self.tokens);
+        let builder = builder.name(name).initial_tokens(self.tokens);
         match self.store {
             Some(store) => builder.store(store).build(),
             None => builder.build(),

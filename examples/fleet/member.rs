@@ -121,7 +121,7 @@ fn session(orders: &Orders, refreshes: Arc<AtomicU64>) -> Result<Session, BoxErr
         answer
     });
     let seed = Tokens::from_refresh_token(&orders.refresh_token)?;
-    Ok(Session::builder(endpoint).name("fleet").tokens(seed).store(store).build())
+    Ok(Session::builder(endpoint).name("fleet").initial_tokens(seed).store(store).build())
 }
 
 type Http = Client<HttpConnector, Full<Bytes>>;

@@ -52,7 +52,7 @@ pub fn challenges(data: &[u8]) {
 fn sent(challenges: Vec<HeaderValue>) -> usize {
     let sent = Arc::new(AtomicUsize::new(0));
     let tokens = Tokens::new("seed").expect("a token");
-    let session = Session::builder(endpoint()).tokens(tokens).build();
+    let session = Session::builder(endpoint()).initial_tokens(tokens).build();
     let api = service_fn({
         let sent = sent.clone();
         move |_: Request<Full<Bytes>>| {

@@ -47,9 +47,9 @@ fn is_plain(json: &[u8]) -> bool {
 fn build(tokens: Tokens) {
     assert!(!format!("{tokens:?}").contains("c2ln"));
     super::run(async {
-        let session = Session::builder(endpoint()).tokens(tokens).build();
+        let session = Session::builder(endpoint()).initial_tokens(tokens).build();
         let status = session.status();
-        assert!(!status.login_required);
+        assert!(!status.is_login_required());
         session.token().await.expect("the seed or the next");
     });
 }

@@ -30,7 +30,7 @@ pub fn record(data: &[u8]) {
             }
             Err(error) => assert!(is_tombstone && error.is_login_required(), "{error:?}"),
         }
-        session.clear().await.expect("it takes everything");
+        session.log_out().await.expect("it takes everything");
         let stored = store.load().await.expect("it never fails").expect("a tombstone");
         assert!(stored.version() > version, "a version only grows");
     });

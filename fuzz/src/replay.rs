@@ -44,7 +44,7 @@ pub fn replay(data: &[u8]) {
     let service = Refusing { sent: sent.clone(), reads, keep: flags & 2 != 0 };
     let layer = |header| {
         let tokens = Tokens::new("seed").expect("a token");
-        let session = Session::builder(endpoint()).tokens(tokens).build();
+        let session = Session::builder(endpoint()).initial_tokens(tokens).build();
         RefreshLayer::new(session).header(HeaderName::from_static(header))
     };
     let client = layer("authorization").layer(layer("x-token").layer(service));

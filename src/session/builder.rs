@@ -22,7 +22,7 @@ use crate::{
 pub struct SessionBuilder {
     pub(super) endpoint: Endpoint,
     pub(super) revocation: Option<Revocation>,
-    pub(super) tokens: Tokens,
+    pub(super) initial_tokens: Tokens,
     pub(super) store: Option<Arc<dyn TokenStore>>,
     pub(super) runtime: Option<Handle>,
     pub(super) name: Option<String>,
@@ -39,7 +39,7 @@ impl SessionBuilder {
         Self {
             endpoint: BoxService::new(endpoint.map_err(Into::into)),
             revocation: None,
-            tokens: Tokens::default(),
+            initial_tokens: Tokens::default(),
             store: None,
             runtime: None,
             name: None,
@@ -52,13 +52,13 @@ impl SessionBuilder {
         Session { shared: Arc::new(Shared::new(self)) }
     }
 
-    /// The tokens to start with. If there is a [`store`](Self::store) and it holds anything, that
-    /// wins: newer tokens, or the word that somebody logged out. After a log-out new tokens come by
+    /// The tokens that an empty store starts with. If there is a [`store`](Self::store) and it holds
+    /// anything, that wins: newer tokens, or a log-out. After a log-out new tokens come by
     /// [`Session::set_tokens`] alone.
     ///
     /// Defaults to none, which is right for a grant that needs none (`client_credentials`).
-    pub fn tokens(mut self, tokens: Tokens) -> Self {
-        self.tokens = tokens;
+    pub fn initial_tokens(mut self, tokens: Tokens) -> Self {
+        self.initial_tokens = tokens;
         self
     }
 
@@ -157,22 +157,6 @@ impl SessionBuilder {
         self
     }
 
-    /// The pause after the endpoint refused a call for good, which waiting alone will not mend.
-    ///
-    /// Defaults to 5 min.
-    pub fn rejected_pause(mut self, pause: Duration) -> Self {
-        self.config.rejected_pause = pause;
-        self
-    }
-
-    /// How much of a server's `Retry-After` is respected at most.
-    ///
-    /// Defaults to 5 min.
-    pub fn retry_after_limit(mut self, limit: Duration) -> Self {
-        self.config.retry_after_limit = limit;
-        self
-    }
-
     /// How long a caller waits for a token at most. The refresh goes on without it.
     ///
     /// Defaults to 30 s.
@@ -239,7 +223,7 @@ impl SessionBuilder {
     /// Whether the token is refreshed although no request comes, so that none ever waits for one.
     ///
     /// It begins with the first use of the session, as [`build`](Self::build) starts nothing. To
-    /// spare the first request its wait too, call [`Session::load`] when the program starts. It ends
+    /// spare the first request its wait too, call [`Session::ready`] when the program starts. It ends
     /// when the session is closed or its last clone is dropped.
     ///
     /// Defaults to `false`.
@@ -262,7 +246,7 @@ impl SessionBuilder {
 impl fmt::Debug for SessionBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionBuilder")
-            .field("tokens", &self.tokens)
+            .field("initial_tokens", &self.initial_tokens)
             .field("store", &self.store)
             .field("config", &self.config)
             .finish_non_exhaustive()

@@ -10,8 +10,6 @@ pub(super) struct Config {
     pub(super) attempts: u32,
     pub(super) backoff: (Duration, Duration),
     pub(super) pause: (Duration, Duration),
-    pub(super) rejected_pause: Duration,
-    pub(super) retry_after_limit: Duration,
     pub(super) wait_limit: Duration,
     pub(super) store_timeout: Duration,
     pub(super) refusals: (u32, Duration),
@@ -27,6 +25,12 @@ pub(super) struct Config {
 /// it was taken.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
+/// The pause after the endpoint refused a call for a fault of configuration.
+pub(super) const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// How much of a server's `Retry-After` is respected at most.
+pub(super) const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(5 * 60);
+
 impl Config {
     /// The same without times that no clock can be ahead by: `Duration::MAX` is how one says
     /// "for ever".
@@ -37,8 +41,6 @@ impl Config {
             &mut self.backoff.1,
             &mut self.pause.0,
             &mut self.pause.1,
-            &mut self.rejected_pause,
-            &mut self.retry_after_limit,
             &mut self.wait_limit,
             &mut self.store_timeout,
             &mut self.min_interval,
@@ -60,8 +62,6 @@ impl Default for Config {
             attempts: 3,
             backoff: (Duration::from_millis(200), secs(5)),
             pause: (secs(1), secs(30)),
-            rejected_pause: secs(5 * 60),
-            retry_after_limit: secs(5 * 60),
             wait_limit: secs(30),
             store_timeout: secs(2),
             refusals: (3, secs(30)),

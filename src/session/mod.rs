@@ -62,7 +62,7 @@ pub use self::{
 /// # async fn main() -> Result<(), BoxError> {
 /// # let endpoint = tower::service_fn(|_: RefreshRequest| async { Ok::<_, BoxError>(TokenResponse::new("next")?) });
 /// let session = Session::builder(endpoint)
-///     .tokens(Tokens::from_refresh_token("tGzv3JOkF0")?)
+///     .initial_tokens(Tokens::from_refresh_token("tGzv3JOkF0")?)
 ///     .build();
 ///
 /// let token = session.token().await?;
@@ -153,17 +153,30 @@ impl Session {
         self.wait(Need::Renewed(seen)).await
     }
 
-    /// Gets a live token before the first request needs one: for a start that fails early. It reads
-    /// the [`store`](SessionBuilder::store), and **refreshes** if what is there has expired or is a
-    /// refresh token alone. With it begins what [`keep_fresh`](SessionBuilder::keep_fresh) asks for.
+    /// Waits until there is a live token, before the first request needs one: for a program that
+    /// is to fail at its start. It reads the [`store`](SessionBuilder::store), and **refreshes** if
+    /// what is there has expired or is a refresh token alone. From then on
+    /// [`keep_fresh`](SessionBuilder::keep_fresh) is at work.
     ///
-    /// Without it all that happens at the first request.
+    /// Without it all that happens at the first request. To look without a call to the endpoint,
+    /// there is [`load`](Self::load).
     ///
     /// # Errors
     ///
     /// Those of the store and of the refresh.
-    pub async fn load(&self) -> Result<(), Error> {
+    pub async fn ready(&self) -> Result<(), Error> {
         self.token().await.map(drop)
+    }
+
+    /// Reads the [`store`](SessionBuilder::store) and says how things stand, without a call to the
+    /// token endpoint: "am I logged in?".
+    ///
+    /// # Errors
+    ///
+    /// Those of the store, and [`ErrorKind::NoRuntime`] outside a Tokio runtime.
+    pub async fn load(&self) -> Result<Status, Error> {
+        watch::look(&self.shared).await?;
+        Ok(self.status())
     }
 
     /// Puts new tokens of the *same* identity into use, after a login. Another user is another
@@ -177,17 +190,6 @@ impl Session {
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
         self.decide(|state| state.set(tokens, &self.shared.config), Event::TokensSet).await
-    }
-
-    /// Forgets the tokens, here and in the store, where a *tombstone* tells everybody who shares
-    /// it. Requests fail until somebody sets new ones.
-    ///
-    /// # Errors
-    ///
-    /// If the store does not take the tombstone in time. Here the tokens are gone all the same,
-    /// and saving goes on.
-    pub async fn clear(&self) -> Result<(), Error> {
-        self.decide(State::clear, Event::Cleared).await
     }
 
     /// The tokens in use, with what the endpoint sent beside them. `None` if there are none, or if

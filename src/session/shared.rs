@@ -63,7 +63,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(super) fn new(builder: SessionBuilder) -> Self {
-        let SessionBuilder { endpoint, revocation, tokens, store, runtime, name, config } = builder;
+        let SessionBuilder { endpoint, revocation, initial_tokens, store, runtime, name, config } =
+            builder;
         let config = config.bounded();
         // A store of our own is empty for certain: nothing has to be asked before the first
         // request.
@@ -72,7 +73,7 @@ impl Shared {
         let is_shared = ask_store && store.is_shared();
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         let session = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let state = State::new(session, tokens, ask_store, is_shared, &config);
+        let state = State::new(session, initial_tokens, ask_store, is_shared, &config);
         Self {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             version: AtomicU64::new(0),

@@ -64,7 +64,7 @@ impl Shared {
             (state.id() != before).then(|| (state.id().generation, state.ended().is_some()))
         });
         match followed {
-            Some((_, true)) => self.events.send(Event::Cleared),
+            Some((_, true)) => self.events.send(Event::LoggedOut),
             Some((generation, _)) => {
                 self.events.send(Event::Refreshed { generation, adopted: true });
             }

@@ -7,7 +7,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use super::{save, shared::Shared, state::State, stored::changed_or, tasks::Started};
-use crate::store::{Record, TokenStore};
+use crate::{
+    error::Error,
+    store::{Record, TokenStore},
+};
 
 pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
     loop {
@@ -24,19 +27,25 @@ pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
     }
 }
 
+/// Whoever saves looks for himself, and so does a call under way when it ends.
+fn busy(state: &State) -> bool {
+    state.is_spending() || state.unsaved().is_some() || state.seed().is_some()
+}
+
 async fn look_at(shared: &Arc<Shared>) {
-    // Whoever saves looks for himself, and so does a call under way when it ends.
-    let busy =
-        |state: &State| state.is_spending() || state.unsaved().is_some() || state.seed().is_some();
     // Whoever was to save may have ended with its runtime.
     save::spawn(shared);
     if shared.read(busy) {
         return;
     }
+    // A store that fails is looked at again.
+    let _ = look(shared).await;
+}
+
+/// Reads the store: follows it if it is ahead of memory, and gives it back what it has lost.
+pub(super) async fn look(shared: &Arc<Shared>) -> Result<(), Error> {
     let _writing = shared.writing.lock().await;
-    let Ok(stored) = shared.load().await else {
-        return;
-    };
+    let stored = shared.load().await?;
     if let Some(stored) = &stored {
         shared.follow(stored);
     }
@@ -50,4 +59,5 @@ async fn look_at(shared: &Arc<Shared>) {
         // Another may have been faster, with the same tokens or newer ones.
         let _ = shared.in_time(|store| store.save(record, version)).await;
     }
+    Ok(())
 }

@@ -10,6 +10,7 @@ use super::{Session, failure::Failure, save, shared::Shared, state::State};
 use crate::{
     endpoint::RevokeRequest,
     error::{BoxError, Error, ErrorKind},
+    event::Event,
     store::Record,
     token::{RefreshToken, Tokens},
 };
@@ -52,10 +53,12 @@ impl Session {
 
     /// Logs out: waits for the refresh under way, tells the server to revoke the newest refresh
     /// token if the session has a [`revocation`](super::SessionBuilder::revocation) endpoint, and
-    /// [clears](Self::clear) the session and its store.
+    /// forgets the tokens, here and in the store, where a *tombstone* tells all processes that share
+    /// it. Requests fail until new tokens are set.
     ///
     /// No refresh starts meanwhile. If the future is dropped before it is done, nothing may have
-    /// been revoked, and the session goes on.
+    /// been revoked, and the session goes on. Without a revocation endpoint there is nothing to wait
+    /// for: the log-out counts from the first poll on.
     ///
     /// # Errors
     ///
@@ -63,6 +66,9 @@ impl Session {
     /// endpoint is configured) or the store did not take the tombstone. The session is cleared all
     /// the same.
     pub async fn log_out(&self) -> Result<(), Error> {
+        if self.shared.revocation.is_none() {
+            return self.forget().await;
+        }
         let leaving = Leaving::begin(&self.shared);
         // One that takes longer is overtaken: it belongs to a login that ends here.
         let landed = self.shared.wait_until(|shared| !shared.read(State::is_refreshing));
@@ -72,9 +78,13 @@ impl Session {
         if leaving.is_overtaken() {
             return Ok(());
         }
-        let cleared = self.clear().await;
+        let cleared = self.forget().await;
         drop(leaving);
         cleared.and(revoked)
+    }
+
+    async fn forget(&self) -> Result<(), Error> {
+        self.decide(State::clear, Event::LoggedOut).await
     }
 
     async fn revoke(&self) -> Result<(), Error> {

@@ -118,7 +118,7 @@ async fn a_request_on_an_expired_token_waits_for_the_next() {
         let endpoint = GatedEndpoint::new();
         let expired = Tokens::new("seed").unwrap().with_expires_at(SystemTime::now());
         let expired = expired.with_refresh_token("refresh-0").unwrap();
-        let session = Session::builder(endpoint.clone()).tokens(expired).build();
+        let session = Session::builder(endpoint.clone()).initial_tokens(expired).build();
         let layer = RefreshLayer::new(session);
         let hold = endpoint.hold();
         let url = server.url.clone();
@@ -140,7 +140,7 @@ async fn errors_of_ours_are_found_under_those_of_the_client() {
         let error = through.send(&layer, post("http://api.example.com/")).await.unwrap_err();
         assert_eq!(Error::find(&*error).unwrap().kind(), ErrorKind::Plaintext, "{through:?}");
 
-        session.clear().await.unwrap();
+        session.log_out().await.unwrap();
         let error = through.send(&layer, post("https://api.example.com/")).await.unwrap_err();
         assert!(Error::find(&*error).unwrap().is_login_required(), "{through:?}");
         assert_eq!(endpoint.calls(), 0);

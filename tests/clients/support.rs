@@ -95,7 +95,7 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
 pub(crate) fn seeded() -> (GatedEndpoint, Session) {
     let endpoint = GatedEndpoint::new();
     let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
-    (endpoint.clone(), Session::builder(endpoint).tokens(tokens).build())
+    (endpoint.clone(), Session::builder(endpoint).initial_tokens(tokens).build())
 }
 
 pub(crate) fn post(url: &str) -> Request<Body> {

@@ -78,7 +78,7 @@ async fn a_token_endpoint_whose_certificate_will_not_do_is_an_error_that_says_wh
     ] {
         let server = Server::start_tls(&Tls::of(certificate), refuse_seed).await;
         let session = Session::builder(JsonEndpoint::new(server.url.clone()).unwrap())
-            .tokens(Tokens::from_refresh_token("hunter2").unwrap())
+            .initial_tokens(Tokens::from_refresh_token("hunter2").unwrap())
             .attempts(1)
             .build();
         let error = in_time(session.token()).await.unwrap_err();

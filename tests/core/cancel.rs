@@ -40,7 +40,7 @@ async fn starter_is_done_after(polls: usize, tokens: Tokens) -> bool {
     let (endpoint, api) = (GatedEndpoint::new(), Api::new());
     let stepped = ServiceBuilder::new().filter_async(steps.filter()).service(endpoint.clone());
     let session = Session::builder(stepped)
-        .tokens(tokens)
+        .initial_tokens(tokens)
         .store(store.clone())
         // No step makes time pass.
         .min_interval(Duration::ZERO)
@@ -104,7 +104,7 @@ async fn a_request_may_time_out_while_the_refresh_goes_on() {
 async fn a_caller_waits_for_as_long_as_it_may_and_no_longer() {
     let endpoint = GatedEndpoint::new();
     let limit = Duration::from_secs(5);
-    let builder = Session::builder(endpoint.clone()).tokens(expired());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(expired());
     let world = World::of(endpoint, builder.wait_limit(limit).build());
     let hold = world.endpoint.hold();
     let started = Instant::now();
@@ -138,7 +138,7 @@ async fn a_caller_that_has_waited_too_long_hears_what_became_of_the_attempts() {
 async fn a_caller_that_has_waited_for_another_process_hears_of_it() {
     let store = Arc::new(MemoryStore::new());
     assert!(store.lease("another", Duration::from_secs(3600)).await.unwrap());
-    let builder = Session::builder(GatedEndpoint::new()).tokens(expired()).store(store);
+    let builder = Session::builder(GatedEndpoint::new()).initial_tokens(expired()).store(store);
     let error = builder.build().token().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(error.to_string().contains("another process"), "{error}");

@@ -76,7 +76,7 @@ async fn a_request_of_an_earlier_login_is_not_repeated_in_the_name_of_the_next()
             let request = world.start();
             world.api.arrived(1).await;
             if log_out {
-                world.session.clear().await.unwrap();
+                world.session.log_out().await.unwrap();
             }
             if log_in {
                 world.session.set_tokens(next()).await.unwrap();

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn session(vault: &Vault) -> Session {
-    Session::builder(GatedEndpoint::new()).tokens(live()).store(vault.clone()).build()
+    Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(vault.clone()).build()
 }
 
 fn login(who: &str) -> Tokens {
@@ -31,7 +31,7 @@ async fn decide_unheard(session: &Session, vault: &Vault, login: Option<Tokens>)
     vault.set(Fault::LosesAnswers);
     let decided = match login {
         Some(login) => session.set_tokens(login).await,
-        None => session.clear().await,
+        None => session.log_out().await,
     };
     assert!(decided.is_err());
     vault.set(Fault::Down);
@@ -44,8 +44,8 @@ async fn what_others_have_made_of_a_login_is_not_undone_by_who_never_heard_of_it
         for then in ["rotated", "a login", "a log-out", "both"] {
             let vault = Vault::new();
             let (here, there) = (session(&vault), session(&vault.other_view()));
-            here.load().await.unwrap();
-            there.load().await.unwrap();
+            here.ready().await.unwrap();
+            there.ready().await.unwrap();
             decide_unheard(&here, &vault, ours.clone()).await;
             // Heard of, without a request.
             sleep(Duration::from_secs(3)).await;
@@ -60,11 +60,11 @@ async fn what_others_have_made_of_a_login_is_not_undone_by_who_never_heard_of_it
                     Some("refresh-theirs")
                 }
                 "a log-out" => {
-                    there.clear().await.unwrap();
+                    there.log_out().await.unwrap();
                     None
                 }
                 _ => {
-                    there.clear().await.unwrap();
+                    there.log_out().await.unwrap();
                     there.set_tokens(login("theirs")).await.unwrap();
                     there.refresh().await.unwrap();
                     Some("refresh-1")
@@ -84,8 +84,8 @@ async fn of_two_logins_that_did_not_know_of_each_other_the_one_that_was_saved_la
     let vault = Vault::new();
     let theirs = vault.other_view();
     let (here, there) = (session(&vault), session(&theirs));
-    here.load().await.unwrap();
-    there.load().await.unwrap();
+    here.ready().await.unwrap();
+    there.ready().await.unwrap();
     theirs.set(Fault::Down);
     assert!(there.set_tokens(login("theirs")).await.is_err());
     decide_unheard(&here, &vault, Some(login("ours"))).await;

@@ -74,7 +74,7 @@ async fn a_strict_server_means_that_the_rotation_is_lost_and_nobody_calls_again(
 #[tokio::test(start_paused = true)]
 async fn a_token_in_doubt_is_presented_once_more_and_not_again() {
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).tokens(expired()).attempts(9).build();
+    let session = Session::builder(endpoint.clone()).initial_tokens(expired()).attempts(9).build();
     let world = World::of(endpoint, session);
     world.endpoint.answer_always(lost);
     assert!(error_of(world.get().await).is_transient());
@@ -99,18 +99,18 @@ async fn a_call_that_times_out_is_in_doubt_as_well() {
 async fn to_wait_for_an_endpoint_that_is_not_ready_puts_nothing_in_doubt() {
     let (endpoint, permits) = (GatedEndpoint::new(), Arc::new(Semaphore::new(0)));
     let limit = GlobalConcurrencyLimitLayer::with_semaphore(permits.clone());
-    let builder = Session::builder(limit.layer(endpoint.clone())).tokens(expired());
+    let builder = Session::builder(limit.layer(endpoint.clone())).initial_tokens(expired());
     let session = builder.wait_limit(Duration::from_secs(60)).build();
     let mut events = session.events();
     let start = Instant::now();
-    assert!(session.load().await.unwrap_err().is_transient());
+    assert!(session.ready().await.unwrap_err().is_transient());
     // One in doubt would be presented once more, and not twice.
     assert!(start.elapsed() >= Duration::from_secs(30));
 
     sleep(Duration::from_secs(1)).await;
     permits.add_permits(1);
     endpoint.answer(over());
-    assert!(session.load().await.unwrap_err().is_login_required());
+    assert!(session.ready().await.unwrap_err().is_login_required());
     assert_eq!(endpoint.calls(), 1);
     assert_eq!(rotations_lost(&mut events).await, 0);
 }
@@ -132,7 +132,8 @@ async fn a_call_that_panics_is_in_doubt_as_well() {
 #[tokio::test(start_paused = true)]
 async fn the_store_is_read_before_a_token_in_doubt_is_presented_again() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
-    let session = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone()).build();
+    let session =
+        Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault.clone()).build();
     let world = World::of(endpoint, session);
     world.endpoint.answer(lost());
     let hold = world.endpoint.hold();
@@ -177,7 +178,7 @@ async fn the_end_of_a_grant_that_one_process_was_told_of_is_no_lost_rotation_for
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
     endpoint.answer_always(|| over().into());
     let [here, there] = [(); 2].map(|()| {
-        let builder = Session::builder(endpoint.clone()).tokens(expired());
+        let builder = Session::builder(endpoint.clone()).initial_tokens(expired());
         World::of(endpoint.clone(), builder.store(vault.other_view()).build())
     });
     assert!(error_of(here.get().await).is_login_required());
@@ -191,7 +192,7 @@ async fn the_end_of_a_grant_that_one_process_was_told_of_is_no_lost_rotation_for
 #[tokio::test(start_paused = true)]
 async fn a_slow_end_of_the_grant_is_asked_for_once() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
-    let session = Session::builder(endpoint.clone()).tokens(expired()).store(vault).build();
+    let session = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault).build();
     let world = World::of(endpoint, session);
     world.endpoint.answer_always(|| Answer::from(over()).after(Duration::from_secs(3)));
     assert!(error_of(world.get().await).is_login_required());

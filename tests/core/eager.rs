@@ -20,7 +20,7 @@ const LIFE: Duration = Duration::from_secs(3600);
 /// A session that keeps its token fresh.
 fn eager(tokens: Tokens) -> World {
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).tokens(tokens);
+    let builder = Session::builder(endpoint.clone()).initial_tokens(tokens);
     World::of(endpoint, builder.keep_fresh(true).build())
 }
 
@@ -49,7 +49,7 @@ async fn at_no_time_is_there_no_live_token() {
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     for _ in 0..1000 {
         sleep(Duration::from_millis(100)).await;
-        assert!(world.session.status().live);
+        assert!(world.session.status().is_live());
     }
     let calls = world.endpoint.calls();
     assert!((5..=7).contains(&calls), "{calls} in 100 s");
@@ -117,10 +117,10 @@ async fn it_goes_on_after_failures_and_keeps_the_pauses() {
     let calls = world.endpoint.calls();
     // Three attempts a round, and pauses of up to half a minute with full jitter.
     assert!((3 * 15..3 * 100).contains(&calls), "{calls} in about 11 minutes");
-    assert!(!world.session.status().live);
+    assert!(!world.session.status().is_live());
     world.endpoint.answer_always(|| Answer::Next);
     sleep(Duration::from_secs(40)).await;
-    assert!(world.session.status().live);
+    assert!(world.session.status().is_live());
 }
 
 // S34
@@ -134,7 +134,7 @@ async fn after_the_end_of_the_grant_it_waits_for_a_login() {
     world.session.set_tokens(live()).await.unwrap();
     sleep(LIFE).await;
     assert_eq!(world.endpoint.calls(), 2);
-    assert!(world.session.status().live);
+    assert!(world.session.status().is_live());
 }
 
 // S40
@@ -156,15 +156,15 @@ async fn of_several_over_one_store_one_refreshes_for_all() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
     let sessions: Vec<_> = (0..4)
         .map(|_| {
-            let builder = Session::builder(endpoint.clone()).tokens(live());
+            let builder = Session::builder(endpoint.clone()).initial_tokens(live());
             builder.store(vault.other_view()).keep_fresh(true).build()
         })
         .collect();
     for session in &sessions {
-        session.load().await.unwrap();
+        session.ready().await.unwrap();
     }
     sleep(LIFE * 3).await;
     let calls = endpoint.calls();
     assert!(calls == 3, "{calls} in three lives");
-    assert!(sessions.iter().all(|session| session.status().live));
+    assert!(sessions.iter().all(|session| session.status().is_live()));
 }

@@ -23,9 +23,9 @@ async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
     let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
     assert_eq!(there.get().await.unwrap(), StatusCode::OK);
-    there.session.clear().await.unwrap();
+    there.session.log_out().await.unwrap();
     sleep(Duration::from_secs(3)).await;
-    assert!(here.session.status().login_required);
+    assert!(here.session.status().is_login_required());
     assert!(error_of(here.get().await).is_login_required());
     there.session.set_tokens(live()).await.unwrap();
     sleep(Duration::from_secs(3)).await;
@@ -42,9 +42,9 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
         (EndpointError::transient("down").not_spent(), Fault::Down),
     ] {
         let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-        let builder = Session::builder(endpoint.clone()).tokens(live()).attempts(1);
+        let builder = Session::builder(endpoint.clone()).initial_tokens(live()).attempts(1);
         let here = builder.store(vault.clone()).build();
-        here.load().await.unwrap();
+        here.ready().await.unwrap();
         endpoint.answer(failure);
         let hold = endpoint.hold();
         let refresh = tokio::spawn({
@@ -57,12 +57,12 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
         assert!(refresh.await.unwrap().unwrap_err().is_transient());
         vault.set(Fault::None);
         assert!(vault.stored().unwrap().spending().is_some());
-        assert!(here.status().live);
+        assert!(here.status().is_live());
 
         let there = Session::builder(endpoint).store(vault.other_view()).build();
-        there.clear().await.unwrap();
+        there.log_out().await.unwrap();
         sleep(Duration::from_secs(3)).await;
-        assert!(here.status().login_required);
+        assert!(here.status().is_login_required());
     }
 }
 
@@ -70,16 +70,16 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panicked_is_still_watched() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(live()).store(vault.clone());
     let here = builder.build();
-    here.load().await.unwrap();
+    here.ready().await.unwrap();
     vault.set(Fault::Panics);
     sleep(Duration::from_secs(10)).await;
     vault.set(Fault::None);
     let there = Session::builder(endpoint).store(vault.other_view()).build();
-    there.clear().await.unwrap();
+    there.log_out().await.unwrap();
     sleep(Duration::from_secs(3)).await;
-    assert!(here.status().login_required);
+    assert!(here.status().is_login_required());
 }
 
 // S44
@@ -87,7 +87,7 @@ async fn a_store_that_panicked_is_still_watched() {
 async fn who_was_used_for_nothing_but_a_log_out_hears_of_a_login_elsewhere() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
     let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
-    here.session.clear().await.unwrap();
+    here.session.log_out().await.unwrap();
     there.session.set_tokens(live()).await.unwrap();
     sleep(Duration::from_secs(3)).await;
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
@@ -99,14 +99,14 @@ fn who_has_to_log_in_hears_of_a_login_elsewhere_on_another_runtime_too() {
     let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build();
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
     let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
-    runtime().unwrap().block_on(here.session.clear()).unwrap();
+    runtime().unwrap().block_on(here.session.log_out()).unwrap();
     runtime().unwrap().block_on(async {
         assert!(error_of(here.get().await).is_login_required());
         there.session.set_tokens(live()).await.unwrap();
         sleep(Duration::from_secs(3)).await;
         assert_eq!(here.get().await.unwrap(), StatusCode::OK);
     });
-    runtime().unwrap().block_on(here.session.clear()).unwrap();
+    runtime().unwrap().block_on(here.session.log_out()).unwrap();
     runtime().unwrap().block_on(async {
         assert!(here.session.token().await.unwrap_err().is_login_required());
         there.session.set_tokens(live()).await.unwrap();
@@ -134,10 +134,11 @@ async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder =
-        Session::builder(endpoint.clone()).tokens(live()).store(Slow::new(&vault, 700, 1900));
+    let builder = Session::builder(endpoint.clone())
+        .initial_tokens(live())
+        .store(Slow::new(&vault, 700, 1900));
     let session = builder.build();
-    session.load().await.unwrap();
+    session.ready().await.unwrap();
     let hold = endpoint.hold();
     let refresh = tokio::spawn({
         let session = session.clone();
@@ -159,7 +160,8 @@ async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer()
 async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itself() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
     let world = || {
-        let builder = Session::builder(endpoint.clone()).tokens(live()).store(shelf.clone());
+        let builder =
+            Session::builder(endpoint.clone()).initial_tokens(live()).store(shelf.clone());
         let world = World::of(endpoint.clone(), builder.build());
         world.api.refuse("seed");
         world

@@ -27,8 +27,8 @@ async fn they_tell_what_happened_in_order() {
     assert_eq!(names(&mut events), ["RefreshFailed"]);
     world.session.set_tokens(Tokens::new("login").unwrap()).await.unwrap();
     assert_eq!(names(&mut events)[0], "TokensSet");
-    world.session.clear().await.unwrap();
-    assert_eq!(names(&mut events)[0], "Cleared");
+    world.session.log_out().await.unwrap();
+    assert_eq!(names(&mut events)[0], "LoggedOut");
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,7 +51,7 @@ async fn a_slow_reader_misses_some_is_told_so_and_holds_nobody_up() {
     for _ in 0..1000 {
         world.session.refresh().await.unwrap();
     }
-    let Some(Event::Missed { events: missed, .. }) = events.next().await else { panic!() };
+    let Some(Event::Lagged { skipped: missed, .. }) = events.next().await else { panic!() };
     let newest = world.session.token().await.unwrap().generation();
     let mut read = 1;
     while !matches!(

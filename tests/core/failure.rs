@@ -67,8 +67,9 @@ async fn a_401_from_the_token_endpoint_is_a_failure_and_no_recursion() {
     // It signs its own requests with another identity, and that one refreshes for itself.
     let machine = World::new(live());
     let of_machine = RefreshLayer::new(machine.session.clone()).layer(server.clone());
-    let session =
-        Session::builder(endpoint_through(move || of_machine.clone())).tokens(expired()).build();
+    let session = Session::builder(endpoint_through(move || of_machine.clone()))
+        .initial_tokens(expired())
+        .build();
     let api = Api::new();
     let error = error_of(get(RefreshLayer::new(session).layer(api.clone())).await);
     assert!(error.is_login_required(), "{error}");
@@ -86,7 +87,7 @@ fn ouroboros(tokens: Tokens, spawned: bool) -> (Api, Refresh<Api>) {
     } else {
         Session::builder(endpoint)
     };
-    let session = builder.tokens(tokens).build();
+    let session = builder.initial_tokens(tokens).build();
     let client = client.get_or_init(|| RefreshLayer::new(session).layer(api.clone()));
     (api.clone(), client.clone())
 }

@@ -154,7 +154,7 @@ async fn a_store_that_was_wiped_gets_the_newest_tokens_back_before_older_ones_ar
 async fn a_lease_of_no_time_is_one_all_the_same() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
     let session = |vault: Vault| {
-        let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault);
+        let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault);
         builder.lease(Duration::ZERO).build()
     };
     let (here, there) = (session(vault.clone()), session(vault.other_view()));
@@ -173,16 +173,16 @@ async fn a_lease_of_no_time_is_one_all_the_same() {
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder = Session::builder(endpoint.clone()).tokens(live());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(live());
     let here = builder.store(vault.clone()).build();
-    here.load().await.unwrap();
+    here.ready().await.unwrap();
     refresh_into(Fault::Down, &here, &endpoint, &vault).await;
     // Longer than the lease, which cannot be renewed.
     sleep(Duration::from_secs(11)).await;
     let down = GatedEndpoint::new();
     down.answer_always(|| EndpointError::transient("down").not_spent().into());
     let there = Session::builder(down).attempts(1).store(vault.other_view()).build();
-    there.load().await.unwrap();
+    there.ready().await.unwrap();
     assert!(there.refresh().await.is_err());
     vault.set(Fault::None);
     sleep(Duration::from_secs(10)).await;
@@ -194,9 +194,9 @@ async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_ol
 #[tokio::test(start_paused = true)]
 async fn the_lease_is_kept_while_what_a_refresh_has_brought_is_saved_however_slowly() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder = Session::builder(endpoint.clone()).tokens(live());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(live());
     let session = builder.store(Slow::new(&vault, 1900, 0)).build();
-    session.load().await.unwrap();
+    session.ready().await.unwrap();
     let hold = endpoint.hold();
     let refresh = tokio::spawn(async move { session.refresh().await });
     endpoint.calls_reached(1).await;

@@ -80,7 +80,7 @@ async fn a_refresh_whose_callers_are_all_gone_is_finished_and_saved() {
     let endpoint = GatedEndpoint::new();
     let store = Arc::new(MemoryStore::new());
     let session = Session::builder(endpoint.clone())
-        .tokens(Tokens::from_refresh_token("refresh-0").unwrap())
+        .initial_tokens(Tokens::from_refresh_token("refresh-0").unwrap())
         .store(store.clone())
         .build();
     let hold = endpoint.hold();
@@ -121,7 +121,8 @@ async fn a_failure_is_not_remembered_for_ever() {
 async fn a_refusal_is_cured_by_what_another_process_has_saved() {
     let store = Arc::new(MemoryStore::new());
     let session = |endpoint: &GatedEndpoint| {
-        let builder = Session::builder(endpoint.clone()).tokens(live_for(Duration::from_secs(60)));
+        let builder =
+            Session::builder(endpoint.clone()).initial_tokens(live_for(Duration::from_secs(60)));
         builder.store(store.clone()).build()
     };
     let (ours, theirs) = (GatedEndpoint::new(), GatedEndpoint::new());
@@ -129,7 +130,7 @@ async fn a_refusal_is_cured_by_what_another_process_has_saved() {
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
 
     let other = session(&theirs);
-    other.load().await.unwrap();
+    other.ready().await.unwrap();
     other.refresh().await.unwrap();
     world.api.refuse("seed");
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);

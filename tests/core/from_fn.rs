@@ -16,7 +16,8 @@ use crate::support::{World, expired};
 
 fn world(file: &File) -> World {
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).tokens(expired()).store(file.store()).build();
+    let session =
+        Session::builder(endpoint.clone()).initial_tokens(expired()).store(file.store()).build();
     World::of(endpoint, session)
 }
 
@@ -86,7 +87,7 @@ async fn two_functions_are_a_store() {
 async fn two_functions_that_fail_do_not_stop_a_program_that_is_alone() {
     let file = File::default();
     let world = world(&file);
-    world.session.load().await.unwrap();
+    world.session.ready().await.unwrap();
     file.full.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         world.session.refresh().await.unwrap();
@@ -102,7 +103,7 @@ async fn two_functions_that_fail_do_not_stop_a_program_that_is_alone() {
 async fn a_store_that_comes_back_during_a_call_does_not_cost_the_new_token() {
     let file = File::default();
     let world = world(&file);
-    world.session.load().await.unwrap();
+    world.session.ready().await.unwrap();
     file.full.store(true, Ordering::SeqCst);
     world.session.refresh().await.unwrap();
     file.unreadable.store(true, Ordering::SeqCst);

@@ -22,7 +22,8 @@ fn login() -> Tokens {
 
 fn world(tokens: Tokens, vault: &Vault) -> World {
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).tokens(tokens).store(vault.clone()).build();
+    let session =
+        Session::builder(endpoint.clone()).initial_tokens(tokens).store(vault.clone()).build();
     World::of(endpoint, session)
 }
 
@@ -68,7 +69,7 @@ async fn a_clear_during_a_refresh_logs_everybody_out_for_good() {
     let hold = world.endpoint.hold();
     let caller = tokio::spawn(get(world.client.clone()));
     world.endpoint.calls_reached(1).await;
-    world.session.clear().await.unwrap();
+    world.session.log_out().await.unwrap();
     assert!(error_of(caller.await.unwrap()).is_login_required());
 
     hold.release();
@@ -108,7 +109,7 @@ async fn tokens_set_right_after_a_refresh_go_to_those_who_have_not_heard_of_its_
         assert!(caller.as_mut().now_or_never().is_none());
         world.endpoint.calls_reached(1).await;
         settle().await;
-        assert!(!world.session.status().refreshing);
+        assert!(!world.session.status().is_refreshing());
         world.session.set_tokens(login()).await.unwrap();
         assert_eq!(caller.await.unwrap().expose(), "login");
 
@@ -119,7 +120,7 @@ async fn tokens_set_right_after_a_refresh_go_to_those_who_have_not_heard_of_its_
         assert!(caller.as_mut().now_or_never().is_none());
         world.endpoint.calls_reached(2).await;
         settle().await;
-        assert!(world.session.status().login_required);
+        assert!(world.session.status().is_login_required());
         let login = Tokens::from_refresh_token("refresh-login").unwrap();
         world.session.set_tokens(login).await.unwrap();
         assert!(caller.await.is_ok());
@@ -148,7 +149,7 @@ async fn tokens_set_win_over_what_the_store_held_before() {
 async fn tokens_set_while_the_store_is_gone_are_used_and_win_when_it_is_back() {
     let vault = Vault::new();
     let world = world(live(), &vault);
-    world.session.load().await.unwrap();
+    world.session.ready().await.unwrap();
     vault.set(Fault::Down);
     assert!(world.session.set_tokens(login()).await.is_err());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
@@ -175,7 +176,7 @@ async fn a_refresh_that_ends_before_a_decision_is_saved_changes_nothing() {
         vault.set(Fault::ReadOnly);
         let (saved, expected) = match set {
             Some(tokens) => (world.session.set_tokens(tokens).await, Some("refresh-login")),
-            None => (world.session.clear().await, None),
+            None => (world.session.log_out().await, None),
         };
         saved.unwrap_err();
         // The flight is quicker than the task that saves.
@@ -201,7 +202,7 @@ async fn a_refusal_from_before_a_login_or_a_log_out_is_handed_through() {
         world.api.arrived(1).await;
         match set {
             Some(tokens) => world.session.set_tokens(tokens).await.unwrap(),
-            None => world.session.clear().await.unwrap(),
+            None => world.session.log_out().await.unwrap(),
         }
         world.api.hold(false);
         assert_eq!(caller.await.unwrap().unwrap(), StatusCode::UNAUTHORIZED);
@@ -245,7 +246,7 @@ async fn a_clear_here_while_a_save_is_under_way_ends_in_the_tombstone() {
         if rotation_first {
             vault.hold_saves(false);
         }
-        let (cleared, ()) = join(world.session.clear(), async { vault.hold_saves(false) }).await;
+        let (cleared, ()) = join(world.session.log_out(), async { vault.hold_saves(false) }).await;
         cleared.unwrap();
         world.session.close().await.unwrap();
         assert!(vault.is_tombstone());
@@ -260,7 +261,7 @@ async fn a_clear_elsewhere_while_a_save_is_under_way_ends_in_the_tombstone() {
     let vault = Vault::new();
     let (here, there) = (world(expired(), &vault), world(live(), &vault.other_view()));
     rotation_held(&here, &vault).await;
-    there.session.clear().await.unwrap();
+    there.session.log_out().await.unwrap();
     vault.hold_saves(false);
     assert!(error_of(here.get().await).is_login_required());
     here.session.close().await.unwrap();
@@ -275,7 +276,7 @@ async fn a_clear_elsewhere_after_a_save_ends_in_the_tombstone() {
     let vault = Vault::new();
     let (here, there) = (world(expired(), &vault), world(live(), &vault.other_view()));
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
-    there.session.clear().await.unwrap();
+    there.session.log_out().await.unwrap();
     here.api.refuse("access-1");
     assert_eq!(here.get().await.unwrap(), StatusCode::UNAUTHORIZED);
     assert!(error_of(here.get().await).is_login_required());
@@ -289,14 +290,14 @@ async fn a_clear_elsewhere_outlives_a_rotation_that_could_not_be_saved() {
     let vault = Vault::new();
     let there = world(live(), &vault.other_view());
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(live()).store(vault.clone());
     let here = World::of(endpoint, builder.min_interval(Duration::ZERO).build());
-    here.session.load().await.unwrap();
-    there.session.load().await.unwrap();
+    here.session.ready().await.unwrap();
+    there.session.ready().await.unwrap();
     refresh_into(Fault::ReadOnly, &here.session, &here.endpoint, &vault).await;
     // Each calls what it has the third version, and the next refresh here is quicker than the
     // task that saves.
-    there.session.clear().await.unwrap();
+    there.session.log_out().await.unwrap();
     assert_eq!(vault.stored().unwrap().version(), 3);
     vault.set(Fault::None);
     here.api.refuse("access-1");

@@ -114,7 +114,7 @@ async fn a_token_of_64_kib_is_sent_whole() {
 #[tokio::test]
 async fn a_token_can_be_had_without_its_scheme() {
     for (scheme, header) in [("Bearer", "Bearer seed"), ("DPoP", "DPoP seed"), ("", "seed")] {
-        let builder = Session::builder(GatedEndpoint::new()).tokens(live());
+        let builder = Session::builder(GatedEndpoint::new()).initial_tokens(live());
         let token = builder.scheme(scheme).unwrap().build().token().await.unwrap();
         assert_eq!((token.header_value().to_str().unwrap(), token.expose()), (header, "seed"));
         assert!(!format!("{token:?}").contains("seed"));

@@ -35,7 +35,7 @@ async fn eventually(is_so: impl AsyncFn() -> bool) {
 /// In real time nobody waits for the interval between two refreshes.
 fn eager(vault: Vault) -> World {
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault);
+    let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault);
     World::of(endpoint, builder.min_interval(Duration::ZERO).build())
 }
 
@@ -72,7 +72,7 @@ fn callers_on_another_runtime_outlive_the_one_that_ran_the_refresh() {
 fn a_session_whose_own_runtime_has_ended_is_an_error_and_not_a_wait() {
     let (ended, other) = (runtime(), runtime());
     let session = Session::builder(GatedEndpoint::new())
-        .tokens(expired())
+        .initial_tokens(expired())
         .runtime(ended.handle().clone())
         .build();
     drop(ended);
@@ -85,11 +85,11 @@ fn a_session_whose_own_runtime_has_ended_is_an_error_and_not_a_wait() {
 #[test]
 fn where_the_sessions_own_runtime_has_ended_a_log_out_still_counts() {
     let (ended, other) = (runtime(), runtime());
-    let builder = Session::builder(GatedEndpoint::new()).tokens(live());
+    let builder = Session::builder(GatedEndpoint::new()).initial_tokens(live());
     let session = builder.runtime(ended.handle().clone()).build();
     drop(ended);
     // Whether it is saved is another matter: that would be a task's work.
-    let _ = other.block_on(session.clear());
+    let _ = other.block_on(session.log_out());
     assert!(other.block_on(session.token()).unwrap_err().is_login_required());
 }
 
@@ -97,7 +97,7 @@ fn where_the_sessions_own_runtime_has_ended_a_log_out_still_counts() {
 #[test]
 fn where_the_sessions_own_runtime_has_ended_and_there_is_no_other_nothing_panics() {
     let ended = runtime();
-    let builder = Session::builder(GatedEndpoint::new()).tokens(expired());
+    let builder = Session::builder(GatedEndpoint::new()).initial_tokens(expired());
     let session = builder.runtime(ended.handle().clone()).build();
     drop(ended);
     assert!(block_on(session.token()).unwrap_err().is_transient());
@@ -136,12 +136,12 @@ fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
     let vault = Vault::new().unshared();
     let world = eager(vault.clone());
     runtime().block_on(async {
-        world.session.load().await.unwrap();
+        world.session.ready().await.unwrap();
         refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
     });
     vault.set(Fault::None);
     assert_eq!(block_on(world.get()).unwrap(), StatusCode::OK);
-    assert!(world.session.status().unsaved, "there is no runtime to save it on");
+    assert!(world.session.status().is_unsaved(), "there is no runtime to save it on");
     let mut events = world.session.events();
     runtime().block_on(async {
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
@@ -157,14 +157,14 @@ fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
 fn who_is_logged_out_hears_of_a_login_elsewhere_on_another_runtime_too() {
     let vault = Vault::new();
     let session = |vault| {
-        let builder = Session::builder(GatedEndpoint::new()).tokens(live()).store(vault);
+        let builder = Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(vault);
         builder.lease(Duration::from_millis(100)).build()
     };
     let (here, there) = (session(vault.clone()), session(vault.other_view()));
     runtime().block_on(async {
-        here.load().await.unwrap();
-        there.load().await.unwrap();
-        there.clear().await.unwrap();
+        here.ready().await.unwrap();
+        there.ready().await.unwrap();
+        there.log_out().await.unwrap();
         eventually(async || here.token().await.is_err()).await;
     });
     // Whoever looked into the store has ended with that runtime.
@@ -178,11 +178,12 @@ fn who_is_logged_out_hears_of_a_login_elsewhere_on_another_runtime_too() {
 fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
     for (shared, on_a_runtime) in [(true, true), (false, true), (true, false), (false, false)] {
         let vault = if shared { Vault::new() } else { Vault::new().unshared() };
-        let builder = Session::builder(GatedEndpoint::new()).tokens(live()).store(vault.clone());
+        let builder =
+            Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(vault.clone());
         let session = builder.store_timeout(Duration::from_millis(100)).build();
-        runtime().block_on(session.load()).unwrap();
+        runtime().block_on(session.ready()).unwrap();
         vault.set(Fault::Down);
-        let clear = session.clear();
+        let clear = session.log_out();
         let cleared = if on_a_runtime { runtime().block_on(clear) } else { block_on(clear) };
         assert_eq!(cleared.unwrap_err().kind(), ErrorKind::Store);
         vault.set(Fault::None);
@@ -197,11 +198,11 @@ fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
 #[test]
 fn a_log_out_that_was_given_up_without_a_runtime_is_saved_by_the_next() {
     let vault = Vault::new().unshared();
-    let builder = Session::builder(GatedEndpoint::new()).tokens(live());
+    let builder = Session::builder(GatedEndpoint::new()).initial_tokens(live());
     let session = builder.store(vault.clone()).build();
-    runtime().block_on(session.load()).unwrap();
+    runtime().block_on(session.ready()).unwrap();
     vault.hold_saves(true);
-    assert!(session.clear().now_or_never().is_none());
+    assert!(session.log_out().now_or_never().is_none());
     vault.hold_saves(false);
     runtime().block_on(eventually(async || {
         assert!(session.token().await.unwrap_err().is_login_required());
@@ -214,7 +215,8 @@ fn a_log_out_that_was_given_up_without_a_runtime_is_saved_by_the_next() {
 async fn close_waits_for_the_refresh_under_way() {
     let vault = Vault::new();
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone()).build();
+    let session =
+        Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault.clone()).build();
     let hold = endpoint.hold();
     assert!(session.token().now_or_never().is_none());
     endpoint.calls_reached(1).await;
@@ -232,8 +234,9 @@ async fn close_waits_for_the_refresh_under_way() {
 async fn close_waits_for_a_rotation_that_is_not_saved_yet() {
     let vault = Vault::new();
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).tokens(live()).store(vault.clone()).build();
-    session.load().await.unwrap();
+    let session =
+        Session::builder(endpoint.clone()).initial_tokens(live()).store(vault.clone()).build();
+    session.ready().await.unwrap();
     refresh_into(Fault::ReadOnly, &session, &endpoint, &vault).await;
     let mut close = Box::pin(session.close());
     assert!(close.as_mut().now_or_never().is_none());
@@ -248,9 +251,10 @@ async fn close_waits_for_a_rotation_that_is_not_saved_yet() {
 #[tokio::test(start_paused = true)]
 async fn close_says_so_if_a_rotation_cannot_be_saved() {
     let vault = Vault::new();
-    let builder = Session::builder(GatedEndpoint::new()).tokens(live()).store(vault.clone());
+    let builder =
+        Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(vault.clone());
     let session = builder.build();
-    session.load().await.unwrap();
+    session.ready().await.unwrap();
     vault.set(Fault::Down);
     session.set_tokens(live()).await.unwrap_err();
     assert_eq!(session.close().await.unwrap_err().kind(), ErrorKind::Store);
@@ -259,7 +263,7 @@ async fn close_says_so_if_a_rotation_cannot_be_saved() {
 #[tokio::test(start_paused = true)]
 async fn close_says_so_if_a_refresh_does_not_end() {
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).tokens(expired());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(expired());
     let session = builder.attempt_timeout(Duration::MAX).build();
     let _hold = endpoint.hold();
     assert!(session.token().now_or_never().is_none());
@@ -316,8 +320,9 @@ fn without_a_runtime_a_refresh_is_an_error_and_nothing_panics() {
     world.api.refuse("seed");
     assert_eq!(block_on(world.get()).unwrap(), StatusCode::UNAUTHORIZED);
 
-    let unloaded = Session::builder(GatedEndpoint::new()).tokens(live()).store(Vault::new());
-    let error: Error = block_on(unloaded.build().load()).unwrap_err();
+    let unloaded =
+        Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(Vault::new());
+    let error: Error = block_on(unloaded.build().ready()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRuntime);
 }
 
@@ -343,7 +348,7 @@ fn without_a_runtime_tokens_are_set_cleared_and_saved_all_the_same() {
     let session = Session::builder(GatedEndpoint::new()).store(vault.clone()).build();
     block_on(session.set_tokens(live())).unwrap();
     assert_eq!(vault.refresh_token().unwrap(), "refresh-0");
-    block_on(session.clear()).unwrap();
+    block_on(session.log_out()).unwrap();
     assert!(vault.is_tombstone());
     block_on(session.close()).unwrap();
 }

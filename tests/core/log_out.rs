@@ -59,7 +59,7 @@ fn world(tokens: Tokens, vault: &Vault, desk: &Desk) -> World {
 
 fn world_of(tokens: Tokens, with: impl FnOnce(SessionBuilder) -> SessionBuilder) -> World {
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).tokens(tokens);
+    let builder = Session::builder(endpoint.clone()).initial_tokens(tokens);
     World::of(endpoint, with(builder).build())
 }
 
@@ -182,7 +182,7 @@ async fn what_another_process_has_rotated_is_what_is_revoked() {
 async fn a_rotation_that_is_not_saved_yet_is_what_is_revoked() {
     let (vault, desk) = (Vault::new(), Desk::default());
     let world = world(live(), &vault, &desk);
-    world.session.load().await.unwrap();
+    world.session.ready().await.unwrap();
     refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
     // Another process has marked what is stored, which is spent, and died.
     vault.put(record(8, "seed", "refresh-0"));
@@ -195,7 +195,7 @@ async fn a_rotation_that_is_not_saved_yet_is_what_is_revoked() {
 async fn a_login_that_is_not_saved_yet_is_what_is_revoked() {
     let (vault, desk) = (Vault::new(), Desk::default());
     let world = world(live(), &vault, &desk);
-    world.session.load().await.unwrap();
+    world.session.ready().await.unwrap();
     vault.set(Fault::ReadOnly);
     world.session.set_tokens(login()).await.unwrap_err();
     vault.put(record(8, "theirs", "refresh-theirs"));
@@ -273,19 +273,19 @@ async fn a_log_out_that_is_dropped_lets_the_session_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_revocation_endpoint_it_waits_and_clears() {
+async fn without_a_revocation_endpoint_it_counts_at_once() {
     let vault = Vault::new();
     let world = world_of(expired(), |builder| builder.store(vault.clone()));
     let hold = world.endpoint.hold();
     let caller = world.start();
     world.endpoint.calls_reached(1).await;
-    let out = log_out(&world.session);
-    settle().await;
-    assert!(!out.is_finished());
-    hold.release();
-    out.await.unwrap().unwrap();
-    assert!(error_of(caller.await.unwrap()).is_login_required());
+    world.session.log_out().await.unwrap();
     assert!(vault.is_tombstone());
+    assert!(error_of(caller.await.unwrap()).is_login_required());
+    // What the call brings afterwards is of no use to anybody.
+    hold.release();
+    settle().await;
+    assert!(vault.is_tombstone() && world.session.tokens().is_none());
 }
 
 #[tokio::test(start_paused = true)]

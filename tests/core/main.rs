@@ -17,6 +17,7 @@ mod from_fn;
 mod identity;
 mod injection;
 mod lifecycle;
+mod load;
 mod log_out;
 mod origins;
 mod ready;

@@ -131,7 +131,7 @@ async fn a_uri_without_authority_goes_where_the_layer_says() {
 #[tokio::test(start_paused = true)]
 async fn each_check_comes_before_the_next() {
     let world = World::new(live());
-    world.session.clear().await.unwrap();
+    world.session.log_out().await.unwrap();
     let layer = world.layer().only_for(["https://api.example.com", "http://plain.test"]).unwrap();
     let result = async |request| {
         let header = world.header_of(&layer, request).await;

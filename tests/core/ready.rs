@@ -125,7 +125,7 @@ async fn no_permit_is_held_by_a_service_that_sent_nothing() {
     client.ready().await.unwrap().call(unencrypted).await.unwrap_err();
     assert_eq!(permits.available_permits(), 1, "a token does not travel in the open");
 
-    world.session.clear().await.unwrap();
+    world.session.log_out().await.unwrap();
     client.ready().await.unwrap().call(request("")).await.unwrap_err();
     assert_eq!(permits.available_permits(), 1, "there is no token any more");
 }
@@ -141,7 +141,7 @@ async fn a_service_in_use_goes_by_how_the_session_is_now() {
     world.session.refresh().await.unwrap();
     client.ready().await.unwrap().call(request("")).await.unwrap();
     assert_eq!(world.api.tokens(), ["seed", "seed", "seed", "access-1"]);
-    world.session.clear().await.unwrap();
+    world.session.log_out().await.unwrap();
     client.ready().await.unwrap().call(request("")).await.unwrap_err();
     assert_eq!(world.api.seen().len(), 4);
 }
@@ -161,7 +161,7 @@ async fn a_refresh_may_need_the_very_permit_that_its_caller_had() {
             }
         });
         let tokens = if refused { live() } else { expired() };
-        let session = Session::builder(endpoint).tokens(tokens).build();
+        let session = Session::builder(endpoint).initial_tokens(tokens).build();
         let client = RefreshLayer::new(session).layer(limit.layer(api.clone()));
         api.refuse("seed");
         assert_eq!(get(client).await.unwrap(), StatusCode::OK);

@@ -16,7 +16,7 @@ use crate::{
 
 fn world(store: impl TokenStore) -> World {
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).tokens(expired()).store(store).build();
+    let session = Session::builder(endpoint.clone()).initial_tokens(expired()).store(store).build();
     World::of(endpoint, session)
 }
 
@@ -147,7 +147,7 @@ async fn a_store_that_panics_has_failed_and_takes_no_rotated_token_along() {
 async fn what_could_not_be_saved_is_saved_before_the_next_call() {
     let vault = Vault::new();
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault.clone());
     let world = World::of(endpoint, builder.min_interval(Duration::ZERO).build());
     world.session.token().await.unwrap();
     refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;

@@ -25,48 +25,48 @@ async fn the_status_follows_a_session_through_its_life() {
     let session = Session::builder(endpoint.clone()).store(vault.clone()).build();
     let world = World::of(endpoint, session);
     let status = || world.session.status();
-    assert!(status().generation == 0 && !status().live && status().expires_at.is_none());
-    assert!(!status().refreshing && !status().login_required && !status().unsaved);
+    assert!(status().generation() == 0 && !status().is_live() && status().expires_at().is_none());
+    assert!(!status().is_refreshing() && !status().is_login_required() && !status().is_unsaved());
 
     let hold = world.endpoint.hold();
     let caller = world.start();
     world.endpoint.calls_reached(1).await;
-    assert!(status().refreshing && !status().live);
+    assert!(status().is_refreshing() && !status().is_live());
     hold.release();
     assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
-    assert!(status().generation == 1 && status().live && !status().refreshing);
-    assert!(status().expires_at.unwrap() > SystemTime::now() + Duration::from_secs(3500));
+    assert!(status().generation() == 1 && status().is_live() && !status().is_refreshing());
+    assert!(status().expires_at().unwrap() > SystemTime::now() + Duration::from_secs(3500));
 
     vault.set(Fault::ReadOnly);
     world.session.set_tokens(live()).await.unwrap_err();
-    assert!(status().generation == 2 && status().live && status().unsaved);
+    assert!(status().generation() == 2 && status().is_live() && status().is_unsaved());
     vault.set(Fault::None);
     world.session.set_tokens(live()).await.unwrap();
-    assert!(!status().unsaved);
+    assert!(!status().is_unsaved());
 
     advance(Duration::from_secs(3600)).await;
-    assert!(!status().live && !status().login_required);
+    assert!(!status().is_live() && !status().is_login_required());
     world.endpoint.answer(EndpointError::grant("over"));
     assert!(world.get().await.is_err());
-    assert!(!status().live && status().login_required && !status().refreshing);
+    assert!(!status().is_live() && status().is_login_required() && !status().is_refreshing());
 
     world.session.set_tokens(live()).await.unwrap();
-    assert!(status().live && !status().login_required);
-    world.session.clear().await.unwrap();
-    assert!(!status().live && status().login_required && status().expires_at.is_none());
+    assert!(status().is_live() && !status().is_login_required());
+    world.session.log_out().await.unwrap();
+    assert!(!status().is_live() && status().is_login_required() && status().expires_at().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_access_token_is_the_first_generation() {
-    assert_eq!(World::new(Tokens::default()).session.status().generation, 0);
-    assert_eq!(World::new(live()).session.status().generation, 1);
+    assert_eq!(World::new(Tokens::default()).session.status().generation(), 0);
+    assert_eq!(World::new(live()).session.status().generation(), 1);
 
     let (vault, seed) = (Vault::new(), Tokens::from_refresh_token("refresh-0").unwrap());
-    let stored = Session::builder(GatedEndpoint::new()).tokens(seed.clone()).store(vault);
+    let stored = Session::builder(GatedEndpoint::new()).initial_tokens(seed.clone()).store(vault);
     let world = World::new(seed);
     for session in [&world.session, &stored.build()] {
         let mut events = session.events();
-        assert_eq!(session.status().generation, 0);
+        assert_eq!(session.status().generation(), 0);
         assert_eq!(session.token().await.unwrap().generation(), 1);
         let seen = seen(&mut events);
         assert!(
@@ -131,7 +131,7 @@ mod numbers {
     /// A life with everything that is counted.
     async fn life() {
         let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-        let builder = Session::builder(endpoint.clone()).tokens(live()).name("shop");
+        let builder = Session::builder(endpoint.clone()).initial_tokens(live()).name("shop");
         let builder = builder.store(vault.clone()).min_interval(Duration::ZERO);
         let world = World::of(endpoint, builder.build());
         world.api.refuse("seed");
@@ -139,7 +139,7 @@ mod numbers {
         crate::vault::refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
         vault.set(Fault::None);
         tokio::time::sleep(Duration::from_secs(60)).await;
-        assert!(!world.session.status().unsaved);
+        assert!(!world.session.status().is_unsaved());
         world.endpoint.answer(EndpointError::transient("connection reset"));
         world.endpoint.answer(EndpointError::grant("over"));
         world.session.refresh().await.unwrap_err();

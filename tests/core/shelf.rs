@@ -46,7 +46,7 @@ impl Shelf {
     }
 
     pub(crate) fn session(&self, endpoint: &GatedEndpoint) -> Session {
-        Session::builder(endpoint.clone()).tokens(expired()).store(self.clone()).build()
+        Session::builder(endpoint.clone()).initial_tokens(expired()).store(self.clone()).build()
     }
 
     pub(crate) fn world(&self, endpoint: &GatedEndpoint) -> World {

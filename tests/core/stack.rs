@@ -210,7 +210,7 @@ async fn a_token_endpoint_is_a_service_like_any_other() {
         .concurrency_limit(1)
         .timeout(Duration::from_secs(3))
         .service(inner.clone());
-    let world = World::of(inner, Session::builder(endpoint).tokens(expired()).build());
+    let world = World::of(inner, Session::builder(endpoint).initial_tokens(expired()).build());
     world.endpoint.answer(tower_refresh::testing::Answer::Never);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.endpoint.calls(), 2);

@@ -16,7 +16,8 @@ use crate::{
 
 fn world(tokens: Tokens, vault: &Vault) -> World {
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).tokens(tokens).store(vault.clone()).build();
+    let session =
+        Session::builder(endpoint.clone()).initial_tokens(tokens).store(vault.clone()).build();
     World::of(endpoint, session)
 }
 
@@ -86,7 +87,7 @@ async fn while_the_store_is_gone_a_valid_token_serves_and_no_other_is_bought() {
     for fault in [Fault::Down, Fault::Hangs] {
         let vault = Vault::new();
         let world = world(live_for(Duration::from_secs(100)), &vault);
-        world.session.load().await.unwrap();
+        world.session.ready().await.unwrap();
         vault.set(fault);
         tokio::time::advance(Duration::from_secs(92)).await;
         for _ in 0..10 {
@@ -109,7 +110,8 @@ async fn while_the_store_is_gone_a_valid_token_serves_and_no_other_is_bought() {
 async fn a_program_that_asks_for_it_refreshes_without_the_store() {
     for fault in [Fault::Down, Fault::Hangs] {
         let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-        let builder = Session::builder(endpoint.clone()).tokens(expired()).store(vault.clone());
+        let builder =
+            Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault.clone());
         let world = World::of(endpoint, builder.refresh_without_store(true).build());
         vault.set(fault);
         assert_eq!(world.get().await.unwrap(), StatusCode::OK, "{fault:?}");
@@ -125,12 +127,12 @@ async fn a_start_without_the_store_fails_early_and_recovers() {
     let vault = Vault::new();
     let world = world(live(), &vault);
     vault.set(Fault::Down);
-    let error = world.session.load().await.unwrap_err();
+    let error = world.session.ready().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Store);
     assert!(error.is_transient());
     vault.set(Fault::None);
     sleep(Duration::from_secs(2)).await;
-    world.session.load().await.unwrap();
+    world.session.ready().await.unwrap();
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.endpoint.calls(), 0);
 }
@@ -157,7 +159,7 @@ async fn eight_sessions_that_seed_the_same_token_at_once_agree() {
     let (store, endpoint) = (Arc::new(MemoryStore::new()), GatedEndpoint::new());
     let worlds: Vec<_> = (0..8)
         .map(|_| {
-            let builder = Session::builder(endpoint.clone()).tokens(expired());
+            let builder = Session::builder(endpoint.clone()).initial_tokens(expired());
             World::of(endpoint.clone(), builder.store(store.clone()).build())
         })
         .collect();
@@ -181,7 +183,7 @@ async fn of_different_seeds_one_is_everybodys() {
         .map(|i| {
             let endpoint = GatedEndpoint::new();
             let builder = Session::builder(endpoint.clone())
-                .tokens(Tokens::new(format!("seed-{i}")).unwrap())
+                .initial_tokens(Tokens::new(format!("seed-{i}")).unwrap())
                 .store(Vault::over(store.clone()));
             World::of(endpoint, builder.build())
         })

@@ -157,7 +157,7 @@ impl World {
     /// A session with these tokens and no other settings.
     pub(crate) fn new(tokens: Tokens) -> Self {
         let endpoint = GatedEndpoint::new();
-        let session = Session::builder(endpoint.clone()).tokens(tokens).build();
+        let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
         Self::of(endpoint, session)
     }
 

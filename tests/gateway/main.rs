@@ -61,7 +61,7 @@ impl World {
         });
         let upstream = serve(api).await;
         let endpoint = GatedEndpoint::new();
-        let session = Session::builder(endpoint.clone()).tokens(tokens).build();
+        let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
         let router = gateway::gateway(session, format!("http://{upstream}").parse().unwrap());
         Self { gateway: serve(router.unwrap()).await, endpoint, seen, upstream }
     }

@@ -68,7 +68,7 @@ async fn a_call_can_opt_out() {
 async fn a_channel_needs_to_be_told_its_origin() {
     let world = World::new(Refuses::AtOnce).await;
     let endpoint = tower_refresh::testing::GatedEndpoint::new();
-    let session = Session::builder(endpoint).tokens(seed()).build();
+    let session = Session::builder(endpoint).initial_tokens(seed()).build();
     let channel = tonic::transport::Channel::from_shared(world.echo.url()).unwrap().connect_lazy();
     let layer = RefreshLayer::new(session);
 

@@ -32,7 +32,7 @@ async fn generated_clients_take_the_layer() {
     tokio::spawn(Server::builder().add_service(guarded).serve_with_incoming(incoming));
 
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).tokens(seed()).build();
+    let session = Session::builder(endpoint.clone()).initial_tokens(seed()).build();
     let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
     let channel = ServiceBuilder::new()
         .layer(RefreshLayer::new(session).origin(url).unwrap())

@@ -33,7 +33,7 @@ impl World {
         set_up: impl FnOnce(Endpoint) -> Endpoint,
     ) -> Self {
         let endpoint = GatedEndpoint::new();
-        let session = Session::builder(endpoint.clone()).tokens(tokens).build();
+        let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
         let layer = RefreshLayer::new(session).origin(echo.url()).unwrap();
         let channel = set_up(Endpoint::from_shared(echo.url()).unwrap()).connect().await.unwrap();
         Self { echo, endpoint, client: EchoClient::new(layer.layer(channel)) }

@@ -86,7 +86,7 @@ fn a_login_outranks_what_another_process_saved_in_the_meantime() {
     run(0, async {
         let (endpoint, store) = (GatedEndpoint::new(), Fragile::new(true));
         let session = Session::builder(endpoint.clone())
-            .tokens(Tokens::from_refresh_token("old").unwrap())
+            .initial_tokens(Tokens::from_refresh_token("old").unwrap())
             .store(store.clone())
             .build();
         session.token().await.unwrap();
@@ -112,12 +112,10 @@ fn for_ever_is_a_time_like_any_other() {
     run(0, async {
         let endpoint = GatedEndpoint::new();
         let session = Session::builder(endpoint.clone())
-            .tokens(Tokens::from_refresh_token("r").unwrap())
+            .initial_tokens(Tokens::from_refresh_token("r").unwrap())
             .attempt_timeout(EVER)
             .backoff(EVER, EVER)
             .pause(EVER, EVER)
-            .rejected_pause(EVER)
-            .retry_after_limit(EVER)
             .wait_limit(EVER)
             .store_timeout(EVER)
             .refusal_limit(u32::MAX, EVER)

@@ -60,7 +60,7 @@ impl World {
         model.lock().log_in(known, start.refresh.then_some("r"));
         let watched =
             Watched { inner: endpoint.clone(), model: model.clone(), store: store.clone() };
-        let session = Session::builder(watched).tokens(tokens).keep_fresh(start.keep_fresh);
+        let session = Session::builder(watched).initial_tokens(tokens).keep_fresh(start.keep_fresh);
         let session = session.wait_limit(WAIT_LIMIT);
         let session = match &store {
             Some(store) => session.store(store.clone()),
@@ -126,7 +126,7 @@ impl World {
                 let (model, session) = (self.model.clone(), self.session.clone());
                 self.callers.push(tokio::spawn(async move {
                     model.lock().log_out();
-                    let _ = session.clear().await;
+                    let _ = session.log_out().await;
                 }));
             }
             Operation::Store(health) => {
@@ -148,7 +148,7 @@ impl World {
                 self.model.lock().told_of_lost_rotation();
             }
         }
-        let (in_use, live) = (self.in_use(), self.session.status().live);
+        let (in_use, live) = (self.in_use(), self.session.status().is_live());
         self.model.lock().at_rest(in_use.as_deref(), live);
         self.callers.retain(|caller| !caller.is_finished());
     }
@@ -223,7 +223,7 @@ impl World {
             (self.model.clone(), self.session.clone(), self.client.clone());
         self.callers.push(tokio::spawn(async move {
             let in_use = in_use(&session);
-            let id = model.lock().request(in_use.as_deref(), session.status().live);
+            let id = model.lock().request(in_use.as_deref(), session.status().is_live());
             let mut request = Request::new(Full::from("hello"));
             *request.uri_mut() = "https://api.example/v1".parse().unwrap();
             request.extensions_mut().insert(Id(id));

@@ -136,7 +136,7 @@ async fn worker() {
     };
     let (api, seed) = (env::var("FLEET_API").unwrap(), env::var("FLEET_REFRESH_TOKEN").unwrap());
     let session = Session::builder(JsonEndpoint::new(endpoint).unwrap())
-        .tokens(Tokens::from_refresh_token(seed).unwrap())
+        .initial_tokens(Tokens::from_refresh_token(seed).unwrap())
         .store(open(&url))
         .build();
     let client = client(&session);

@@ -98,7 +98,7 @@ async fn an_idle_session_sends_nothing_but_a_look_now_and_then() {
         // It sets the pace, and 5 s are long for a test.
         let lease = Duration::from_secs(1);
         let session = builder(&server, &login).store(store).lease(lease).build();
-        session.load().await.unwrap();
+        session.ready().await.unwrap();
         let _: () = redis.run("CONFIG RESETSTAT").await;
         let looks = async |wanted: u64| {
             loop {

@@ -80,7 +80,7 @@ async fn a_program_that_asks_for_it_refreshes_without_redis_and_saves_later() {
     session.refresh().await.unwrap();
     redis.kill();
     session.refresh().await.unwrap();
-    assert!(session.status().unsaved);
+    assert!(session.status().is_unsaved());
     redis.up().await;
     session.close().await.unwrap();
     let stored = redis.store().load().await.unwrap().unwrap();
@@ -92,7 +92,7 @@ async fn a_program_that_asks_for_it_refreshes_without_redis_and_saves_later() {
 async fn a_save_that_finds_no_server_is_made_up_for() {
     let (mut redis, server) = (RedisServer::durable().await, auth_server().await);
     let session = session(&server, &server.log_in(), redis.store());
-    session.load().await.unwrap();
+    session.ready().await.unwrap();
     let mut events = session.events();
     let hold = server.hold();
     let (refreshed, ()) = futures::future::join(session.refresh(), async {
@@ -102,7 +102,7 @@ async fn a_save_that_finds_no_server_is_made_up_for() {
     })
     .await;
     refreshed.unwrap();
-    assert!(session.status().unsaved);
+    assert!(session.status().is_unsaved());
     redis.up().await;
     let saved = async { while !matches!(events.next().await.unwrap(), Event::Saved) {} };
     timeout(Duration::from_secs(20), saved).await.unwrap();
@@ -116,9 +116,9 @@ async fn a_start_without_redis_fails_early_and_recovers() {
     let (mut redis, server) = (RedisServer::start().await, auth_server().await);
     redis.kill();
     let session = session(&server, &server.log_in(), redis.store());
-    assert_eq!(session.load().await.unwrap_err().kind(), ErrorKind::Store);
+    assert_eq!(session.ready().await.unwrap_err().kind(), ErrorKind::Store);
     redis.up().await;
-    eventually(async || session.load().await).await;
+    eventually(async || session.ready().await).await;
     assert_eq!(server.counts().calls, 0);
 }
 
@@ -127,7 +127,7 @@ async fn what_is_wrong_with_redis_is_said_with_what_to_do() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
     let login = server.log_in();
     let complaint = async |store| {
-        let error = session(&server, &login, store).load().await.unwrap_err();
+        let error = session(&server, &login, store).ready().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Store);
         let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
         assert!(text.contains("the token store cannot be used"), "{text}");

@@ -39,7 +39,7 @@ async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
     let login = server.log_in();
     let a = session(&server, &login, redis.store());
-    a.load().await.unwrap();
+    a.ready().await.unwrap();
     let denied = Response::builder().status(StatusCode::UNAUTHORIZED);
     server.fault(Fault::answer(denied.body(r#"{"detail":"invalid"}"#.into()).unwrap()));
     let hold = server.hold();
@@ -87,7 +87,7 @@ async fn when_the_holder_of_the_lease_is_gone_another_takes_over_when_it_ends() 
     let (redis, server) = (RedisServer::start().await, auth_server().await);
     let login = server.log_in();
     let b = session(&server, &login, redis.store());
-    b.load().await.unwrap();
+    b.ready().await.unwrap();
     // A process that took it and was killed.
     let gone = redis.store();
     let life = Duration::from_secs(2);
@@ -146,7 +146,7 @@ async fn the_store_wins_against_the_seed_and_eight_seeds_agree() {
     assert!(seeds.iter().any(|seed| seed.access_token == first));
 
     let late = session(&server, &stored, redis.store());
-    late.load().await.unwrap();
+    late.ready().await.unwrap();
     assert_eq!(access_token(&late), first);
     assert_eq!(server.counts().calls, 0);
 }
@@ -159,7 +159,7 @@ async fn a_log_out_elsewhere_outlasts_a_refresh_under_way() {
     let hold = server.hold();
     let (refreshed, ()) = join(a.refresh(), async {
         server.calls_reached(1).await;
-        b.clear().await.unwrap();
+        b.log_out().await.unwrap();
         hold.release();
     })
     .await;
@@ -184,7 +184,7 @@ async fn a_log_out_during_a_save_outlasts_it() {
             hold.release();
             server.reached(|counts| counts.refreshes == 1).await;
             sleep(Duration::from_millis(100)).await;
-            who.clear().await
+            who.log_out().await
         })
         .await;
         // If the save won, the log-out is on its way all the same.

@@ -50,8 +50,8 @@ pub(crate) fn session(server: &AuthServer, login: &Login, store: impl TokenStore
 pub(crate) async fn two(server: &AuthServer, redis: &RedisServer) -> (Session, Session) {
     let login = server.log_in();
     let both = (session(server, &login, redis.store()), session(server, &login, redis.store()));
-    both.0.load().await.unwrap();
-    both.1.load().await.unwrap();
+    both.0.ready().await.unwrap();
+    both.1.ready().await.unwrap();
     both
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn builder(server: &AuthServer, login: &Login) -> SessionBuilder {
     let endpoint = JsonEndpoint::new(server.refresh_url()).unwrap();
     // What comes quickly again after an outage makes a quick test.
     Session::builder(endpoint)
-        .tokens(login.tokens().unwrap())
+        .initial_tokens(login.tokens().unwrap())
         .pause(Duration::from_millis(100), Duration::from_millis(500))
         .min_interval(Duration::from_millis(10))
 }

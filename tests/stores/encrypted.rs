@@ -153,7 +153,7 @@ fn tokens_in_clear_are_taken_over_only_if_that_was_asked_for() {
 async fn a_session_without_the_key_is_not_logged_out() {
     let store = holding("billing", 1, &sealed()).into_inner();
     let session = Session::builder(GatedEndpoint::new()).store(store).build();
-    let error = session.load().await.unwrap_err();
+    let error = session.ready().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Store);
     assert!(format!("{error:?}").contains("Encrypted"), "{error:?}");
     assert_eq!(session.token().await.unwrap_err().kind(), ErrorKind::Store);

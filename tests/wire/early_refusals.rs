@@ -190,8 +190,9 @@ async fn over_http_2_a_refusal_in_mid_body_is_retried_and_the_first_stream_is_re
 async fn a_server_that_hangs_up_after_an_early_refusal_gets_the_whole_body_again() {
     for version in BOTH {
         let server = AuthServer::builder().refuse_early(true).start().await.unwrap();
-        let world =
-            World::with(server, version, |builder, login| builder.tokens(login.tokens().unwrap()));
+        let world = World::with(server, version, |builder, login| {
+            builder.initial_tokens(login.tokens().unwrap())
+        });
         world.server.revoke_access_tokens();
         let layer = RefreshLayer::new(world.session.clone());
         let (sender, body) = streamed();

@@ -24,11 +24,11 @@ async fn live_through_three_lives(server: &AuthServer, session: &Session, versio
     crate::room::for_many();
     let client = RefreshLayer::new(session.clone()).layer(http(version));
     let url = format!("{}/orders", server.api_url());
-    let (start, before) = (Instant::now(), session.status().generation);
+    let (start, before) = (Instant::now(), session.status().generation());
     let tasks = (0..TASKS).map(|_| {
         let (client, url, session) = (client.clone(), url.clone(), session.clone());
         tokio::spawn(async move {
-            while session.status().generation < before + 3 {
+            while session.status().generation() < before + 3 {
                 assert_eq!(send(client.clone(), post(&url)).await.unwrap().status, 200);
                 // For the others' sake.
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -49,7 +49,7 @@ async fn freddys_protocol_keeps_many_tasks_going() {
     let server = short_lived().start().await.unwrap();
     let login = server.log_in();
     let session = Session::builder(JsonEndpoint::new(server.refresh_url()).unwrap())
-        .tokens(login.tokens().unwrap())
+        .initial_tokens(login.tokens().unwrap())
         .build();
     live_through_three_lives(&server, &session, Version::One).await;
 
@@ -64,7 +64,7 @@ async fn the_refresh_token_grant_keeps_many_tasks_going() {
     let client = OAuth2Client::basic("app", "s3cret&=+ %");
     let endpoint = OAuth2Endpoint::refresh_token(server.token_url(), client).unwrap();
     let login = server.log_in();
-    let session = Session::builder(endpoint).tokens(login.tokens().unwrap()).build();
+    let session = Session::builder(endpoint).initial_tokens(login.tokens().unwrap()).build();
     live_through_three_lives(&server, &session, Version::Two).await;
 
     let tokens = session.tokens().unwrap();

@@ -26,7 +26,7 @@ fn impatient(builder: SessionBuilder) -> SessionBuilder {
 async fn an_answer_that_is_no_use_is_an_error_in_time_and_the_live_token_stays() {
     let server = AuthServer::builder().rotate(true).start().await.unwrap();
     let world = World::with(server, BOTH[0], |builder, login| {
-        impatient(builder).tokens(login.tokens().unwrap())
+        impatient(builder).initial_tokens(login.tokens().unwrap())
     });
     let calls = [
         (Fault::hang(), "did not answer within 500ms"),
@@ -45,7 +45,7 @@ async fn an_answer_that_is_no_use_is_an_error_in_time_and_the_live_token_stays()
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{fault:?}");
         assert!(error.is_transient());
         assert!(format!("{error:?}").contains(said), "{fault:?}: {error:?}");
-        assert!(world.session.status().live, "{fault:?}");
+        assert!(world.session.status().is_live(), "{fault:?}");
         assert_eq!(world.status().await, 200, "{fault:?}");
         let tokens = world.session.tokens().unwrap();
         assert_eq!(tokens.access_token().unwrap().expose(), world.login.access_token);
@@ -101,7 +101,7 @@ async fn an_answer_that_never_ends_is_an_error_in_time() {
     ] {
         let endpoint = JsonEndpoint::new(dripping(start, more).await).unwrap();
         let tokens = server.log_in().tokens().unwrap();
-        let session = impatient(Session::builder(endpoint)).tokens(tokens).build();
+        let session = impatient(Session::builder(endpoint)).initial_tokens(tokens).build();
         let began = Instant::now();
         let error = in_time(session.refresh()).await.unwrap_err();
         assert!(began.elapsed() < ATTEMPT * 10, "{start}");

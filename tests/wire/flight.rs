@@ -49,7 +49,7 @@ async fn a_caller_that_is_dropped_takes_no_rotated_token_with_it() {
             hold.release();
             // The flight has nobody left to wait for it.
             in_time(async {
-                while world.session.status().generation < 2 {
+                while world.session.status().generation() < 2 {
                     tokio::task::yield_now().await;
                 }
             })

@@ -58,7 +58,7 @@ fn a_token_that_cannot_be_a_header_is_named_with_its_fault() {
 async fn a_token_of_64_kib_is_sent_and_not_split() {
     let server = AuthServer::start().await.unwrap();
     let tokens = Tokens::new("x".repeat(64 * 1024)).unwrap();
-    let session = Session::builder(GatedEndpoint::new()).tokens(tokens).build();
+    let session = Session::builder(GatedEndpoint::new()).initial_tokens(tokens).build();
     let token = session.token().await.unwrap();
     assert_eq!(token.header_value().len(), 64 * 1024 + "Bearer ".len());
     // This server takes no head of that size, or refuses the token: an answer or an error.
@@ -111,13 +111,14 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
     // A captive portal, or the website in place of the API.
     server.fault(Fault::garbage());
     let json = |url: String| JsonEndpoint::new(url).unwrap();
-    let session = once(Session::builder(json(server.refresh_url())).tokens(tokens()));
+    let session = once(Session::builder(json(server.refresh_url())).initial_tokens(tokens()));
     let error = in_time(session.refresh()).await.unwrap_err();
     let said = ["HTML instead of JSON (content-type text/html)", "is this the API's URL?"];
     says(&error, ErrorKind::Unavailable, &said);
 
     // A path that is not there.
-    let session = once(Session::builder(json(format!("{}/tokn", server.url()))).tokens(tokens()));
+    let session =
+        once(Session::builder(json(format!("{}/tokn", server.url()))).initial_tokens(tokens()));
     let error = in_time(session.refresh()).await.unwrap_err();
     says(
         &error,
@@ -130,7 +131,7 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
         OAuth2Endpoint::refresh_token(server.token_url(), OAuth2Client::basic("app", secret))
             .unwrap()
     };
-    let session = once(Session::builder(endpoint("hunter2?")).tokens(tokens()));
+    let session = once(Session::builder(endpoint("hunter2?")).initial_tokens(tokens()));
     let error = in_time(session.refresh()).await.unwrap_err();
     says(
         &error,
@@ -147,10 +148,10 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
 
     // A refresh token that is over.
     let over = || Tokens::from_refresh_token("hunter2-of-yesterday").unwrap();
-    let session = once(Session::builder(json(server.refresh_url())).tokens(over()));
+    let session = once(Session::builder(json(server.refresh_url())).initial_tokens(over()));
     let error = in_time(session.token()).await.unwrap_err();
     says(&error, ErrorKind::LoginRequired, &["no longer accepts", "log in and set new tokens"]);
-    let session = once(Session::builder(endpoint("hunter2")).tokens(over()));
+    let session = once(Session::builder(endpoint("hunter2")).initial_tokens(over()));
     let error = in_time(session.token()).await.unwrap_err();
     says(&error, ErrorKind::LoginRequired, &["invalid_grant", "log in and set new tokens"]);
 
@@ -158,7 +159,7 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
     let gone = server.refresh_url();
     server.shutdown().await;
     let session =
-        once(Session::builder(json(gone)).tokens(Tokens::from_refresh_token("r").unwrap()));
+        once(Session::builder(json(gone)).initial_tokens(Tokens::from_refresh_token("r").unwrap()));
     let error = in_time(session.token()).await.unwrap_err();
     says(&error, ErrorKind::Unavailable, &["no connection to the token endpoint", "is it up"]);
 }
@@ -167,7 +168,7 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
 #[test]
 fn no_runtime_is_an_error_that_says_where_to_get_one() {
     let session = Session::builder(JsonEndpoint::new("https://auth.example.com/").unwrap())
-        .tokens(Tokens::from_refresh_token("r").unwrap())
+        .initial_tokens(Tokens::from_refresh_token("r").unwrap())
         .build();
     let error = futures::executor::block_on(session.token()).unwrap_err();
     says(&error, ErrorKind::NoRuntime, &["no Tokio runtime", "`SessionBuilder::runtime`"]);
@@ -186,7 +187,7 @@ async fn a_wait_that_takes_too_long_says_that_the_refresh_goes_on() {
     let server = AuthServer::start().await.unwrap();
     let _hold = server.hold();
     let session = Session::builder(JsonEndpoint::new(server.refresh_url()).unwrap())
-        .tokens(Tokens::from_refresh_token(server.log_in().refresh_token).unwrap())
+        .initial_tokens(Tokens::from_refresh_token(server.log_in().refresh_token).unwrap())
         .wait_limit(Duration::from_millis(50))
         .build();
     let error = in_time(session.token()).await.unwrap_err();

@@ -53,7 +53,7 @@ async fn the_second_refusal_is_the_answer() {
 async fn an_api_that_refuses_everything_costs_three_refreshes() {
     let server = AuthServer::builder().rotate(true).start().await.unwrap();
     let world = World::with(server, BOTH[0], |builder, login| {
-        builder.tokens(login.tokens().unwrap()).min_interval(std::time::Duration::ZERO)
+        builder.initial_tokens(login.tokens().unwrap()).min_interval(std::time::Duration::ZERO)
     });
     world.server.refuse_everything(true);
     for _ in 0..20 {
@@ -170,7 +170,7 @@ async fn if_the_refresh_fails_the_caller_reads_the_original_refusal() {
         for length in [12, 1024 * 1024] {
             let server = AuthServer::builder().rotate(true).start().await.unwrap();
             let world = World::with(server, version, |builder, login| {
-                builder.tokens(login.tokens().unwrap()).attempts(1)
+                builder.initial_tokens(login.tokens().unwrap()).attempts(1)
             });
             let why = Bytes::from(vec![b'y'; length]);
             let refusal = Response::builder().status(401).body(why.clone()).unwrap();
@@ -209,7 +209,7 @@ async fn a_401_from_the_token_endpoint_is_a_failed_refresh_and_no_refusal() {
 async fn an_endpoint_that_answers_with_the_refused_token_causes_no_loop() {
     let server = AuthServer::start().await.unwrap();
     let world = World::with(server, BOTH[0], |builder, login| {
-        builder.tokens(login.tokens().unwrap()).min_interval(std::time::Duration::ZERO)
+        builder.initial_tokens(login.tokens().unwrap()).min_interval(std::time::Duration::ZERO)
     });
     world.server.revoke_access_tokens();
     let same = json!({ "token": world.login.access_token }).to_string();
@@ -227,7 +227,7 @@ async fn an_endpoint_that_answers_with_the_refused_token_causes_no_loop() {
 async fn an_endpoint_that_answers_with_an_expired_token_causes_no_loop() {
     let server = AuthServer::start().await.unwrap();
     let world = World::with(server, BOTH[0], |builder, login| {
-        builder.tokens(expired(login)).min_interval(std::time::Duration::from_millis(50))
+        builder.initial_tokens(expired(login)).min_interval(std::time::Duration::from_millis(50))
     });
     let old = Issuer::random().sign(&json!({ "iat": 1758000000, "exp": 1758000000 }));
     world.server.faults_always(Fault::body(json!({ "token": old }).to_string()));
@@ -255,7 +255,7 @@ async fn an_endpoint_whose_calls_wait_for_its_own_session_is_told_so() {
     });
     let endpoint = JsonEndpoint::new(server.refresh_url()).unwrap().transport(transport);
     let tokens = expired(&server.log_in());
-    let session = Session::builder(endpoint).tokens(tokens).attempts(1).build();
+    let session = Session::builder(endpoint).initial_tokens(tokens).attempts(1).build();
     own.set(session.clone()).unwrap();
     let error = in_time(session.token()).await.unwrap_err();
     let chain = format!("{error:?}");

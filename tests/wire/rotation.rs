@@ -17,7 +17,7 @@ async fn losing(grace: Duration) -> World {
     server.fault(Fault::drop_connection().after_spending());
     World::with(server, BOTH[0], |builder, login| {
         let hours = Duration::from_secs(100 * 60 * 60);
-        builder.tokens(expired(login)).backoff(hours, hours)
+        builder.initial_tokens(expired(login)).backoff(hours, hours)
     })
 }
 

@@ -31,7 +31,7 @@ async fn callers_on_another_runtime_refresh_when_the_one_that_did_is_gone() {
             false => Fault::late(hour),
         });
         let world = World::with(server, BOTH[0], |builder, login| {
-            builder.tokens(expired(login)).attempt_timeout(hour)
+            builder.initial_tokens(expired(login)).attempt_timeout(hour)
         });
         let doomed = Runtime::new().unwrap();
         let session = world.session.clone();
@@ -69,7 +69,7 @@ impl Left {
             },
         );
         let endpoint = JsonEndpoint::new(server.refresh_url()).unwrap();
-        Session::builder(endpoint).tokens(tokens).store(store).build()
+        Session::builder(endpoint).initial_tokens(tokens).store(store).build()
     }
 }
 
@@ -112,7 +112,7 @@ async fn a_program_that_ends_right_after_close_has_lost_nothing() {
     let kept = record.tokens().unwrap().refresh_token().unwrap().expose().to_owned();
     assert_ne!(kept, login.refresh_token);
     let next = left.session(&server, expired(&login));
-    in_time(next.load()).await.unwrap();
+    in_time(next.ready()).await.unwrap();
     assert_eq!(server.counts().calls, 1, "the token is live still");
     in_time(next.refresh()).await.unwrap();
     assert_eq!((server.counts().refreshes, server.counts().reuses), (2, 0));
@@ -125,7 +125,7 @@ fn a_session_outlives_the_runtimes_that_it_is_used_in() {
     let elsewhere = Runtime::new().unwrap();
     let server = elsewhere.block_on(AuthServer::builder().rotate(true).start()).unwrap();
     let session = Session::builder(JsonEndpoint::new(server.refresh_url()).unwrap())
-        .tokens(expired(&server.log_in()))
+        .initial_tokens(expired(&server.log_in()))
         .min_interval(Duration::ZERO)
         .keep_fresh(true)
         .build();
@@ -150,7 +150,7 @@ fn a_session_with_a_runtime_of_its_own_is_refreshed_from_anywhere() {
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(AuthServer::builder().rotate(true).start()).unwrap();
     let session = Session::builder(JsonEndpoint::new(server.refresh_url()).unwrap())
-        .tokens(expired(&server.log_in()))
+        .initial_tokens(expired(&server.log_in()))
         .runtime(runtime.handle().clone())
         .build();
     assert!(futures::executor::block_on(session.token()).is_ok());
@@ -163,7 +163,7 @@ fn a_token_that_is_merely_stale_serves_without_a_runtime() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let stale = Issuer::random().sign(&json!({ "iat": now - 3600, "exp": now + 25 }));
     let session =
-        Session::builder(GatedEndpoint::new()).tokens(Tokens::new(&stale).unwrap()).build();
+        Session::builder(GatedEndpoint::new()).initial_tokens(Tokens::new(&stale).unwrap()).build();
     let token = futures::executor::block_on(session.token()).unwrap();
     assert_eq!(token.header_value().to_str().unwrap(), format!("Bearer {stale}"));
 }

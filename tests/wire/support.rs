@@ -92,13 +92,15 @@ impl World {
     /// A server that rotates refresh tokens and a session with the login's live tokens.
     pub(crate) async fn new(version: Version) -> Self {
         let server = AuthServer::builder().rotate(true).start().await.unwrap();
-        Self::with(server, version, |builder, login| builder.tokens(login.tokens().unwrap()))
+        Self::with(server, version, |builder, login| {
+            builder.initial_tokens(login.tokens().unwrap())
+        })
     }
 
     /// The same, but the session takes the access token for expired.
     pub(crate) async fn expired(version: Version) -> Self {
         let server = AuthServer::builder().rotate(true).start().await.unwrap();
-        Self::with(server, version, |builder, login| builder.tokens(expired(login)))
+        Self::with(server, version, |builder, login| builder.initial_tokens(expired(login)))
     }
 
     pub(crate) fn with(
@@ -137,7 +139,7 @@ pub(crate) fn post(url: &str) -> Request<Full<Bytes>> {
 pub(crate) fn seeded() -> (GatedEndpoint, Session) {
     let endpoint = GatedEndpoint::new();
     let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
-    let session = Session::builder(endpoint.clone()).tokens(tokens).build();
+    let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
     (endpoint, session)
 }
 

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ErrorKind},
     session::{
         backoff,
-        config::Config,
+        config::{Config, MISCONFIGURED_PAUSE, RETRY_AFTER_LIMIT},
         unique::unique,
         waiting::{Flight, Outcome},
         window::Deadlines,
@@ -115,13 +115,13 @@ impl State {
                 }
             }
             After::Rejected => {
-                let until = now + c.rejected_pause;
+                let until = now + MISCONFIGURED_PAUSE;
                 self.pause = Some(Pause { until, error: error.clone(), demanded: false });
             }
             After::Transient { retry_after } => {
                 self.failures = self.failures.saturating_add(1);
                 let pause = backoff::pause(c.pause, self.failures);
-                let asked = retry_after.unwrap_or_default().min(c.retry_after_limit);
+                let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_LIMIT);
                 self.pause = Some(Pause {
                     until: now + pause.max(asked),
                     error: error.clone(),

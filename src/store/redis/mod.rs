@@ -31,10 +31,10 @@ use crate::error::{BoxError, Error};
 /// let store = RedisStore::new(connection, "billing")?.subscribe(client);
 ///
 /// let session = Session::builder(JsonEndpoint::freddy())
-///     .tokens(Tokens::from_refresh_token(std::env::var("REFRESH_TOKEN")?)?)
+///     .initial_tokens(Tokens::from_refresh_token(std::env::var("REFRESH_TOKEN")?)?)
 ///     .store(store)
 ///     .build();
-/// session.load().await?;
+/// session.ready().await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -84,7 +84,7 @@ impl Open {
         let close = self.session.close();
         let closed = self.within(WAIT_LIMIT, "an end", &violations, close).await;
         self.process.lock().closed = closed.is_ok();
-        let lost = closed.is_ok() && self.session.status().unsaved;
+        let lost = closed.is_ok() && self.session.status().is_unsaved();
         violations.unless(!lost, || format!("{name} ends with tokens unsaved"));
         closed
     }

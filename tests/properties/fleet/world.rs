@@ -117,7 +117,7 @@ impl World {
     fn take(&mut self, index: &Index) -> Option<Open> {
         let at = self.pick(index);
         let open = (at < self.open.len()).then(|| self.open.swap_remove(at))?;
-        if open.session.status().unsaved {
+        if open.session.status().is_unsaved() {
             self.leaving.push(open.clone());
         }
         Some(open)
@@ -135,7 +135,7 @@ impl World {
             news: self.start.news,
         };
         let session = Session::builder(endpoint)
-            .tokens(self.seed.clone())
+            .initial_tokens(self.seed.clone())
             .store(store)
             .keep_fresh(self.start.keep_fresh)
             .build();
@@ -151,7 +151,7 @@ impl World {
             .iter()
             .chain(&self.leaving)
             .filter(|open| !Arc::ptr_eq(&open.process, process) && !open.process.is_dead());
-        !others.any(|open| open.session.status().unsaved && open.has_decided())
+        !others.any(|open| open.session.status().is_unsaved() && open.has_decided())
     }
 
     fn log_in(&mut self, at: usize) {
@@ -181,7 +181,7 @@ impl World {
             done = world.may_decide(&open.process) && !world.shelf.is_tombstone();
             if done {
                 let session = open.session.clone();
-                open.decide(next, world, async move { session.clear().await });
+                open.decide(next, world, async move { session.log_out().await });
             }
         });
         self.logins += u64::from(done);
@@ -254,7 +254,7 @@ impl World {
     fn standing(&self) -> Option<String> {
         let stored = self.shelf.place();
         if self.shelf.is_tombstone() {
-            let other = self.open.iter().find(|open| !open.session.status().login_required)?;
+            let other = self.open.iter().find(|open| !open.session.status().is_login_required())?;
             return Some(format!("{} goes on", other.process.name));
         }
         self.server.newest(stored.login)?;

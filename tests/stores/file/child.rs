@@ -217,10 +217,10 @@ async fn fill(store: FileStore) {
 /// Starts a session with tokens of its own, and says which it uses.
 async fn seed(store: FileStore, token: &str) {
     let seed = Tokens::new(token).unwrap().with_refresh_token(format!("refresh-{token}")).unwrap();
-    let session = Session::builder(GatedEndpoint::new()).tokens(seed).store(store).build();
+    let session = Session::builder(GatedEndpoint::new()).initial_tokens(seed).store(store).build();
     say("ready");
     listen();
-    session.load().await.unwrap();
+    session.ready().await.unwrap();
     say(session.token().await.unwrap().header_value().to_str().unwrap());
 }
 

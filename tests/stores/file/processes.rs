@@ -114,7 +114,7 @@ async fn a_log_out_by_another_outlasts_a_refresh_under_way() {
     let endpoint = GatedEndpoint::new();
     let session = Session::builder(endpoint.clone()).store(store()).build();
     save(&store(), record(1, "access-1", "refresh-1"), None).await;
-    session.load().await.unwrap();
+    session.ready().await.unwrap();
     let hold = endpoint.hold();
     let (refreshed, ()) = futures::future::join(session.refresh(), async {
         endpoint.calls_reached(1).await;

@@ -27,7 +27,7 @@ impl Contender for TowerRefresh {
         let endpoint =
             OAuth2Endpoint::refresh_token(endpoint.url(), OAuth2Client::public("peers"))?;
         let session =
-            Session::builder(endpoint).tokens(Tokens::from_refresh_token("refresh")?).build();
+            Session::builder(endpoint).initial_tokens(Tokens::from_refresh_token("refresh")?).build();
         Ok(Self { client: RefreshLayer::new(session).layer(Api) })
     }
 
