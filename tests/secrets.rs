@@ -206,7 +206,7 @@ where
         .attempts(1)
         .min_interval(Duration::ZERO)
         .pause(Duration::ZERO, Duration::ZERO)
-        .rejected_pause(Duration::ZERO)
+        .misconfigured_pause(Duration::ZERO)
         .refusal_limit(10_000, Duration::from_secs(1));
     seen.debug(&builder);
     let session = builder.build();

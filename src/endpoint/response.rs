@@ -114,6 +114,13 @@ impl TokenResponse {
     }
 }
 
+/// What [`Session::set_tokens`](crate::Session::set_tokens) takes after a login.
+impl From<TokenResponse> for Tokens {
+    fn from(response: TokenResponse) -> Self {
+        response.into_tokens(&Self::default(), Instant::now())
+    }
+}
+
 impl fmt::Debug for TokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenResponse")

@@ -117,11 +117,18 @@ where
 fn tls() -> Result<Arc<ClientConfig>, EndpointError> {
     static SHARED: Mutex<Option<Arc<ClientConfig>>> = Mutex::new(None);
 
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(tls) = &*shared {
-        return Ok(tls.clone());
+    made_once(&SHARED, new_tls)
+}
+
+fn made_once<T, E>(
+    slot: &Mutex<Option<Arc<T>>>,
+    make: impl FnOnce() -> Result<T, E>,
+) -> Result<Arc<T>, E> {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*slot {
+        Some(made) => Ok(made.clone()),
+        None => Ok(slot.insert(Arc::new(make()?)).clone()),
     }
-    Ok(shared.insert(Arc::new(new_tls()?)).clone())
 }
 
 fn new_tls() -> Result<ClientConfig, EndpointError> {
@@ -197,5 +204,13 @@ mod tests {
     fn all_endpoints_share_one_tls_configuration() {
         let first = tls().expect("roots and a provider");
         assert!(Arc::ptr_eq(&first, &tls().expect("the same")));
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_tried_again_and_made_once() {
+        let slot = Mutex::new(None);
+        assert_eq!(made_once(&slot, || Err::<u8, _>("no roots")), Err("no roots"));
+        let first = made_once(&slot, || Ok::<_, ()>(1)).unwrap();
+        assert!(Arc::ptr_eq(&first, &made_once(&slot, || Ok::<_, ()>(2)).unwrap()));
     }
 }

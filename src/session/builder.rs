@@ -155,8 +155,8 @@ impl SessionBuilder {
     /// The pause after the endpoint refused a call for good, which waiting alone will not mend.
     ///
     /// Defaults to 5 min.
-    pub fn rejected_pause(mut self, pause: Duration) -> Self {
-        self.config.rejected_pause = pause;
+    pub fn misconfigured_pause(mut self, pause: Duration) -> Self {
+        self.config.misconfigured_pause = pause;
         self
     }
 

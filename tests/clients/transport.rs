@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::{Request, Response, header::LOCATION};
 use http_body_util::Full;
 use tokio::net::{TcpListener, TcpSocket};
-use tower::{Service, ServiceExt};
 use tower_refresh::{
     RefreshToken,
     endpoint::{
@@ -20,9 +19,9 @@ async fn refresh(
     builder: reqwest::ClientBuilder,
 ) -> Result<TokenResponse, EndpointError> {
     let transport = ReqwestTransport::new(builder).unwrap();
-    let mut endpoint = JsonEndpoint::new(url.to_owned()).unwrap().transport(transport);
+    let endpoint = JsonEndpoint::new(url.to_owned()).unwrap().transport(transport);
     let request = RefreshRequest::new(Some(RefreshToken::new("r3fresh").unwrap()));
-    endpoint.ready().await?.call(request).await
+    endpoint.request(request).await
 }
 
 fn token(_: &Request<Bytes>) -> Response<Full<Bytes>> {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -144,10 +145,13 @@ async fn a_failed_tls_handshake_has_spent_nothing() {
     };
     // Without roots to trust nobody connects.
     let serve = timeout(Duration::from_secs(20), serve);
+    assert!(CryptoProvider::get_default().is_none());
     let error = tokio::join!(refresh(&mut endpoint), serve).0.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient, "{error:?}");
     assert_eq!(error.spent(), Spent::No);
     assert!(error.to_string().contains("it answers, but not in TLS"), "{error}");
+    // The program's crypto provider is not needed, and none is installed for the rest of it.
+    assert!(CryptoProvider::get_default().is_none());
 }
 
 #[tokio::test(start_paused = true)]

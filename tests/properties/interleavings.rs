@@ -120,7 +120,7 @@ fn for_ever_is_a_time_like_any_other() {
             .attempt_timeout(EVER)
             .backoff(EVER, EVER)
             .pause(EVER, EVER)
-            .rejected_pause(EVER)
+            .misconfigured_pause(EVER)
             .retry_after_limit(EVER)
             .wait_limit(EVER)
             .store_timeout(EVER)

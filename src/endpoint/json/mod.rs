@@ -147,7 +147,7 @@ impl JsonEndpoint {
     }
 
     /// Names the field in which a failure says why: only a 400, 401 or 403 that has it means that
-    /// somebody has to log in again. Defaults to `detail`.
+    /// a user has to log in again. Defaults to `detail`.
     pub fn error_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.protocol.error_field = name.into();
         self

@@ -54,7 +54,7 @@ impl Protocol {
             // A firewall's 403 and a proxy's 401 are no word on the refresh token, and neither
             // is a list: that is FastAPI's account of a request that it could not read.
             (400 | 401 | 403, Some(Value::String(_) | Value::Object(_))) => {
-                let what = ": somebody has to log in again";
+                let what = ": a user has to log in again";
                 answer.error(FailureClass::InvalidGrant, what, said, &secrets)
             }
             _ => answer.failure(said, &secrets),
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::endpoint::{
         FailureClass::{InvalidGrant, Misconfigured, Transient},
-        Spent::{self, Maybe, No},
+        Spent::{self, Maybe, No, Yes},
     };
 
     fn read(status: u16, body: &str) -> Result<TokenResponse, EndpointError> {
@@ -155,6 +155,28 @@ mod tests {
     }
 
     #[test]
+    fn an_error_tells_what_the_server_said() {
+        let body = r#"{"detail":{"code":"token_expired","message":"s3cret\nis over"}}"#;
+        let error = read(401, body).unwrap_err();
+        assert_eq!(error.code(), Some("token_expired"));
+        assert_eq!(error.status().unwrap(), 401);
+        assert_eq!(error.said(), Some("[redacted] is over"));
+        let error = read(502, "<html>").unwrap_err();
+        assert_eq!((error.code(), error.said()), (None, None));
+    }
+
+    #[test]
+    fn a_new_refresh_token_without_an_access_token_is_kept() {
+        let error = read(200, r#"{"access":"a","refresh_token":"n3w"}"#).unwrap_err();
+        assert_eq!((error.class(), error.spent()), (Misconfigured, Yes));
+        assert_eq!(error.rotated().unwrap().expose(), "n3w");
+        // A refusal is not a rotation.
+        let error = read(200, r#"{"detail":"no","refresh_token":"n3w"}"#).unwrap_err();
+        assert_eq!((error.class(), error.spent()), (Transient, Maybe));
+        assert!(error.rotated().is_none());
+    }
+
+    #[test]
     fn messages_repeat_the_servers_reason_and_no_token() {
         let said = |status, body| {
             let error = read(status, body).expect_err(body);
@@ -164,7 +186,7 @@ mod tests {
         };
         assert_eq!(
             said(401, r#"{"detail":"Refresh token s3cret has expired"}"#),
-            "the token endpoint answered 401: somebody has to log in again; it says \"Refresh \
+            "the token endpoint answered 401: a user has to log in again; it says \"Refresh \
              token [redacted] has expired\""
         );
         assert_eq!(

@@ -69,7 +69,7 @@ impl Grant {
             }
             // The second is GitHub's name for the first.
             (_, "invalid_grant" | "bad_refresh_token") if self == Self::RefreshToken => {
-                error(InvalidGrant, ": somebody has to log in again")
+                error(InvalidGrant, ": a user has to log in again")
             }
             (_, "invalid_client") => error(
                 Misconfigured,
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::endpoint::{
         FailureClass::{self, Misconfigured, Transient},
-        Spent::{Maybe, No},
+        Spent::{self, Maybe, No, Yes},
     };
 
     fn read(grant: Grant, status: u16, body: &str) -> Result<TokenResponse, EndpointError> {
@@ -194,6 +194,43 @@ mod tests {
     }
 
     #[test]
+    fn an_error_tells_what_the_server_said() {
+        let body = r#"{"error":"invalid_grant","error_description":"s3cret\nis over"}"#;
+        let error = read(Grant::RefreshToken, 401, body).unwrap_err();
+        assert_eq!(error.code(), Some("invalid_grant"));
+        assert_eq!(error.status().unwrap(), 401);
+        assert_eq!(error.said(), Some("[redacted] is over"));
+        let error = read(Grant::RefreshToken, 502, "<html>").unwrap_err();
+        assert_eq!((error.code(), error.said()), (None, None));
+        assert_eq!(error.status().unwrap(), 502);
+    }
+
+    #[test]
+    fn a_new_refresh_token_without_an_access_token_is_kept_and_tells_that_the_old_one_is_used() {
+        for access_token in ["", r#""access_token":"two words","#, r#""access_token":7,"#] {
+            let body = |token: &str| format!(r#"{{{access_token}"refresh_token":"{token}"}}"#);
+            let error = read(Grant::RefreshToken, 200, &body("n3w")).unwrap_err();
+            assert_eq!((error.class(), error.spent()), (Misconfigured, Yes), "{access_token}");
+            assert_eq!(error.rotated().unwrap().expose(), "n3w");
+            assert!(!format!("{error} {error:?}").contains("n3w"), "{error:?}");
+
+            // The one that was sent, a remark, and what is no token at all.
+            for none in ["s3cret", "not this time", "", "n\\u0000w"] {
+                let error = read(Grant::RefreshToken, 200, &body(none)).unwrap_err();
+                assert_eq!((error.class(), error.spent()), (Transient, Maybe), "{none}");
+                assert!(error.rotated().is_none(), "{none}");
+            }
+            // Nothing was sent that could have been used.
+            let answer = Answer::of(200, &[], &body("n3w"));
+            let credentials = Grant::ClientCredentials.read(&answer, None, Secrets::default());
+            assert!(credentials.unwrap_err().rotated().is_none());
+        }
+        let refused = r#"{"error":"invalid_grant","refresh_token":"n3w"}"#;
+        let error = read(Grant::RefreshToken, 200, refused).unwrap_err();
+        assert_eq!((error.spent(), error.rotated().is_some()), (No, false));
+    }
+
+    #[test]
     fn client_credentials_have_no_grant_to_lose() {
         let body = r#"{"error":"invalid_grant"}"#;
         let error = read(Grant::ClientCredentials, 400, body).unwrap_err();
@@ -232,7 +269,7 @@ mod tests {
         let error = read(Grant::RefreshToken, 400, body).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the token endpoint answered 400: somebody has to log in again; it says \"[redacted] \
+            "the token endpoint answered 400: a user has to log in again; it says \"[redacted] \
              is [redacted]\" (invalid_grant)"
         );
         let error = read(Grant::RefreshToken, 400, r#"{"error":"s3cret"}"#).unwrap_err();

@@ -115,7 +115,7 @@ impl State {
                 }
             }
             After::Misconfigured => {
-                let until = now + c.rejected_pause;
+                let until = now + c.misconfigured_pause;
                 self.pause = Some(Pause { until, error: error.clone(), demanded: false });
             }
             After::Transient { retry_after } => {
