@@ -159,7 +159,7 @@ async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_expires() {
 
 // S34
 #[tokio::test(start_paused = true)]
-async fn a_rejected_call_is_left_alone_for_minutes_and_tried_again_by_hand() {
+async fn a_misconfigured_call_is_left_alone_for_minutes_and_tried_again_by_hand() {
     let world = World::new(live());
     world.endpoint.answer(EndpointError::misconfigured("who are you?").with_code("invalid_client"));
     world.endpoint.answer(EndpointError::misconfigured("who are you?"));

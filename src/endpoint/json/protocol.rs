@@ -110,6 +110,7 @@ mod tests {
         }
     }
 
+    // S38
     #[test]
     fn failures_are_told_apart() {
         let detail = r#"{"detail":"Refresh token has expired"}"#;
@@ -135,7 +136,6 @@ mod tests {
             (503, html, Transient, No),
             (502, html, Transient, Maybe),
             (504, html, Transient, Maybe),
-            // S38
             (200, detail, Transient, Maybe),
             (200, "", Transient, Maybe),
             (204, "", Transient, Maybe),

@@ -167,6 +167,7 @@ mod tests {
         }
     }
 
+    // S38
     #[test]
     fn failures_without_a_code_are_told_apart() {
         let facebook = r#"{"error":{"message":"expired","code":190}}"#;
@@ -176,7 +177,6 @@ mod tests {
             (400, facebook, Misconfigured, No),
             (200, facebook, Misconfigured, No),
             (500, facebook, Transient, No),
-            // S38
             (200, "", Transient, Maybe),
             (200, "<html>", Transient, Maybe),
             (200, r#"{"access_token":"a","#, Transient, Maybe),
