@@ -117,6 +117,7 @@ async fn a_body_that_breaks_off_may_have_spent_the_token() {
         assert_eq!(error.spent(), Spent::Maybe);
         assert!(error.source().is_some());
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        assert_eq!(error.status().unwrap(), status);
     }
 }
 

@@ -122,6 +122,9 @@ impl OAuth2Endpoint {
     /// with the platform's root certificates, without a proxy). Without the feature `transport`
     /// there is no default and every endpoint needs this.
     ///
+    /// Each call works on a clone of it. A limit around it belongs to the readiness of the endpoint:
+    /// a permit is waited for before the call begins.
+    ///
     /// It must not follow redirects, which may post the refresh token elsewhere, nor send a call
     /// twice. Not every error of its own tells whether the server has read the request: what is
     /// no refused connection counts as [possibly spent](super::Spent::Maybe). A
