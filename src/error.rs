@@ -31,8 +31,9 @@ pub enum ErrorKind {
     UnknownOrigin,
     /// The grant is over: somebody has to log in and set new tokens.
     LoginRequired,
-    /// The token endpoint refused the call for good: a fault of configuration.
-    Rejected,
+    /// The token endpoint refuses the call as it is configured: a fault of configuration, such as
+    /// a wrong client secret or a wrong URL.
+    Misconfigured,
     /// The token endpoint could not be reached or did not give a usable answer.
     Unavailable,
     /// The token store could not be read or written.

@@ -98,7 +98,7 @@ impl Observer {
             Event::RefreshFailed { error } => {
                 let outcome = match error.kind() {
                     crate::ErrorKind::LoginRequired => "login_required",
-                    crate::ErrorKind::Rejected => "rejected",
+                    crate::ErrorKind::Misconfigured => "misconfigured",
                     crate::ErrorKind::Store => "store",
                     _ => "unavailable",
                 };

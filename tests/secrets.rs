@@ -121,10 +121,12 @@ fn watched<E>(
     endpoint: E,
     seen: &Seen,
 ) -> impl tower::Service<RefreshRequest, Response = TokenResponse, Error = BoxError, Future: Send>
++ Clone
 + Send
 + 'static
 where
     E: tower::Service<RefreshRequest, Response = TokenResponse, Future: Send>
+        + Clone
         + fmt::Debug
         + Send
         + 'static,
@@ -139,8 +141,8 @@ where
         })
         .map_response(move |response: TokenResponse| {
             answered.debug(&response);
-            answered.secret(response.access_token.expose());
-            response.refresh_token.iter().for_each(|token| answered.secret(token.expose()));
+            answered.secret(response.access_token().expose());
+            response.refresh_token().iter().for_each(|token| answered.secret(token.expose()));
             response
         })
         .map_err(move |error| {
@@ -188,6 +190,7 @@ fn echoes(said: &str) -> Vec<Fault> {
 async fn live<E>(seen: &Seen, server: &AuthServer, endpoint: E, client_secrets: &[&str])
 where
     E: tower::Service<RefreshRequest, Response = TokenResponse, Future: Send>
+        + Clone
         + fmt::Debug
         + Send
         + 'static,

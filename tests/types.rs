@@ -56,9 +56,10 @@ fn endpoints() {
     clones::<endpoint::RevokeRequest>();
     clones::<endpoint::TokenResponse>();
     errors::<endpoint::EndpointError>();
-    shares::<endpoint::JsonEndpoint>();
-    shares::<endpoint::OAuth2Endpoint>();
-    shares::<endpoint::OAuth2Revocation>();
+    clones::<endpoint::JsonEndpoint>();
+    clones::<endpoint::OAuth2Endpoint>();
+    clones::<endpoint::OAuth2Revocation>();
+    clones::<endpoint::Spent>();
     #[cfg(feature = "reqwest")]
     clones::<endpoint::ReqwestTransport>();
 }
@@ -108,7 +109,7 @@ fn the_test_kit() {
     shares::<testing::Hold>();
 }
 
-/// The futures of a session go into tasks.
+/// The futures of a session and of an endpoint go into tasks.
 #[test]
 fn futures() {
     fn goes<T: Send>(_: T) {}
@@ -122,4 +123,6 @@ fn futures() {
     goes(session.log_out());
     goes(session.log_out());
     goes(session.close());
+    let endpoint = endpoint::JsonEndpoint::freddy();
+    goes(endpoint.request(endpoint::RefreshRequest::default()));
 }

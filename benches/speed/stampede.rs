@@ -21,7 +21,7 @@ use tokio::{runtime, sync::watch, time::sleep};
 use tower::{Layer, ServiceExt, service_fn, util::ServiceFn};
 use tower_refresh::{
     Refresh, RefreshLayer, Session, Tokens,
-    endpoint::EndpointError,
+    endpoint::{EndpointError, Spent},
     testing::{Answer, GatedEndpoint},
 };
 
@@ -150,7 +150,7 @@ async fn through_the_layer(requests: usize, outcome: Outcome) -> Duration {
         Outcome::Token => Answer::Next,
         // Who comes after it has failed gets the same error for as long.
         Outcome::Failure => EndpointError::transient("503 Service Unavailable")
-            .not_spent()
+            .with_spent(Spent::No)
             .with_retry_after(Duration::from_secs(60))
             .into(),
     };

@@ -8,7 +8,7 @@ pub(crate) fn advice(kind: &str) -> Option<&'static str> {
              an earlier run has spent it. Log in again for another; --store file:PATH keeps its \
              successors from one run to the next."
         }
-        "rejected" => {
+        "misconfigured" => {
             "The token endpoint refuses such a call: look at --protocol, --client-id, --client-auth, \
              --scope and CLIENT_SECRET."
         }

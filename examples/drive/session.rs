@@ -162,7 +162,7 @@ fn client(args: &Args) -> Result<OAuth2Client, String> {
 /// The session's builder, with each call to the endpoint counted.
 fn counted<E>(endpoint: E, calls: &Arc<Calls>) -> SessionBuilder
 where
-    E: Service<RefreshRequest, Response = TokenResponse> + Send + 'static,
+    E: Service<RefreshRequest, Response = TokenResponse> + Clone + Send + 'static,
     E::Error: Into<BoxError> + Send + 'static,
     E::Future: Send + 'static,
 {

@@ -15,7 +15,7 @@ use tower_refresh::{
     RefreshToken,
     endpoint::{
         EndpointError, FailureClass, JsonEndpoint, OAuth2Client, OAuth2Endpoint, RefreshRequest,
-        TokenResponse,
+        Spent, TokenResponse,
     },
 };
 
@@ -105,7 +105,9 @@ fn answering(
     Response = Response<Full<Bytes>>,
     Error = Infallible,
     Future: Send + 'static,
-> + Send
+> + Clone
++ Send
++ Sync
 + 'static {
     let answer = answer.clone().map(Full::new);
     service_fn(move |_| std::future::ready(Ok(answer.clone())))
@@ -131,12 +133,12 @@ fn check(
         Ok(tokens) => {
             assert!(status.is_success());
             // The names of the other fields are shown, and a name is no secret.
-            let in_a_name = tokens.extra.keys().any(|name| name.contains(SPENT));
+            let in_a_name = tokens.extra().keys().any(|name| name.contains(SPENT));
             assert!(in_a_name || !format!("{tokens:?}").contains(SPENT));
-            let access_token = tokens.access_token.expose();
+            let access_token = tokens.access_token().expose();
             assert!(!access_token.is_empty() && access_token.bytes().all(|b| b.is_ascii_graphic()));
-            assert!(tokens.expires_in.is_none_or(|life| life <= TEN_YEARS));
-            assert!(!tokens.extra.contains_key(field));
+            assert!(tokens.expires_in().is_none_or(|life| life <= TEN_YEARS));
+            assert!(!tokens.extra().contains_key(field));
             match object(answer.body()) {
                 Some(object) => assert_eq!(object.get(field), Some(&Value::from(access_token))),
                 None => assert!(has_half_a_character(answer.body()), "no object"),
@@ -144,7 +146,7 @@ fn check(
         }
         Err(error) => {
             assert!(!good, "{error}");
-            let mut shown = format!("{error} {error:?} {:?}", error.code());
+            let mut shown = format!("{error} {error:?} {:?} {:?}", error.code(), error.said());
             let mut source = std::error::Error::source(&error);
             while let Some(error) = source {
                 shown += &format!("{error} {error:?}");
@@ -153,12 +155,17 @@ fn check(
             assert!(!shown.contains(SPENT), "{shown}");
             assert!(error.to_string().chars().count() < 1000, "a message is no place for a body");
             assert!(!error.to_string().contains(['\n', '\r']));
+            assert!(error.status().is_some_and(|told| told == status));
             match error.class() {
-                FailureClass::Grant => assert!(may_log_out(status.as_u16(), &error), "{error}"),
-                FailureClass::Rejected => assert!(!status.is_server_error(), "{error}"),
+                FailureClass::InvalidGrant => {
+                    assert!(may_log_out(status.as_u16(), &error), "{error}")
+                }
+                FailureClass::Misconfigured => assert!(!status.is_server_error(), "{error}"),
                 _ => return assert_retry_after(&error, answer.headers()),
             }
-            assert!(!error.may_have_spent(), "a complete answer that says no");
+            // A complete answer that says no, or one whose new refresh token alone is of use.
+            let spent = if error.rotated().is_some() { Spent::Yes } else { Spent::No };
+            assert_eq!(error.spent(), spent, "{error}");
             assert_retry_after(&error, answer.headers());
         }
     }

@@ -7,6 +7,11 @@ mod jwt;
 mod record;
 mod replay;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 pub use self::{
     answers::{retry_after, token_response},
     challenges::challenges,
@@ -33,11 +38,13 @@ fn endpoint() -> impl tower::Service<
     Response = tower_refresh::endpoint::TokenResponse,
     Error = tower_refresh::BoxError,
     Future: Send + 'static,
-> + Send
+> + Clone
++ Send
 + 'static {
-    let mut issued = 0;
+    // Shared, as each call has a clone.
+    let issued = Arc::new(AtomicU64::new(0));
     tower::service_fn(move |_| {
-        issued += 1;
+        let issued = issued.fetch_add(1, Ordering::Relaxed) + 1;
         let response = tower_refresh::endpoint::TokenResponse::new(format!("access-{issued}"));
         std::future::ready(response.map_err(Into::into))
     })

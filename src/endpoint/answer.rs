@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::{
-    error::EndpointError,
+    error::{EndpointError, FailureClass, Spent},
     secrets::Secrets,
     text::{lossy, without_halves},
 };
@@ -51,34 +51,45 @@ impl Answer {
             Err(error) if error.is_eof() => "JSON that is cut off".into(),
             Err(_) => format!("a body that is no JSON ({})", self.content_type(secrets)),
         };
-        Err(EndpointError::transient(format!(
-            "the token endpoint answered {} with {what}",
-            self.status.as_u16()
-        )))
+        Err(self.error(FailureClass::Transient, &format!(" with {what}"), None, secrets))
     }
 
     /// The failure that the status alone tells of; `said` is the server's own text, if it gave
     /// one.
     pub(super) fn failure(&self, said: Option<&Value>, secrets: &Secrets) -> EndpointError {
-        let message = |what: &str| self.message(what, said, secrets);
+        use FailureClass::{Misconfigured, Transient};
+
+        let error = |class, what: &str| self.error(class, what, said, secrets);
         match self.status.as_u16() {
-            300..=399 => EndpointError::rejected(message(&self.redirect(secrets))),
-            408 | 429 | 500 | 503 => EndpointError::transient(message("")).not_spent(),
-            404 | 405 | 410 => EndpointError::rejected(message(": check its URL")),
-            401 | 403 => EndpointError::rejected(message(": check how the client authenticates")),
-            400..=499 => EndpointError::rejected(message("")),
+            300..=399 => error(Misconfigured, &self.redirect(secrets)),
+            408 | 429 | 500 | 503 => error(Transient, "").with_spent(Spent::No),
+            404 | 405 | 410 => error(Misconfigured, ": check its URL"),
+            401 | 403 => error(Misconfigured, ": check how the client authenticates"),
+            400..=499 => error(Misconfigured, ""),
             // A gateway's 502 and 504 say nothing of what the server behind it did.
-            _ => EndpointError::transient(message("")),
+            _ => error(Transient, ""),
         }
     }
 
     /// `the token endpoint answered 400`, what that means, and what the server says about it.
-    pub(super) fn message(&self, what: &str, said: Option<&Value>, secrets: &Secrets) -> String {
-        let said = match said.map(|said| secrets.quote(&text(said))) {
-            Some(said) if !said.is_empty() => format!("; it says \"{said}\""),
-            _ => String::new(),
+    pub(super) fn error(
+        &self,
+        class: FailureClass,
+        what: &str,
+        said: Option<&Value>,
+        secrets: &Secrets,
+    ) -> EndpointError {
+        let said = said.map(|said| secrets.quote(&text(said))).unwrap_or_default();
+        let mut message = format!("the token endpoint answered {}{what}", self.status.as_u16());
+        if !said.is_empty() {
+            message += &format!("; it says \"{said}\"");
+        }
+        let spent = match class {
+            FailureClass::Transient => Spent::Maybe,
+            FailureClass::InvalidGrant | FailureClass::Misconfigured => Spent::No,
         };
-        format!("the token endpoint answered {}{what}{said}", self.status.as_u16())
+        let error = EndpointError::new(class, message).with_spent(spent);
+        error.with_status(self.status).with_said(said)
     }
 
     pub(super) fn date(&self) -> Option<SystemTime> {
@@ -159,7 +170,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::endpoint::FailureClass::{self, Rejected, Transient};
+    use crate::endpoint::{
+        FailureClass::{self, Misconfigured, Transient},
+        Spent::{Maybe, No},
+    };
 
     const DATE_1: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const DATE_2: &str = "Sun, 06 Nov 1994 08:51:37 GMT";
@@ -182,7 +196,8 @@ mod tests {
             let answer = Answer::of(200, &[(CONTENT_TYPE, "text/html")], body);
             let error = answer.object(&Secrets::default()).expect_err(body);
             assert_eq!(error.class(), Transient, "{body}");
-            assert!(error.may_have_spent(), "{body}");
+            assert_eq!(error.spent(), Maybe, "{body}");
+            assert_eq!(error.status(), Some(StatusCode::OK), "{body}");
             assert!(error.to_string().contains(said), "{body}: {error}");
             assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
         }
@@ -194,17 +209,18 @@ mod tests {
 
     #[test]
     fn the_status_alone_tells_the_class_and_whether_the_token_may_be_spent() {
-        let table: &[(&[u16], FailureClass, bool)] = &[
-            (&[301, 302, 303, 307, 308], Rejected, false),
-            (&[400, 401, 403, 404, 405, 410, 422, 451], Rejected, false),
-            (&[408, 429, 500, 503], Transient, false),
-            (&[501, 502, 504, 520, 599, 600, 999, 100, 101], Transient, true),
+        let table: &[(&[u16], FailureClass, Spent)] = &[
+            (&[301, 302, 303, 307, 308], Misconfigured, No),
+            (&[400, 401, 403, 404, 405, 410, 422, 451], Misconfigured, No),
+            (&[408, 429, 500, 503], Transient, No),
+            (&[501, 502, 504, 520, 599, 600, 999, 100, 101], Transient, Maybe),
         ];
-        for &(statuses, class, may_have_spent) in table {
+        for &(statuses, class, spent) in table {
             for &status in statuses {
                 let error = Answer::of(status, &[], "").failure(None, &Secrets::default());
                 assert_eq!(error.class(), class, "{status}");
-                assert_eq!(error.may_have_spent(), may_have_spent, "{status}");
+                assert_eq!(error.spent(), spent, "{status}");
+                assert_eq!(error.status().unwrap(), status);
                 assert!(error.to_string().contains(&status.to_string()));
             }
         }

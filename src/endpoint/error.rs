@@ -1,80 +1,135 @@
 use std::{borrow::Cow, error, fmt, time::Duration};
 
-use crate::error::BoxError;
+use http::StatusCode;
+
+use super::secrets::Secrets;
+use crate::{error::BoxError, token::RefreshToken};
 
 /// What a failed call to a token endpoint means for the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureClass {
-    /// The refresh token is over (`invalid_grant`): somebody has to log in again.
-    Grant,
-    /// The call will not succeed as it is configured (`invalid_client`, a 404): tried again after
+    /// The grant is over (`invalid_grant`): a user has to log in again.
+    InvalidGrant,
+    /// The call cannot succeed as it is configured (`invalid_client`, a 404): tried again after
     /// minutes, or by hand.
-    Rejected,
+    Misconfigured,
     /// It may work next time.
     Transient,
 }
 
-/// Why a token endpoint gave no token.
+/// Whether the token endpoint used the refresh token of a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Spent {
+    /// Certainly not: nothing was sent, or the server answered that it did nothing.
+    No,
+    /// Unknown: the server may have used it, and its answer was lost.
+    Maybe,
+    /// The server used it, and its answer has no usable access token.
+    Yes,
+}
+
+/// Why a token endpoint gave no access token.
 ///
 /// An endpoint of your own returns this (in a [`BoxError`]) to say what its failure means. Any
-/// other error counts as [transient](FailureClass::Transient), and as one that may have spent the
-/// refresh token.
+/// other error counts as [transient](FailureClass::Transient), and the refresh token as
+/// [possibly spent](Spent::Maybe).
+///
+/// ```
+/// use tower_refresh::endpoint::{EndpointError, FailureClass, Spent};
+///
+/// let sealed = EndpointError::transient("the vault is sealed").with_spent(Spent::No);
+/// assert_eq!(sealed.class(), FailureClass::Transient);
+/// ```
 #[must_use = "an error does nothing before it is returned"]
 pub struct EndpointError {
     class: FailureClass,
     message: Cow<'static, str>,
-    code: Option<String>,
-    retry_after: Option<Duration>,
-    may_have_spent: bool,
+    spent: Spent,
+    answer: Option<Box<Details>>,
     source: Option<BoxError>,
 }
 
+/// What the server's answer said, if there was one. Boxed, as most calls do not fail and a
+/// `Result` is as large as its error.
+#[derive(Debug, Default)]
+struct Details {
+    code: Option<String>,
+    status: Option<StatusCode>,
+    said: Option<String>,
+    rotated: Option<RefreshToken>,
+    retry_after: Option<Duration>,
+}
+
 impl EndpointError {
-    /// The refresh token is expired, revoked, spent or missing: no call will bring a token until
-    /// somebody logs in again.
-    pub fn grant(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(FailureClass::Grant, message, false)
+    /// The refresh token is expired, revoked, used up or missing: no call succeeds until a user
+    /// logs in again. The refresh token counts as [not spent](Spent::No) by this call.
+    pub fn invalid_grant(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FailureClass::InvalidGrant, message).with_spent(Spent::No)
     }
 
-    /// The endpoint refused the call for good: a wrong client secret, a wrong URL.
-    pub fn rejected(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(FailureClass::Rejected, message, false)
+    /// The endpoint refuses the call for good: a wrong client secret, a wrong URL. The refresh
+    /// token counts as [not spent](Spent::No).
+    pub fn misconfigured(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(FailureClass::Misconfigured, message).with_spent(Spent::No)
     }
 
-    /// It may work next time.
+    /// The call may work next time.
     ///
-    /// The server may have taken the call before it went wrong, so the refresh token counts as
-    /// possibly spent unless [`not_spent`](Self::not_spent) says otherwise.
+    /// The server may have taken it before it went wrong, so the refresh token counts as
+    /// [possibly spent](Spent::Maybe) unless [`with_spent`](Self::with_spent) says otherwise.
     pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(FailureClass::Transient, message, true)
+        Self::new(FailureClass::Transient, message)
     }
 
     /// What a grant that needs a refresh token answers to a session that has none.
     pub(super) fn no_refresh_token() -> Self {
-        Self::grant("there is no refresh token to spend: somebody has to log in")
+        Self::invalid_grant("there is no refresh token to send: a user has to log in")
     }
 
-    /// Says that the server has certainly not spent the refresh token: nothing was sent, or it
-    /// answered that it did nothing.
-    pub fn not_spent(mut self) -> Self {
-        self.may_have_spent = false;
+    /// Says whether the server used the refresh token. Defaults to [`Spent::Maybe`] for
+    /// [`transient`](Self::transient), and to [`Spent::No`] for the others.
+    pub fn with_spent(mut self, spent: Spent) -> Self {
+        self.spent = spent;
         self
     }
 
-    /// Adds the machine-readable code, such as RFC 6749's `error`.
+    /// Adds the machine-readable code, such as the `error` of RFC 6749 §5.2. Defaults to none.
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
+        self.details().code = Some(code.into());
         self
     }
 
-    /// Says how long the server wants to be left alone.
+    /// Adds the HTTP status of the answer. Defaults to none.
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.details().status = Some(status);
+        self
+    }
+
+    /// Adds what the server said in its own words, for logs and for people. Defaults to none.
+    ///
+    /// It is shortened to one line of 200 characters, and JWTs in it are struck out. Strike out
+    /// every other secret before: the error is printed.
+    pub fn with_said(mut self, said: impl AsRef<str>) -> Self {
+        let said = Secrets::default().quote(said.as_ref());
+        self.details().said = Some(said).filter(|said| !said.is_empty());
+        self
+    }
+
+    /// Adds the new refresh token of an answer that has no usable access token. It replaces the
+    /// one that was sent, which is used up. Defaults to none.
+    pub fn with_rotated(mut self, refresh_token: RefreshToken) -> Self {
+        self.details().rotated = Some(refresh_token);
+        self
+    }
+
+    /// Says how long the server wants no further call. Defaults to nothing said.
     pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
-        self.retry_after = Some(retry_after);
+        self.details().retry_after = Some(retry_after);
         self
     }
 
-    /// Adds the error behind this one.
+    /// Adds the error behind this one. Defaults to none.
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.source = Some(source.into());
         self
@@ -85,53 +140,69 @@ impl EndpointError {
         self.class
     }
 
-    /// The machine-readable code, if the server sent one.
+    /// Whether the server used the refresh token.
+    pub fn spent(&self) -> Spent {
+        self.spent
+    }
+
+    /// The machine-readable code, if the server sent one: `invalid_grant`, or
+    /// `authorization_pending` of a device that waits for its user (RFC 8628 §3.5).
     pub fn code(&self) -> Option<&str> {
-        self.code.as_deref()
+        self.answer.as_ref()?.code.as_deref()
     }
 
-    /// How long the server wants to be left alone.
+    /// The HTTP status of the answer, if there was one.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.answer.as_ref()?.status
+    }
+
+    /// What the server said in its own words, as it may be shown: one short line without the
+    /// secrets that were sent or received.
+    pub fn said(&self) -> Option<&str> {
+        self.answer.as_ref()?.said.as_deref()
+    }
+
+    /// The new refresh token, if the answer had one although it had no usable access token.
+    pub fn rotated(&self) -> Option<&RefreshToken> {
+        self.answer.as_ref()?.rotated.as_ref()
+    }
+
+    /// How long the server wants no further call.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.answer.as_ref()?.retry_after
     }
 
-    /// Whether the server may have spent the refresh token before the call failed.
-    pub fn may_have_spent(&self) -> bool {
-        self.may_have_spent
+    pub(super) fn new(class: FailureClass, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { class, message: message.into(), spent: Spent::Maybe, answer: None, source: None }
     }
 
-    fn new(
-        class: FailureClass,
-        message: impl Into<Cow<'static, str>>,
-        may_have_spent: bool,
-    ) -> Self {
-        Self {
-            class,
-            message: message.into(),
-            code: None,
-            retry_after: None,
-            may_have_spent,
-            source: None,
-        }
+    fn details(&mut self) -> &mut Details {
+        self.answer.get_or_insert_default()
     }
 }
 
 impl fmt::Debug for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EndpointError")
+        let mut debug = f.debug_struct("EndpointError");
+        debug
             .field("class", &self.class)
             .field("message", &self.message)
-            .field("code", &self.code)
-            .field("retry_after", &self.retry_after)
-            .field("may_have_spent", &self.may_have_spent)
-            .field("source", &self.source)
-            .finish()
+            .field("spent", &self.spent);
+        if let Some(answer) = &self.answer {
+            debug
+                .field("code", &answer.code)
+                .field("status", &answer.status)
+                .field("said", &answer.said)
+                .field("rotated", &answer.rotated)
+                .field("retry_after", &answer.retry_after);
+        }
+        debug.field("source", &self.source).finish()
     }
 }
 
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.code {
+        match self.code() {
             Some(code) => write!(f, "{} ({code})", self.message),
             None => f.write_str(&self.message),
         }
@@ -141,5 +212,44 @@ impl fmt::Display for EndpointError {
 impl error::Error for EndpointError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_its_own_default_of_what_was_spent() {
+        use FailureClass::{InvalidGrant, Misconfigured, Transient};
+
+        for (error, class, spent) in [
+            (EndpointError::invalid_grant("over"), InvalidGrant, Spent::No),
+            (EndpointError::misconfigured("who?"), Misconfigured, Spent::No),
+            (EndpointError::transient("lost"), Transient, Spent::Maybe),
+        ] {
+            assert_eq!((error.class(), error.spent()), (class, spent));
+            let answer = (error.code(), error.status(), error.said(), error.retry_after());
+            assert_eq!(answer, (None, None, None, None));
+            assert_eq!(error.with_spent(Spent::Yes).spent(), Spent::Yes);
+        }
+    }
+
+    #[test]
+    fn an_error_tells_what_it_was_given_and_prints_no_token() {
+        let error = EndpointError::misconfigured("no access token")
+            .with_code("slow_down")
+            .with_status(StatusCode::IM_A_TEAPOT)
+            .with_said("not\nnow, eyJhbGciOi.e30.c2ln")
+            .with_rotated(RefreshToken::new("s3cret").unwrap())
+            .with_retry_after(Duration::from_secs(7));
+        assert_eq!(error.code(), Some("slow_down"));
+        assert_eq!(error.status(), Some(StatusCode::IM_A_TEAPOT));
+        assert_eq!(error.said(), Some("not now, [redacted]"));
+        assert_eq!(error.rotated().unwrap().expose(), "s3cret");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        assert_eq!(error.to_string(), "no access token (slow_down)");
+        assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        assert_eq!(error.with_said(" \n").said(), None, "nothing said");
     }
 }

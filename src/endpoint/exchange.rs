@@ -15,13 +15,13 @@ use http::{
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use tower::{ServiceExt, util::BoxService};
+use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_service::Service;
 use zeroize::Zeroizing;
 
 use super::{
     answer::{Answer, retry_after},
-    error::EndpointError,
+    error::{EndpointError, Spent},
     secrets::Secrets,
     unsent::unsent_or_lost,
     url::EndpointUrl,
@@ -32,9 +32,10 @@ use crate::{error::BoxError, token::Wiped};
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 type Transport =
-    BoxService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
+    BoxCloneSyncService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
 
-/// Where and how the calls go out.
+/// Where and how the calls go out. A clone has a transport of its own, with its own readiness.
+#[derive(Clone)]
 pub(super) struct Exchange {
     url: EndpointUrl,
     transport: Transport,
@@ -54,7 +55,7 @@ impl Exchange {
 
     pub(super) fn transport<S, B>(&mut self, transport: S)
     where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Send + 'static,
+        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
@@ -90,7 +91,7 @@ impl Exchange {
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EndpointError>> {
         // Nothing is sent before it is ready.
         let ready = self.transport.poll_ready(cx);
-        ready.map_err(|error| unsent_or_lost(error).not_spent())
+        ready.map_err(|error| unsent_or_lost(error).with_spent(Spent::No))
     }
 
     /// Posts `body` and reads the whole answer.
@@ -109,11 +110,10 @@ impl Exchange {
         async move {
             let (head, body) = response.await.map_err(unsent_or_lost)?.into_parts();
             let body = read(&head.headers, body, max_body_bytes).await;
-            Ok(Answer {
-                body: body.map_err(|error| with_retry_after(error, &head.headers))?,
-                status: head.status,
-                headers: head.headers,
-            })
+            let lost = |error: EndpointError| {
+                with_retry_after(error.with_status(head.status), &head.headers)
+            };
+            Ok(Answer { body: body.map_err(lost)?, status: head.status, headers: head.headers })
         }
     }
 
@@ -154,7 +154,7 @@ pub(super) fn with_retry_after(error: EndpointError, headers: &HeaderMap) -> End
     }
 }
 
-/// Reads a body to its end, or to the cap. How long that may take is for whoever calls.
+/// Reads a body to its end, or to the cap. How long that may take, the caller decides.
 async fn read<B>(
     headers: &HeaderMap,
     body: B,
@@ -198,14 +198,14 @@ fn too_large(max: usize) -> EndpointError {
 
 fn boxed<S, B>(transport: S) -> Transport
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Send + 'static,
+    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
     B: Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
-    transport
+    let transport = transport
         .map_response(move |response: Response<B>| {
             response.map(|body| {
                 body.map_frame(move |frame| frame.map_data(bytes))
@@ -213,21 +213,20 @@ where
                     .boxed_unsync()
             })
         })
-        .map_err(Into::into)
-        .boxed()
+        .map_err(Into::into);
+    BoxCloneSyncService::new(transport)
 }
 
 #[cfg(feature = "transport")]
 fn default_transport() -> Transport {
-    boxed(super::transport::DefaultTransport::default())
+    boxed(super::transport::DefaultTransport)
 }
 
 #[cfg(not(feature = "transport"))]
 fn default_transport() -> Transport {
-    tower::service_fn(async |_| {
+    BoxCloneSyncService::new(tower::service_fn(async |_| {
         let none = "the token endpoint has no transport: give it one with `transport`, or turn on \
                     the feature `transport`";
-        Err(EndpointError::rejected(none).into())
-    })
-    .boxed()
+        Err(EndpointError::misconfigured(none).into())
+    }))
 }

@@ -2,7 +2,12 @@ use std::{borrow::Cow, time::Duration};
 
 use serde_json::{Map, Value};
 
-use super::{answer::Answer, error::EndpointError, response::TokenResponse, secrets::Secrets};
+use super::{
+    answer::Answer,
+    error::{EndpointError, FailureClass, Spent},
+    response::TokenResponse,
+    secrets::Secrets,
+};
 use crate::{
     jwt,
     token::{AccessToken, LONGEST_LIFE, RefreshToken},
@@ -24,15 +29,26 @@ impl Fields {
         expires_in: Cow::Borrowed("expires_in"),
     };
 
-    /// The tokens in a successful answer's `object`. `said` is what the server says should there
-    /// be none.
+    /// The tokens in a successful answer's `object`. `sent` is the refresh token of the call, and
+    /// `said` the server's own explanation of an answer without tokens.
     pub(super) fn read(
         &self,
         answer: &Answer,
         mut object: Map<String, Value>,
+        sent: Option<&RefreshToken>,
         said: Option<&Value>,
         secrets: &Secrets,
     ) -> Result<TokenResponse, EndpointError> {
+        // With an explanation beside it the answer is a refusal, and the token may be the old one.
+        let rotated = sent.filter(|_| said.is_none()).and_then(|sent| self.rotated(&object, sent));
+        // The server has used the old refresh token: it is not sent again.
+        let no_access_token = |what: &str| match rotated {
+            Some(rotated) => answer
+                .error(FailureClass::Misconfigured, what, said, secrets)
+                .with_spent(Spent::Yes)
+                .with_rotated(rotated),
+            None => answer.error(FailureClass::Transient, what, said, secrets),
+        };
         let Some(Value::String(access_token)) = object.remove(&*self.access_token) else {
             let mut has: Vec<_> = object.keys().map(String::as_str).collect();
             has.sort_unstable();
@@ -41,24 +57,24 @@ impl Fields {
                 false => secrets.quote(&has.join(", ")),
             };
             let what = format!(" without a string `{}` (but with {has})", self.access_token);
-            return Err(EndpointError::transient(answer.message(&what, said, secrets)));
+            return Err(no_access_token(&what));
         };
-        let unusable = |name: &str| {
-            let what = format!(" with a `{name}` that cannot be used");
-            EndpointError::transient(answer.message(&what, said, secrets))
-        };
+        let unusable = |name: &str| format!(" with a `{name}` that cannot be used");
         let access_token = AccessToken::new(access_token)
-            .map_err(|error| unusable(&self.access_token).with_source(error))?;
+            .map_err(|error| no_access_token(&unusable(&self.access_token)).with_source(error))?;
+        let unusable = || {
+            let what = unusable(&self.refresh_token);
+            answer.error(FailureClass::Transient, &what, said, secrets)
+        };
         let refresh_token = match object.remove(&*self.refresh_token) {
             None | Some(Value::Null) => None,
             // Servers that do not rotate may say so with an empty string.
             Some(Value::String(token)) if token.is_empty() => None,
-            Some(Value::String(token)) => Some(
-                RefreshToken::new(token)
-                    .map_err(|error| unusable(&self.refresh_token).with_source(error))?,
-            ),
+            Some(Value::String(token)) => {
+                Some(RefreshToken::new(token).map_err(|error| unusable().with_source(error))?)
+            }
             // To go on with the old token would be to lose this one.
-            Some(_) => return Err(unusable(&self.refresh_token)),
+            Some(_) => return Err(unusable()),
         };
         let expires_in = object.remove(&*self.expires_in);
         Ok(TokenResponse {
@@ -68,6 +84,14 @@ impl Fields {
             date: answer.date(),
             extra: object,
         })
+    }
+
+    /// The refresh token in an answer's `object`, if it can only be the successor of `sent`.
+    fn rotated(&self, object: &Map<String, Value>, sent: &RefreshToken) -> Option<RefreshToken> {
+        let token = object.get(&*self.refresh_token)?.as_str()?;
+        // Text with a space in it is a remark.
+        let is_successor = token != sent.expose() && !token.contains(' ');
+        RefreshToken::new(token).ok().filter(|_| is_successor)
     }
 
     /// Keeps the tokens in `object` out of every message.

@@ -1,6 +1,7 @@
-//! Token endpoints: the Tower services that sell the next access token.
+//! Token endpoints: the Tower services that issue the next access token.
 //!
-//! An endpoint is any `Service<RefreshRequest, Response = TokenResponse>`. Two are ready-made:
+//! An endpoint is any `Service<RefreshRequest, Response = TokenResponse>` that is `Clone`: a session
+//! readies, calls and drops a clone for each call. Two are ready-made:
 //! [`JsonEndpoint`] (Freddy's protocol is its default) and [`OAuth2Endpoint`]. Your own takes
 //! three lines:
 //!
@@ -35,7 +36,7 @@ mod unsent;
 mod url;
 
 pub use self::{
-    error::{EndpointError, FailureClass},
+    error::{EndpointError, FailureClass, Spent},
     json::JsonEndpoint,
     oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
@@ -50,11 +51,8 @@ use crate::token::RefreshToken;
 
 /// What a session asks of its token endpoint.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct RefreshRequest {
-    /// The refresh token to spend. `None` if the session has none: a grant that needs one answers
-    /// [`EndpointError::grant`] and sends nothing; `client_credentials` needs none.
-    pub refresh_token: Option<RefreshToken>,
+    refresh_token: Option<RefreshToken>,
 }
 
 impl RefreshRequest {
@@ -62,19 +60,28 @@ impl RefreshRequest {
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
         Self { refresh_token }
     }
+
+    /// The refresh token to send. `None` if the session has none: a grant that needs one answers
+    /// [`EndpointError::invalid_grant`] and sends nothing; `client_credentials` needs none.
+    pub fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
+    }
 }
 
-/// What a session asks of its revocation endpoint when somebody logs out (RFC 7009).
+/// What a session asks of its revocation endpoint when a user logs out (RFC 7009).
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct RevokeRequest {
-    /// The newest refresh token there is; with it the server ends the whole grant.
-    pub refresh_token: RefreshToken,
+    refresh_token: RefreshToken,
 }
 
 impl RevokeRequest {
     /// Asks to end what this refresh token stands for.
     pub fn new(refresh_token: RefreshToken) -> Self {
         Self { refresh_token }
+    }
+
+    /// The newest refresh token there is; with it the server ends the whole grant.
+    pub fn refresh_token(&self) -> &RefreshToken {
+        &self.refresh_token
     }
 }

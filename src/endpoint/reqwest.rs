@@ -34,7 +34,7 @@ use crate::error::{BoxError, Error, ErrorKind};
 /// - no call is sent twice, and each gets a connection of its own: one that the server closes
 ///   while it is reused leaves open whether the token was spent.
 ///
-/// A connection that never came to be counts as [not spent](super::EndpointError::not_spent); so
+/// A connection that never came to be counts as [not spent](super::Spent::No); so
 /// give the builder a `connect_timeout` that is shorter than the session's time-out, which cannot
 /// tell. The endpoint alone decides what it talks to: [`EndpointUrl`](super::EndpointUrl) says
 /// which URLs will do.

@@ -13,20 +13,12 @@ use crate::{
 
 /// What a token endpoint answers: the new access token and what came with it.
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct TokenResponse {
-    /// The new access token.
-    pub access_token: AccessToken,
-    /// The new refresh token; `None` means that the old one stays valid (RFC 6749 §6).
-    pub refresh_token: Option<RefreshToken>,
-    /// How long the access token lives, counted from now. `None`: a JWT's `exp` tells, or else
-    /// only a 401 will.
-    pub expires_in: Option<Duration>,
-    /// The server's clock when it answered (its `Date` header): the life of a JWT that was handed
-    /// out from a cache is counted from here.
-    pub date: Option<SystemTime>,
-    /// Every other field of the answer.
-    pub extra: Map<String, Value>,
+    pub(super) access_token: AccessToken,
+    pub(super) refresh_token: Option<RefreshToken>,
+    pub(super) expires_in: Option<Duration>,
+    pub(super) date: Option<SystemTime>,
+    pub(super) extra: Map<String, Value>,
 }
 
 impl TokenResponse {
@@ -45,7 +37,8 @@ impl TokenResponse {
         })
     }
 
-    /// Adds the refresh token that replaces the one just spent.
+    /// Adds the refresh token that replaces the one just used. Defaults to none: the old one stays
+    /// valid (RFC 6749 §6).
     ///
     /// # Errors
     ///
@@ -55,18 +48,52 @@ impl TokenResponse {
         Ok(self)
     }
 
-    /// Says how long the access token lives.
+    /// Says how long the access token lives, counted from now. Defaults to nothing said: the `exp`
+    /// of a JWT tells, or else only a 401 will.
     #[must_use]
     pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
         self.expires_in = Some(expires_in);
         self
     }
 
-    /// Adds a field that is handed on to [`Tokens::extra`].
+    /// Adds the server's clock when it answered (its `Date` header): the life of a JWT that came
+    /// from a cache is counted from here. Defaults to none.
+    #[must_use]
+    pub fn with_date(mut self, date: SystemTime) -> Self {
+        self.date = Some(date);
+        self
+    }
+
+    /// Adds a field that is handed on to [`Tokens::extra`]. Defaults to none.
     #[must_use]
     pub fn with_extra(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.extra.insert(name.into(), value.into());
         self
+    }
+
+    /// The new access token.
+    pub fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    /// The new refresh token; `None` means that the old one stays valid (RFC 6749 §6).
+    pub fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
+    }
+
+    /// How long the access token lives from when it was issued, if the server said so.
+    pub fn expires_in(&self) -> Option<Duration> {
+        self.expires_in
+    }
+
+    /// The server's clock when it answered, if it said so.
+    pub fn date(&self) -> Option<SystemTime> {
+        self.date
+    }
+
+    /// Every other field of the answer.
+    pub fn extra(&self) -> &Map<String, Value> {
+        &self.extra
     }
 
     /// The tokens from now on, given those that were used to ask, and when it arrived. What the
@@ -84,6 +111,13 @@ impl TokenResponse {
             life,
             extra,
         }
+    }
+}
+
+/// What [`Session::set_tokens`](crate::Session::set_tokens) takes after a login.
+impl From<TokenResponse> for Tokens {
+    fn from(response: TokenResponse) -> Self {
+        response.into_tokens(&Self::default(), Instant::now())
     }
 }
 

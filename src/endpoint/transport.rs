@@ -4,7 +4,7 @@ use std::{
     error::Error as StdError,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -12,9 +12,12 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, Uri, uri::Scheme};
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::{
-    client::legacy::{Client, ResponseFuture, connect::HttpConnector},
+    client::legacy::{
+        Client, ResponseFuture,
+        connect::{Connect, HttpConnector},
+    },
     rt::TokioExecutor,
 };
 use rustls::{CertificateError, ClientConfig, Error as TlsError, crypto::CryptoProvider};
@@ -30,28 +33,9 @@ use crate::error::{BoxError, chain};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// HTTP/1.1 over TLS with the platform's roots. It follows no redirects: a 307 would post the
-/// refresh token to whoever it names.
-#[derive(Default)]
-pub(super) struct DefaultTransport {
-    /// Made at the first call, as reading the platform's roots takes milliseconds and may fail.
-    client: Option<HttpClient>,
-}
-
-impl DefaultTransport {
-    fn send(&mut self, request: Request<Full<Bytes>>) -> Result<ResponseFuture, EndpointError> {
-        // The resolver would panic.
-        if Handle::try_current().is_err() {
-            return Err(EndpointError::rejected(
-                "the token endpoint's HTTP client was called outside of a Tokio runtime",
-            ));
-        }
-        let client = match &self.client {
-            Some(client) => client,
-            None => self.client.insert(HttpClient::of(request.uri())?),
-        };
-        Ok(client.request(request))
-    }
-}
+/// refresh token to the server that it names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DefaultTransport;
 
 impl Service<Request<Full<Bytes>>> for DefaultTransport {
     type Response = Response<hyper::body::Incoming>;
@@ -63,47 +47,46 @@ impl Service<Request<Full<Bytes>>> for DefaultTransport {
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let response = self.send(request);
+        let response = send(request);
         Box::pin(async move { Ok(response?.await?) })
     }
 }
 
-/// An endpoint has one URL, so it is the one or the other for good.
-enum HttpClient {
-    /// A sidecar on loopback needs neither a platform with roots nor a crypto provider.
-    Plain(Client<InTime<HttpConnector>, Full<Bytes>>),
-    Tls(Client<InTime<HttpsConnector<HttpConnector>>, Full<Bytes>>),
+/// Every call has a client of its own: there is nothing in one that a second call could use.
+fn send(request: Request<Full<Bytes>>) -> Result<ResponseFuture, EndpointError> {
+    // The resolver would panic.
+    if Handle::try_current().is_err() {
+        return Err(EndpointError::misconfigured(
+            "the token endpoint's HTTP client was called outside of a Tokio runtime",
+        ));
+    }
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    // Divided among the addresses of a name, so that a dead one leaves time for the others.
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    // A sidecar on loopback needs neither a platform with roots nor a crypto provider.
+    if request.uri().scheme() == Some(&Scheme::HTTP) {
+        return Ok(client(http).request(request));
+    }
+    let mut https = HttpsConnector::from((http, tls()?));
+    https.enforce_https();
+    Ok(client(https).request(request))
 }
 
-impl HttpClient {
-    fn of(uri: &Uri) -> Result<Self, EndpointError> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        // Shared out among the addresses of a name, so that one that is dead leaves time for others.
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let mut client = Client::builder(TokioExecutor::new());
-        // Refreshes are minutes apart, and servers close idle connections without a word. A
-        // request that runs into such a close may have spent the refresh token, so every call
-        // gets a connection of its own and is never sent twice.
-        client.pool_max_idle_per_host(0).retry_canceled_requests(false);
-        if uri.scheme() == Some(&Scheme::HTTP) {
-            return Ok(Self::Plain(client.build(InTime(http))));
-        }
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls()?)
-            .https_only()
-            .enable_http1()
-            .wrap_connector(http);
-        Ok(Self::Tls(client.build(InTime(https))))
-    }
-
-    fn request(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
-        match self {
-            Self::Plain(client) => client.request(request),
-            Self::Tls(client) => client.request(request),
-        }
-    }
+/// A client that uses no connection twice.
+///
+/// Refreshes are minutes apart, and servers close idle connections without a word: a request that
+/// runs into such a close may have spent the refresh token. And because a connection ends with its
+/// one answer, whatever is left unread on it (an answer over the cap, bytes after the body) can
+/// never be taken for the answer to another call.
+fn client<C>(connector: C) -> Client<InTime<C>, Full<Bytes>>
+where
+    InTime<C>: Connect + Clone,
+{
+    let mut client = Client::builder(TokioExecutor::new());
+    client.pool_max_idle_per_host(0).retry_canceled_requests(false);
+    client.build(InTime(connector))
 }
 
 /// Gives up a connection that does not come to be in time: its name, its address and its handshake
@@ -129,13 +112,32 @@ where
     }
 }
 
-fn tls() -> Result<ClientConfig, EndpointError> {
+/// The one TLS configuration of the process, for all endpoints. To read the platform's roots takes
+/// milliseconds, and they and the provider may come later, so a failure is not remembered.
+fn tls() -> Result<Arc<ClientConfig>, EndpointError> {
+    static SHARED: Mutex<Option<Arc<ClientConfig>>> = Mutex::new(None);
+
+    made_once(&SHARED, new_tls)
+}
+
+fn made_once<T, E>(
+    slot: &Mutex<Option<Arc<T>>>,
+    make: impl FnOnce() -> Result<T, E>,
+) -> Result<Arc<T>, E> {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*slot {
+        Some(made) => Ok(made.clone()),
+        None => Ok(slot.insert(Arc::new(make()?)).clone()),
+    }
+}
+
+fn new_tls() -> Result<ClientConfig, EndpointError> {
     let installed = CryptoProvider::get_default().cloned();
     let provider = installed.or_else(of_a_feature).ok_or_else(no_provider)?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| {
-            EndpointError::rejected(
+            EndpointError::misconfigured(
                 "the crypto provider that this program has installed speaks no version of TLS \
                  that rustls offers by default: install another, or give the token endpoint \
                  another client with `transport`",
@@ -143,7 +145,7 @@ fn tls() -> Result<ClientConfig, EndpointError> {
             .with_source(error)
         })?;
     let config = config.with_platform_verifier().map_err(|error| {
-        EndpointError::rejected(
+        EndpointError::misconfigured(
             "the platform has no root certificates to check the token endpoint's with: install \
              them (`ca-certificates`), or give it another client with `transport`",
         )
@@ -164,7 +166,7 @@ fn of_a_feature() -> Option<Arc<CryptoProvider>> {
 }
 
 fn no_provider() -> EndpointError {
-    EndpointError::rejected(
+    EndpointError::misconfigured(
         "there is no crypto provider for TLS: turn on tower-refresh's feature `ring` or \
          `aws-lc-rs`, or install one at the start of `main` with \
          `CryptoProvider::install_default`",
@@ -192,4 +194,23 @@ pub(super) fn mend_tls(error: &(dyn StdError + 'static)) -> Option<&'static str>
         TlsError::InvalidMessage(_) => "it answers, but not in TLS: is its URL right?",
         _ => "the TLS handshake failed",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_endpoints_share_one_tls_configuration() {
+        let first = tls().expect("roots and a provider");
+        assert!(Arc::ptr_eq(&first, &tls().expect("the same")));
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_tried_again_and_made_once() {
+        let slot = Mutex::new(None);
+        assert_eq!(made_once(&slot, || Err::<u8, _>("no roots")), Err("no roots"));
+        let first = made_once(&slot, || Ok::<_, ()>(1)).unwrap();
+        assert!(Arc::ptr_eq(&first, &made_once(&slot, || Ok::<_, ()>(2)).unwrap()));
+    }
 }

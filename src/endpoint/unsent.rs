@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
-use super::error::EndpointError;
+use super::error::{EndpointError, Spent};
 #[cfg(feature = "transport")]
 use super::transport::mend_tls;
 use crate::error::BoxError;
@@ -14,7 +14,7 @@ pub(super) fn unsent_or_lost(error: BoxError) -> EndpointError {
         Err(error) => error,
     };
     if is_unsent(&*error) {
-        EndpointError::transient(unconnected(&*error)).not_spent()
+        EndpointError::transient(unconnected(&*error)).with_spent(Spent::No)
     } else {
         EndpointError::transient("the call to the token endpoint broke off")
     }

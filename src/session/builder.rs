@@ -1,15 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
-use tower::{ServiceExt, util::BoxService};
 use tower_service::Service;
 
-use super::{
-    Session,
-    config::Config,
-    shared::{Endpoint, Shared},
-    way_out::Revocation,
-};
+use super::{Session, config::Config, endpoint::Endpoint, shared::Shared};
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error},
@@ -20,8 +14,8 @@ use crate::{
 /// Builds a [`Session`].
 #[must_use = "a builder does nothing before `build`"]
 pub struct SessionBuilder {
-    pub(super) endpoint: Endpoint,
-    pub(super) revocation: Option<Revocation>,
+    pub(super) endpoint: Endpoint<RefreshRequest, TokenResponse>,
+    pub(super) revocation: Option<Endpoint<RevokeRequest, ()>>,
     pub(super) initial_tokens: Tokens,
     pub(super) store: Option<Arc<dyn TokenStore>>,
     pub(super) runtime: Option<Handle>,
@@ -32,12 +26,12 @@ pub struct SessionBuilder {
 impl SessionBuilder {
     pub(super) fn new<E>(endpoint: E) -> Self
     where
-        E: Service<RefreshRequest, Response = TokenResponse> + Send + 'static,
+        E: Service<RefreshRequest, Response = TokenResponse> + Clone + Send + 'static,
         E::Error: Into<BoxError>,
         E::Future: Send + 'static,
     {
         Self {
-            endpoint: BoxService::new(endpoint.map_err(Into::into)),
+            endpoint: Endpoint::new(endpoint),
             revocation: None,
             initial_tokens: Tokens::default(),
             store: None,
@@ -82,16 +76,17 @@ impl SessionBuilder {
     }
 
     /// Where [`log_out`](Session::log_out) has the refresh token revoked, as
-    /// [`OAuth2Revocation`](crate::endpoint::OAuth2Revocation) does.
+    /// [`OAuth2Revocation`](crate::endpoint::OAuth2Revocation) does. Each log-out works on a clone of
+    /// it.
     ///
     /// Defaults to nowhere.
     pub fn revocation<E>(mut self, endpoint: E) -> Self
     where
-        E: Service<RevokeRequest, Response = ()> + Send + 'static,
+        E: Service<RevokeRequest, Response = ()> + Clone + Send + 'static,
         E::Error: Into<BoxError>,
         E::Future: Send + 'static,
     {
-        self.revocation = Some(BoxService::new(endpoint.map_err(Into::into)));
+        self.revocation = Some(Endpoint::new(endpoint));
         self
     }
 

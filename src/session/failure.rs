@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    endpoint::{EndpointError, FailureClass},
+    endpoint::{EndpointError, FailureClass, Spent},
     error::{BoxError, Error, ErrorKind, chain},
 };
 
@@ -29,7 +29,7 @@ impl Failure {
         // The endpoint waits for itself. Nothing was sent, and trying again will not mend it.
         if let Some(own) = Error::find(error.as_ref()).filter(|e| e.kind() == ErrorKind::Recursion)
         {
-            return Self { class: FailureClass::Rejected, ..Self::transient(own.clone()) };
+            return Self { class: FailureClass::Misconfigured, ..Self::transient(own.clone()) };
         }
         let known = chain(error.as_ref()).find_map(|error| error.downcast_ref::<EndpointError>());
         let Some(known) = known else {
@@ -38,14 +38,14 @@ impl Failure {
             return Self { may_have_spent: true, ..Self::transient(error) };
         };
         let (class, retry_after) = (known.class(), known.retry_after());
-        let may_have_spent = known.may_have_spent();
+        let may_have_spent = known.spent() != Spent::No;
         let (kind, message) = match class {
-            FailureClass::Grant => (
+            FailureClass::InvalidGrant => (
                 ErrorKind::LoginRequired,
                 "the token endpoint no longer accepts the refresh token: log in and set new tokens",
             ),
-            FailureClass::Rejected => (
-                ErrorKind::Rejected,
+            FailureClass::Misconfigured => (
+                ErrorKind::Misconfigured,
                 "the token endpoint refuses the call: check how the endpoint is configured",
             ),
             FailureClass::Transient => {

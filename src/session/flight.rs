@@ -1,7 +1,7 @@
 //! The way of a refresh.
 //!
-//! A refresh runs in a task of its own, so no caller can cancel it, and holds the async mutex
-//! that owns the token endpoint, so there is one call at a time. In order:
+//! A refresh runs in a task of its own, so no caller can cancel it, and holds an async mutex, so
+//! there is one call at a time. In order:
 //!
 //! 1. take the store's lease, and adopt what the store holds if that is newer;
 //! 2. call the endpoint;
@@ -22,7 +22,7 @@ use super::{
     lease::Lease,
     reconcile::{Base, Reconciled, reconcile},
     save,
-    shared::{Endpoint, Shared},
+    shared::Shared,
     state::State,
     waiting::Flight,
 };
@@ -78,7 +78,7 @@ struct Round<'a> {
 
 impl Round<'_> {
     async fn run(&self) -> Result<(), Failure> {
-        let mut endpoint = self.shared.endpoint.lock().await;
+        let _turn = self.shared.turn.lock().await;
         if let Some(at) = self.shared.read(State::not_before) {
             sleep_until(at).await;
         }
@@ -86,7 +86,7 @@ impl Round<'_> {
         let Some(lease) = Lease::take(self.shared, self.flight).await? else {
             return Ok(());
         };
-        let attempts = self.attempts(&mut endpoint, &lease);
+        let attempts = self.attempts(&lease);
         let result = lease.renewed_during(lease.third(), attempts).await;
         if let Err(failure) = result {
             self.shared.fail(self.flight, failure);
@@ -100,7 +100,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    async fn attempts(&self, endpoint: &mut Endpoint, lease: &Lease<'_>) -> Result<(), Failure> {
+    async fn attempts(&self, lease: &Lease<'_>) -> Result<(), Failure> {
         let config = &self.shared.config;
         let mut delays = backoff::delays(config.backoff);
         let (mut attempt, mut reread) = (0, false);
@@ -111,7 +111,7 @@ impl Round<'_> {
                 Reconciled::Base(base) => base,
             };
             self.flight.is_at("the token endpoint has not answered");
-            let called = self.call(endpoint, &base).await;
+            let called = self.call(&base).await;
             let last = attempt >= config.attempts || lease.is_lost();
             let failure = match called {
                 Ok(response) => match self.land(&base, response).await {
@@ -125,9 +125,9 @@ impl Round<'_> {
             self.flight.has_failed(failure.error.clone());
             self.flight.is_at("the token endpoint is to be called again");
             match failure.class {
-                FailureClass::Rejected => return Err(failure),
-                FailureClass::Grant if reread => return Err(failure),
-                FailureClass::Grant => {
+                FailureClass::Misconfigured => return Err(failure),
+                FailureClass::InvalidGrant if reread => return Err(failure),
+                FailureClass::InvalidGrant => {
                     // Perhaps another process was faster: then its tokens are in the store.
                     reread = true;
                     match reconcile(self.shared, self.flight).await? {
@@ -158,20 +158,23 @@ impl Round<'_> {
         }
     }
 
-    /// One call, with one time-out over readiness and answer.
-    async fn call(&self, endpoint: &mut Endpoint, base: &Base) -> Result<TokenResponse, Failure> {
+    /// One call on a clone of the endpoint, with one time-out over readiness and answer.
+    async fn call(&self, base: &Base) -> Result<TokenResponse, Failure> {
         let refresh_token = base.tokens.refresh_token().cloned();
         let spends = refresh_token.is_some();
         let was_in_doubt = self.shared.read(State::in_doubt);
         let mut called = false;
         let call = async {
-            let endpoint = endpoint.ready().await?;
+            let mut endpoint = self.shared.endpoint.instance();
+            endpoint.ready().await?;
             called = true;
             if spends {
                 // Until the answer is here. If this task dies with its runtime, the next one knows.
                 self.shared.change(|state| state.set_in_doubt(self.flight, true));
             }
-            endpoint.call(RefreshRequest::new(refresh_token)).await
+            let answer = endpoint.call(RefreshRequest::new(refresh_token));
+            drop(endpoint);
+            answer.await
         };
         let answer = timeout(self.shared.config.attempt_timeout, call).await;
         let mut failure = match answer {
@@ -184,7 +187,7 @@ impl Round<'_> {
         };
         failure.may_have_spent &= spends && called;
         failure.final_in_doubt = failure.may_have_spent && was_in_doubt;
-        failure.rotation_lost = failure.class == FailureClass::Grant && was_in_doubt;
+        failure.rotation_lost = failure.class == FailureClass::InvalidGrant && was_in_doubt;
         let in_doubt = failure.may_have_spent || was_in_doubt;
         self.shared.change(|state| state.set_in_doubt(self.flight, spends && in_doubt));
         Err(failure)

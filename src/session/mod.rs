@@ -7,6 +7,7 @@ mod backoff;
 mod brought;
 mod builder;
 mod config;
+mod endpoint;
 mod failure;
 mod flight;
 mod lease;
@@ -84,12 +85,16 @@ pub struct Session {
 impl Session {
     /// Starts to build a session that gets its tokens from `endpoint`.
     ///
-    /// Any Tower service will do: [`JsonEndpoint`](crate::endpoint::JsonEndpoint),
+    /// Any Tower service that is `Clone` will do: [`JsonEndpoint`](crate::endpoint::JsonEndpoint),
     /// [`OAuth2Endpoint`](crate::endpoint::OAuth2Endpoint), either inside layers of your choice,
-    /// or a `tower::service_fn` of your own.
+    /// or a `tower::service_fn` of your own. Each call works on a clone of its own: it is readied,
+    /// called and dropped, so that no permit of a limit is held while nothing is called.
     pub fn builder<E>(endpoint: E) -> SessionBuilder
     where
-        E: tower_service::Service<RefreshRequest, Response = TokenResponse> + Send + 'static,
+        E: tower_service::Service<RefreshRequest, Response = TokenResponse>
+            + Clone
+            + Send
+            + 'static,
         E::Error: Into<BoxError>,
         E::Future: Send + 'static,
     {

@@ -137,8 +137,8 @@ impl Saver {
         };
         lease.renewed_during(first, self.save()).await;
         self.claimed = false;
-        // Whoever holds the endpoint is using the lease, which is the whole session's.
-        if let Ok(_endpoint) = shared.endpoint.try_lock() {
+        // A refresh whose turn it is uses the lease, which is the whole session's.
+        if let Ok(_turn) = shared.turn.try_lock() {
             lease.release().await;
         }
     }

@@ -10,11 +10,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{runtime::Handle, sync::Notify};
-use tower::util::BoxService;
 
 use super::{
     builder::SessionBuilder,
     config::Config,
+    endpoint::Endpoint,
     failure::Failure,
     flight::{self, Takeoff},
     save,
@@ -25,17 +25,12 @@ use super::{
     unique::unique,
     waiting::Flight,
     watch,
-    way_out::Revocation,
 };
 use crate::{
-    endpoint::{FailureClass, RefreshRequest, TokenResponse},
-    error::BoxError,
+    endpoint::{FailureClass, RefreshRequest, RevokeRequest, TokenResponse},
     event::{Event, EventSender},
     store::{MemoryStore, TokenStore},
 };
-
-/// A token endpoint, whatever its type was: neither `Clone` nor `Sync` is asked of it.
-pub(super) type Endpoint = BoxService<RefreshRequest, TokenResponse, BoxError>;
 
 pub(crate) struct Shared {
     /// Written under the lock of `state` and read without it.
@@ -43,9 +38,10 @@ pub(crate) struct Shared {
     /// Counts the snapshots.
     version: AtomicU64,
     state: Mutex<State>,
-    /// Whoever holds this is the one refresh.
-    pub(super) endpoint: tokio::sync::Mutex<Endpoint>,
-    pub(super) revocation: Option<tokio::sync::Mutex<Revocation>>,
+    pub(super) endpoint: Endpoint<RefreshRequest, TokenResponse>,
+    /// Its holder is the one refresh.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) revocation: Option<Endpoint<RevokeRequest, ()>>,
     pub(super) store: Arc<dyn TokenStore>,
     /// Whether others may refresh what is in the store.
     pub(super) is_shared: bool,
@@ -78,8 +74,9 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             version: AtomicU64::new(0),
             state: Mutex::new(state),
-            endpoint: tokio::sync::Mutex::new(endpoint),
-            revocation: revocation.map(tokio::sync::Mutex::new),
+            endpoint,
+            turn: tokio::sync::Mutex::new(()),
+            revocation,
             store,
             is_shared,
             writing: tokio::sync::Mutex::new(()),
@@ -178,8 +175,8 @@ impl Shared {
     pub(super) fn fail(&self, flight: &Arc<Flight>, failure: Failure) {
         let Failure { class, error, retry_after, rotation_lost, .. } = failure;
         let after = match class {
-            FailureClass::Grant => After::LoginRequired,
-            FailureClass::Rejected => After::Rejected,
+            FailureClass::InvalidGrant => After::LoginRequired,
+            FailureClass::Misconfigured => After::Misconfigured,
             FailureClass::Transient => After::Transient { retry_after },
         };
         let ours = self.change(|state| {

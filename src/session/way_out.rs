@@ -3,20 +3,16 @@
 
 use std::{pin::pin, sync::Arc};
 
-use tower::{ServiceExt, util::BoxService};
-use tower_service::Service;
+use tower::ServiceExt;
 
 use super::{Session, failure::Failure, save, shared::Shared, state::State};
 use crate::{
     endpoint::RevokeRequest,
-    error::{BoxError, Error, ErrorKind},
+    error::{Error, ErrorKind},
     event::Event,
     store::Record,
     token::{RefreshToken, Tokens},
 };
-
-/// Where somebody's logging out is told, if anywhere.
-pub(super) type Revocation = BoxService<RevokeRequest, (), BoxError>;
 
 impl Session {
     /// Starts no more refreshes, and waits until the one under way is done and its tokens are
@@ -62,7 +58,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// If the server did not revoke the token ([`ErrorKind::Rejected`] if it never will as the
+    /// If the server did not revoke the token ([`ErrorKind::Misconfigured`] if it never will as the
     /// endpoint is configured) or the store did not take the tombstone. The session is cleared all
     /// the same.
     pub async fn log_out(&self) -> Result<(), Error> {
@@ -91,9 +87,7 @@ impl Session {
         let shared = &self.shared;
         let Some(revocation) = &shared.revocation else { return Ok(()) };
         let Some(refresh_token) = newest(shared).await else { return Ok(()) };
-        let mut revocation = revocation.lock().await;
-        let call =
-            async { revocation.ready().await?.call(RevokeRequest::new(refresh_token)).await };
+        let call = revocation.instance().oneshot(RevokeRequest::new(refresh_token));
         let error = match self.within(shared.config.attempt_timeout, pin!(call)).await {
             Some(Ok(())) => return Ok(()),
             Some(Err(error)) => Failure::of(error).error,
@@ -102,7 +96,7 @@ impl Session {
         let message = "logged out here, but the server did not revoke the refresh token";
         // Whatever else went wrong, nobody has to log in for it.
         let kind = match error.kind() {
-            ErrorKind::Rejected => ErrorKind::Rejected,
+            ErrorKind::Misconfigured => ErrorKind::Misconfigured,
             _ => ErrorKind::Unavailable,
         };
         Err(Error::with_source(kind, message, error))

@@ -203,7 +203,7 @@ impl Service<RefreshRequest> for GatedEndpoint {
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
         assert!(self.ready, "the endpoint was called before it was ready");
         self.ready = false;
-        self.script().presented.push(request.refresh_token);
+        self.script().presented.push(request.refresh_token().cloned());
         let call = Call::arrive(self.shared.clone());
         Box::pin(async move {
             call.shared.gate.pass().await;
@@ -272,7 +272,9 @@ impl Script {
     fn issue(&mut self) -> Result<TokenResponse, BoxError> {
         self.issued += 1;
         let mut response = TokenResponse::new(format!("access-{}", self.issued))?;
-        response.expires_in = self.life;
+        if let Some(life) = self.life {
+            response = response.with_expires_in(life);
+        }
         if self.rotate {
             response = response.with_refresh_token(format!("refresh-{}", self.issued))?;
         }

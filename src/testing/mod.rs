@@ -82,7 +82,7 @@
 //! assert!(call.await?.is_err());
 //!
 //! let response = endpoint.clone().oneshot(request).await?;
-//! assert_eq!(response.access_token.expose(), "access-1");
+//! assert_eq!(response.access_token().expose(), "access-1");
 //! assert_eq!(endpoint.presented()[0].as_ref().unwrap().expose(), "seed");
 //! # Ok(())
 //! # }

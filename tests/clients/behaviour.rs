@@ -104,7 +104,7 @@ async fn a_failed_refresh_leaves_the_caller_the_refusal_with_its_body() {
     for through in EITHER {
         let server = Server::start(refuse_seed).await;
         let (endpoint, session) = seeded();
-        endpoint.answer(EndpointError::grant("the grant is over"));
+        endpoint.answer(EndpointError::invalid_grant("the grant is over"));
         let answer = through.send(&RefreshLayer::new(session), post(&server.url)).await.unwrap();
         assert_eq!((answer.status.as_u16(), &*answer.body), (401, &b"try another"[..]));
         assert_eq!(server.seen().len(), 1);

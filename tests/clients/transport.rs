@@ -4,11 +4,11 @@ use bytes::Bytes;
 use http::{Request, Response, header::LOCATION};
 use http_body_util::Full;
 use tokio::net::{TcpListener, TcpSocket};
-use tower::{Service, ServiceExt};
 use tower_refresh::{
     RefreshToken,
     endpoint::{
-        EndpointError, FailureClass, JsonEndpoint, RefreshRequest, ReqwestTransport, TokenResponse,
+        EndpointError, FailureClass, JsonEndpoint, RefreshRequest, ReqwestTransport, Spent,
+        TokenResponse,
     },
 };
 
@@ -19,9 +19,9 @@ async fn refresh(
     builder: reqwest::ClientBuilder,
 ) -> Result<TokenResponse, EndpointError> {
     let transport = ReqwestTransport::new(builder).unwrap();
-    let mut endpoint = JsonEndpoint::new(url.to_owned()).unwrap().transport(transport);
+    let endpoint = JsonEndpoint::new(url.to_owned()).unwrap().transport(transport);
     let request = RefreshRequest::new(Some(RefreshToken::new("r3fresh").unwrap()));
-    endpoint.ready().await?.call(request).await
+    endpoint.request(request).await
 }
 
 fn token(_: &Request<Bytes>) -> Response<Full<Bytes>> {
@@ -32,7 +32,7 @@ fn token(_: &Request<Bytes>) -> Response<Full<Bytes>> {
 async fn a_token_comes_through_reqwest() {
     let server = Server::start(token).await;
     let tokens = refresh(&server.url, client()).await.unwrap();
-    assert_eq!(tokens.access_token.expose(), "next");
+    assert_eq!(tokens.access_token().expose(), "next");
     let seen = &server.seen()[0];
     assert_eq!(seen.body(), r#"{"refresh_token":"r3fresh"}"#);
     assert_eq!(seen.headers()["content-length"], "27");
@@ -51,7 +51,7 @@ async fn a_redirect_is_not_followed_whatever_the_builder_says() {
         .await;
         let follows = client().redirect(reqwest::redirect::Policy::limited(10));
         let error = refresh(&server.url, follows).await.unwrap_err();
-        assert_eq!(error.class(), FailureClass::Rejected, "{error}");
+        assert_eq!(error.class(), FailureClass::Misconfigured, "{error}");
         assert_eq!((server.seen().len(), other.seen().len()), (1, 0), "{status}");
     }
 }
@@ -65,12 +65,12 @@ async fn certificates_of_the_builder_are_trusted_and_no_others() {
         client().tls_certs_merge([tls.root()]),
         client().add_root_certificate(tls.root()),
     ] {
-        assert_eq!(refresh(&server.url, builder).await.unwrap().access_token.expose(), "next");
+        assert_eq!(refresh(&server.url, builder).await.unwrap().access_token().expose(), "next");
     }
     let other = Tls::new();
     let error = refresh(&server.url, client().tls_certs_only([other.root()])).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient);
-    assert!(!error.may_have_spent(), "{error:?}");
+    assert_eq!(error.spent(), Spent::No, "{error:?}");
     assert_eq!(server.seen().len(), 3);
 }
 
@@ -80,7 +80,7 @@ async fn a_connection_that_never_came_to_be_has_spent_nothing() {
     let deaf = TcpSocket::new_v4().unwrap();
     deaf.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", deaf.local_addr().unwrap());
-    assert!(!refresh(&url, client()).await.unwrap_err().may_have_spent());
+    assert_eq!(refresh(&url, client()).await.unwrap_err().spent(), Spent::No);
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_connection_that_breaks_off_may_have_spent_the_token_and_is_not_tried_
         }
     });
     let error = refresh(&url, client()).await.unwrap_err();
-    assert!(error.may_have_spent());
+    assert_eq!(error.spent(), Spent::Maybe);
     assert!(!server.is_finished());
     server.abort();
 }
@@ -112,5 +112,5 @@ async fn an_error_of_reqwests_does_not_show_the_query_of_the_url() {
     let source = std::error::Error::source(&error).unwrap();
     let shown = format!("{error:?} {source} {source:?}");
     assert!(!shown.contains("hunter2"), "{shown}");
-    assert!(!error.may_have_spent(), "still read for what it is");
+    assert_eq!(error.spent(), Spent::No, "still read for what it is");
 }

@@ -36,7 +36,9 @@ fn refusal() -> Response<&'static str> {
 // S30
 #[tokio::test(start_paused = true)]
 async fn if_the_refresh_fails_the_refusal_is_handed_through_whole() {
-    for error in [EndpointError::transient, EndpointError::rejected, EndpointError::grant] {
+    for error in
+        [EndpointError::transient, EndpointError::misconfigured, EndpointError::invalid_grant]
+    {
         let world = World::new(live());
         world.endpoint.answer_always(move || error("no").into());
         world.api.refuse("seed");
@@ -89,7 +91,7 @@ async fn the_second_sending_is_the_request_that_the_caller_made() {
 #[tokio::test(start_paused = true)]
 async fn a_first_sending_goes_on_if_there_is_no_second() {
     let world = World::new(live());
-    world.endpoint.answer_always(|| EndpointError::grant("no").into());
+    world.endpoint.answer_always(|| EndpointError::invalid_grant("no").into());
     let sent = Arc::new(Mutex::new(None));
     let api = service_fn({
         let sent = sent.clone();

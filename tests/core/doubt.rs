@@ -11,7 +11,7 @@ use tokio::{
 use tower::{Layer, limit::GlobalConcurrencyLimitLayer};
 use tower_refresh::{
     Event, Events, Session, Tokens,
-    endpoint::EndpointError,
+    endpoint::{EndpointError, Spent},
     testing::{Answer, GatedEndpoint},
 };
 
@@ -25,7 +25,7 @@ fn lost() -> Answer {
 }
 
 fn over() -> EndpointError {
-    EndpointError::grant("over").with_code("invalid_grant")
+    EndpointError::invalid_grant("over").with_code("invalid_grant")
 }
 
 fn presented(endpoint: &GatedEndpoint) -> Vec<String> {
@@ -151,7 +151,7 @@ async fn the_store_is_read_before_a_token_in_doubt_is_presented_again() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_where_nothing_was_sent() {
     let world = World::new(expired());
-    world.endpoint.answer(EndpointError::transient("connection refused").not_spent());
+    world.endpoint.answer(EndpointError::transient("connection refused").with_spent(Spent::No));
     world.endpoint.answer(over());
     let mut events = world.session.events();
     assert!(error_of(world.get().await).is_login_required());

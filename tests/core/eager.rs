@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
     Session, Tokens,
-    endpoint::EndpointError,
+    endpoint::{EndpointError, Spent},
     testing::{Answer, GatedEndpoint},
 };
 
@@ -111,7 +111,7 @@ async fn it_ends_when_the_session_is_closed() {
 async fn it_goes_on_after_failures_and_keeps_the_pauses() {
     let world = eager(live());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    let down = || Answer::from(EndpointError::transient("down").not_spent());
+    let down = || Answer::from(EndpointError::transient("down").with_spent(Spent::No));
     world.endpoint.answer_always(down);
     sleep(LIFE + Duration::from_secs(600)).await;
     let calls = world.endpoint.calls();
@@ -128,7 +128,7 @@ async fn it_goes_on_after_failures_and_keeps_the_pauses() {
 async fn after_the_end_of_the_grant_it_waits_for_a_login() {
     let world = eager(live());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    world.endpoint.answer(EndpointError::grant("over").with_code("invalid_grant"));
+    world.endpoint.answer(EndpointError::invalid_grant("over").with_code("invalid_grant"));
     sleep(LIFE * 3).await;
     assert_eq!(world.endpoint.calls(), 1);
     world.session.set_tokens(live()).await.unwrap();

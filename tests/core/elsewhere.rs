@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::{runtime::Builder, time::sleep};
 use tower_refresh::{
     Session, Tokens,
-    endpoint::EndpointError,
+    endpoint::{EndpointError, Spent},
     testing::{Answer, GatedEndpoint},
 };
 
@@ -39,7 +39,7 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
     // In doubt the word that the token is being spent stays, and here it cannot be taken back.
     for (failure, fault) in [
         (EndpointError::transient("reset"), Fault::None),
-        (EndpointError::transient("down").not_spent(), Fault::Down),
+        (EndpointError::transient("down").with_spent(Spent::No), Fault::Down),
     ] {
         let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
         let builder = Session::builder(endpoint.clone()).initial_tokens(live()).attempts(1);
@@ -121,7 +121,7 @@ async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
     let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
     endpoint.answer(Answer::fail("connection reset"));
-    endpoint.answer(EndpointError::grant("spent before"));
+    endpoint.answer(EndpointError::invalid_grant("spent before"));
     assert!(error_of(here.get().await).is_login_required());
     let login = Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap();
     there.session.set_tokens(login).await.unwrap();
@@ -167,7 +167,7 @@ async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itsel
         world
     };
     let (here, there) = (world(), world());
-    endpoint.answer_always(|| EndpointError::grant("over").into());
+    endpoint.answer_always(|| EndpointError::invalid_grant("over").into());
     for world in [&here, &there] {
         assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
         assert!(error_of(world.get().await).is_login_required());

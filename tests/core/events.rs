@@ -22,7 +22,7 @@ async fn they_tell_what_happened_in_order() {
     world.api.refuse("seed");
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(names(&mut events), ["Refused", "Refreshed"]);
-    world.endpoint.answer(EndpointError::rejected("who are you?"));
+    world.endpoint.answer(EndpointError::misconfigured("who are you?"));
     world.session.refresh().await.unwrap_err();
     assert_eq!(names(&mut events), ["RefreshFailed"]);
     world.session.set_tokens(Tokens::new("login").unwrap()).await.unwrap();
@@ -35,7 +35,7 @@ async fn they_tell_what_happened_in_order() {
 async fn the_end_of_the_grant_is_told_once_and_with_its_error() {
     let world = World::new(live());
     let mut events = world.session.events();
-    world.endpoint.answer(EndpointError::grant("over"));
+    world.endpoint.answer(EndpointError::invalid_grant("over"));
     for _ in 0..3 {
         world.session.refresh().await.unwrap_err();
     }

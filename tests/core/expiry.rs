@@ -122,9 +122,11 @@ async fn a_refresh_token_alone_buys_the_first_access_token() {
 // S6
 #[tokio::test(start_paused = true)]
 async fn no_tokens_are_a_login_required_for_a_grant_that_needs_one_and_fine_for_another() {
-    let needy = service_fn(async |request: RefreshRequest| match request.refresh_token {
+    let needy = service_fn(async |request: RefreshRequest| match request.refresh_token() {
         Some(_) => Ok(TokenResponse::new("access")?),
-        None => Err::<_, BoxError>(EndpointError::grant("there is no refresh token").into()),
+        None => {
+            Err::<_, BoxError>(EndpointError::invalid_grant("there is no refresh token").into())
+        }
     });
     let world = World::of(GatedEndpoint::new(), Session::builder(needy).build());
     for _ in 0..2 {
@@ -171,7 +173,7 @@ async fn a_token_that_arrives_expired_serves_who_waited_and_nobody_else() {
         received(json!({ "exp": -5 })),
         received(json!({ "iat": now(), "exp": now() - 60.0 })),
     ] {
-        let first = response.access_token.expose().to_owned();
+        let first = response.access_token().expose().to_owned();
         let world = World::having_received(response).await;
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
         assert_eq!(world.api.tokens(), [first.as_str(), "access-1"]);
@@ -184,18 +186,17 @@ async fn a_token_that_arrives_expired_serves_who_waited_and_nobody_else() {
 async fn a_token_lives_its_real_life_whatever_the_clocks_say() {
     for wrong in [-3600.0, 3600.0] {
         let server = now() + wrong;
-        let date = Some(UNIX_EPOCH + Duration::from_secs_f64(server));
+        let date = UNIX_EPOCH + Duration::from_secs_f64(server);
 
         let issued_now = json!({ "iat": server, "exp": server + 600.0 });
         World::having_received(received(issued_now)).await.assert_lives(10 * MINUTE).await;
 
-        let mut without_iat = received(json!({ "exp": server + 600.0 }));
-        without_iat.date = date;
+        let without_iat = received(json!({ "exp": server + 600.0 })).with_date(date);
         World::having_received(without_iat).await.assert_lives(10 * MINUTE).await;
 
         // Handed out from a cache, half of its life is over.
-        let mut cached = received(json!({ "iat": server - 300.0, "exp": server + 300.0 }));
-        cached.date = date;
+        let cached = received(json!({ "iat": server - 300.0, "exp": server + 300.0 }));
+        let cached = cached.with_date(date);
         World::having_received(cached).await.assert_lives(5 * MINUTE).await;
     }
 }

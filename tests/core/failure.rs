@@ -11,14 +11,14 @@ use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_refresh::{
     BoxError, ErrorKind, Event, Refresh, RefreshLayer, Session, Tokens,
-    endpoint::{EndpointError, RefreshRequest, TokenResponse},
+    endpoint::{EndpointError, RefreshRequest, Spent, TokenResponse},
     testing::Answer,
 };
 
 use crate::support::{Api, World, error_of, expired, get, live, live_for};
 
 fn busy() -> EndpointError {
-    EndpointError::transient("busy").not_spent()
+    EndpointError::transient("busy").with_spent(Spent::No)
 }
 
 // S19
@@ -43,7 +43,8 @@ fn endpoint_through<C>(
     Response = TokenResponse,
     Error = BoxError,
     Future = impl Future<Output = Result<TokenResponse, BoxError>> + Send + 'static,
-> + Send
+> + Clone
++ Send
 + 'static
 where
     C: Fn() -> Refresh<Api> + Send + Sync + Clone + 'static,
@@ -53,7 +54,7 @@ where
         async move {
             match get(client).await? {
                 StatusCode::OK => Ok(TokenResponse::new("through-the-client")?),
-                status => Err(EndpointError::grant(status.to_string()).into()),
+                status => Err(EndpointError::invalid_grant(status.to_string()).into()),
             }
         }
     })
@@ -119,7 +120,9 @@ async fn an_endpoint_that_waits_for_its_own_refresh_from_another_task_times_out(
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_is_refused() {
     let world = World::new(live());
-    world.endpoint.answer_always(|| EndpointError::grant("over").with_code("invalid_grant").into());
+    world
+        .endpoint
+        .answer_always(|| EndpointError::invalid_grant("over").with_code("invalid_grant").into());
     assert!(world.session.refresh().await.unwrap_err().is_login_required());
     for _ in 0..10 {
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
@@ -141,7 +144,7 @@ async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_expires() {
     let world = World::new(live_for(Duration::from_secs(100)));
-    world.endpoint.answer_always(|| EndpointError::grant("over").into());
+    world.endpoint.answer_always(|| EndpointError::invalid_grant("over").into());
     let mut events = world.session.events();
     advance(Duration::from_secs(92)).await;
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
@@ -157,12 +160,12 @@ async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_expires() {
 
 // S34
 #[tokio::test(start_paused = true)]
-async fn a_rejected_call_is_left_alone_for_minutes_and_tried_again_by_hand() {
+async fn a_misconfigured_call_is_left_alone_for_minutes_and_tried_again_by_hand() {
     let world = World::new(live());
-    world.endpoint.answer(EndpointError::rejected("who are you?").with_code("invalid_client"));
-    world.endpoint.answer(EndpointError::rejected("who are you?"));
+    world.endpoint.answer(EndpointError::misconfigured("who are you?").with_code("invalid_client"));
+    world.endpoint.answer(EndpointError::misconfigured("who are you?"));
     let error = world.session.refresh().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert_eq!(error.kind(), ErrorKind::Misconfigured);
     assert!(!error.is_login_required() && !error.is_transient());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
 

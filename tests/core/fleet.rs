@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
     Session,
-    endpoint::EndpointError,
+    endpoint::{EndpointError, Spent},
     store::TokenStore,
     testing::{Answer, GatedEndpoint},
 };
@@ -115,7 +115,7 @@ async fn the_lease_of_a_slow_refresh_is_renewed() {
 async fn whoever_has_lost_the_lease_starts_no_further_attempt() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
     let world = shelf.world(&endpoint);
-    let down = || EndpointError::transient("down").not_spent();
+    let down = || EndpointError::transient("down").with_spent(Spent::No);
     endpoint.answer(Answer::from(down()).after(Duration::from_secs(4)));
     let request = world.start();
     endpoint.calls_reached(1).await;
@@ -180,7 +180,7 @@ async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_ol
     // Longer than the lease, which cannot be renewed.
     sleep(Duration::from_secs(11)).await;
     let down = GatedEndpoint::new();
-    down.answer_always(|| EndpointError::transient("down").not_spent().into());
+    down.answer_always(|| EndpointError::transient("down").with_spent(Spent::No).into());
     let there = Session::builder(down).attempts(1).store(vault.other_view()).build();
     there.ready().await.unwrap();
     assert!(there.refresh().await.is_err());

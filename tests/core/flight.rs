@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::join_all};
 use http::StatusCode;
-use tower_refresh::{Error, Session, Tokens, store::MemoryStore, testing::GatedEndpoint};
+use tower_refresh::{
+    Error, Session, Tokens,
+    endpoint::{EndpointError, Spent},
+    store::MemoryStore,
+    testing::GatedEndpoint,
+};
 
 use crate::support::{World, expired, live_for};
 
@@ -32,9 +37,7 @@ async fn ten_thousand_callers_cost_one_call() {
 #[tokio::test(start_paused = true)]
 async fn a_failing_endpoint_costs_one_round_and_everybody_gets_the_same_error() {
     let world = World::new(expired());
-    world.endpoint.answer_always(|| {
-        tower_refresh::endpoint::EndpointError::transient("down").not_spent().into()
-    });
+    world.endpoint.answer_always(|| EndpointError::transient("down").with_spent(Spent::No).into());
     let callers = (0..1_000).map(|_| world.get());
     let errors: Vec<_> = join_all(callers).await.into_iter().map(Result::unwrap_err).collect();
     assert_eq!(world.endpoint.calls(), 3);
@@ -107,8 +110,8 @@ async fn a_failure_is_not_remembered_for_ever() {
         tokio::time::advance(Duration::from_secs(60 * 60)).await;
 
         for _ in 0..3 {
-            let down = tower_refresh::endpoint::EndpointError::transient("down");
-            world.endpoint.answer(down.not_spent());
+            let down = EndpointError::transient("down");
+            world.endpoint.answer(down.with_spent(Spent::No));
         }
         assert!(world.get().await.is_err());
         // The pause after a first failure, however many there were before the last success.

@@ -102,7 +102,7 @@ async fn tokens_set_while_the_seed_is_on_its_way_to_the_store_are_saved() {
 // S40
 #[tokio::test(start_paused = true)]
 async fn tokens_set_right_after_a_refresh_go_to_those_who_have_not_heard_of_its_end() {
-    for answer in [Answer::Next, EndpointError::grant("over").into()] {
+    for answer in [Answer::Next, EndpointError::invalid_grant("over").into()] {
         let world = World::new(expired());
         world.endpoint.answer(answer);
         let mut caller = Box::pin(world.session.token());
@@ -115,7 +115,7 @@ async fn tokens_set_right_after_a_refresh_go_to_those_who_have_not_heard_of_its_
 
         // Nor is anybody told to log in who has just done so, with a refresh token alone.
         world.session.set_tokens(expired()).await.unwrap();
-        world.endpoint.answer(EndpointError::grant("over"));
+        world.endpoint.answer(EndpointError::invalid_grant("over"));
         let mut caller = Box::pin(world.session.token());
         assert!(caller.as_mut().now_or_never().is_none());
         world.endpoint.calls_reached(2).await;

@@ -11,7 +11,7 @@ use futures::{FutureExt, executor::block_on};
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use tower::{service_fn, util::BoxService};
+use tower::{service_fn, util::BoxCloneService};
 use tower_refresh::{
     BoxError, Error, ErrorKind, Session, SessionBuilder, Tokens,
     endpoint::{EndpointError, OAuth2Client, OAuth2Revocation, RevokeRequest},
@@ -39,12 +39,12 @@ impl Desk {
         self.revoked.lock().unwrap().clone()
     }
 
-    fn service(&self) -> BoxService<RevokeRequest, (), BoxError> {
+    fn service(&self) -> BoxCloneService<RevokeRequest, (), BoxError> {
         let desk = self.clone();
-        BoxService::new(service_fn(move |request: RevokeRequest| {
+        BoxCloneService::new(service_fn(move |request: RevokeRequest| {
             let desk = desk.clone();
             async move {
-                desk.revoked.lock().unwrap().push(request.refresh_token.expose().to_owned());
+                desk.revoked.lock().unwrap().push(request.refresh_token().expose().to_owned());
                 desk.held.subscribe().wait_for(|&held| !held).await?;
                 Ok(())
             }
@@ -132,12 +132,12 @@ async fn no_refresh_starts_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_revoke_is_an_error_and_the_session_is_over_all_the_same() {
     let refuses = service_fn(|_: RevokeRequest| async {
-        Err::<(), BoxError>(EndpointError::rejected("who are you?").into())
+        Err::<(), BoxError>(EndpointError::misconfigured("who are you?").into())
     });
     let hangs = service_fn(|_: RevokeRequest| pending::<Result<(), BoxError>>());
     for (revocation, kind) in [
-        (BoxService::new(refuses), ErrorKind::Rejected),
-        (BoxService::new(hangs), ErrorKind::Unavailable),
+        (BoxCloneService::new(refuses), ErrorKind::Misconfigured),
+        (BoxCloneService::new(hangs), ErrorKind::Unavailable),
     ] {
         let vault = Vault::new();
         let world = world_of(live(), |builder| builder.store(vault.clone()).revocation(revocation));
@@ -316,7 +316,7 @@ fn without_a_runtime_a_transport_that_needs_one_is_an_error() {
     let url = "http://127.0.0.1:1/revoke";
     let revocation = OAuth2Revocation::new(url, OAuth2Client::public("app")).unwrap();
     let world = world_of(live(), |builder| builder.revocation(revocation));
-    assert_eq!(block_on(world.session.log_out()).unwrap_err().kind(), ErrorKind::Rejected);
+    assert_eq!(block_on(world.session.log_out()).unwrap_err().kind(), ErrorKind::Misconfigured);
     assert!(world.session.tokens().is_none());
 }
 
@@ -374,9 +374,9 @@ async fn an_oauth2_server_is_sent_the_form_of_rfc_7009() {
 #[tokio::test(start_paused = true)]
 async fn an_oauth2_server_that_answers_with_an_error_has_not_revoked() {
     for (status, kind) in [
-        (StatusCode::BAD_REQUEST, ErrorKind::Rejected),
+        (StatusCode::BAD_REQUEST, ErrorKind::Misconfigured),
         (StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Unavailable),
-        (StatusCode::FOUND, ErrorKind::Rejected),
+        (StatusCode::FOUND, ErrorKind::Misconfigured),
     ] {
         let (outcome, calls) = log_out_at(OAuth2Client::public("app"), status).await;
         assert_eq!(outcome.unwrap_err().kind(), kind, "{status}");

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod cancel;
+mod clones;
 mod condemned;
 mod decisions;
 mod doubt;

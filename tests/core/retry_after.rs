@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
-use tower_refresh::{Tokens, endpoint::EndpointError};
+use tower_refresh::{
+    Tokens,
+    endpoint::{EndpointError, Spent},
+};
 
 use crate::support::{World, error_of, expired, live};
 
 fn later(secs: u64) -> EndpointError {
     EndpointError::transient("too many requests")
         .with_retry_after(Duration::from_secs(secs))
-        .not_spent()
+        .with_spent(Spent::No)
 }
 
 // S37
@@ -62,7 +65,7 @@ async fn a_server_is_not_left_alone_for_longer_than_the_limit() {
 async fn a_wait_is_respected_although_the_answer_may_have_cost_the_refresh_token() {
     let world = World::new(expired());
     let busy = EndpointError::transient("bad gateway").with_retry_after(Duration::from_secs(60));
-    assert!(busy.may_have_spent());
+    assert_eq!(busy.spent(), Spent::Maybe);
     world.endpoint.answer(busy);
     assert!(world.get().await.is_err());
     assert_eq!(world.endpoint.calls(), 1);

@@ -46,7 +46,7 @@ async fn the_status_follows_a_session_through_its_life() {
 
     advance(Duration::from_secs(3600)).await;
     assert!(!status().is_live() && !status().is_login_required());
-    world.endpoint.answer(EndpointError::grant("over"));
+    world.endpoint.answer(EndpointError::invalid_grant("over"));
     assert!(world.get().await.is_err());
     assert!(!status().is_live() && status().is_login_required() && !status().is_refreshing());
 
@@ -141,7 +141,7 @@ mod numbers {
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!world.session.status().is_unsaved());
         world.endpoint.answer(EndpointError::transient("connection reset"));
-        world.endpoint.answer(EndpointError::grant("over"));
+        world.endpoint.answer(EndpointError::invalid_grant("over"));
         world.session.refresh().await.unwrap_err();
     }
 

@@ -91,7 +91,7 @@ async fn it_works_around_and_below_other_middlewares() {
 #[tokio::test(start_paused = true)]
 async fn its_errors_are_found_under_other_middlewares() {
     let world = World::new(expired());
-    world.endpoint.answer_always(|| EndpointError::grant("over").into());
+    world.endpoint.answer_always(|| EndpointError::invalid_grant("over").into());
     for (name, client) in stacks(&world) {
         let error = get(client).await.unwrap_err();
         let found = Error::find(error.as_ref()).unwrap_or_else(|| panic!("{name}: {error}"));

@@ -51,7 +51,7 @@ async fn a_newer_token_that_has_expired_is_where_the_refresh_goes_on_from() {
 async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
     let vault = Vault::new();
     let world = world(expired(), &vault);
-    world.endpoint.answer(EndpointError::grant("over").with_code("invalid_grant"));
+    world.endpoint.answer(EndpointError::invalid_grant("over").with_code("invalid_grant"));
     let hold = world.endpoint.hold();
     let (status, ()) = join(world.get(), async {
         world.endpoint.calls_reached(1).await;

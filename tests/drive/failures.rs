@@ -40,7 +40,7 @@ async fn a_wrong_client_is_a_rejected_call() {
     drive.env("CLIENT_SECRET", "another").args(["--client-id", "billing", "-n", "5"]);
     let (report, code) = report(&mut drive).await;
     assert_eq!((code, report.refresh_failures), (1, 1));
-    assert_eq!(report.errors, BTreeMap::from([("rejected".to_owned(), 5)]));
+    assert_eq!(report.errors, BTreeMap::from([("misconfigured".to_owned(), 5)]));
 }
 
 #[tokio::test]

@@ -83,7 +83,9 @@ fn answering(
     Response = Response<Full<Bytes>>,
     Error = Infallible,
     Future: Send + 'static,
-> + Send
+> + Clone
++ Send
++ Sync
 + 'static {
     service_fn(move |_| {
         let answer = answer.clone();

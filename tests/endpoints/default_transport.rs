@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
+use rustls::crypto::CryptoProvider;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
 use tower_refresh::endpoint::{
-    EndpointError, EndpointUrl, FailureClass, JsonEndpoint, OAuth2Client, OAuth2Endpoint,
+    EndpointError, EndpointUrl, FailureClass, JsonEndpoint, OAuth2Client, OAuth2Endpoint, Spent,
     TokenResponse,
 };
 
@@ -70,7 +71,7 @@ fn ok(body: &str) -> String {
 async fn a_token_over_a_real_socket() {
     let server = Canned::new(ok(r#"{"token":"a"}"#)).await;
     let tokens = server.refreshed().await.expect("a token");
-    assert_eq!(tokens.access_token.expose(), "a");
+    assert_eq!(tokens.access_token().expose(), "a");
 }
 
 #[tokio::test]
@@ -105,7 +106,7 @@ async fn a_redirect_is_not_followed() {
          content-length: 0\r\n\r\n"
     );
     let error = Canned::new(answer).await.refreshed().await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Rejected);
+    assert_eq!(error.class(), FailureClass::Misconfigured);
     assert!(error.to_string().contains("redirects are not followed"));
     let nobody = timeout(Duration::from_millis(50), elsewhere.accept()).await;
     assert!(nobody.is_err(), "somebody came");
@@ -116,7 +117,7 @@ async fn a_redirect_is_not_followed() {
 async fn a_401_from_the_endpoint_is_its_answer() {
     let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 17\r\n\r\n{\"detail\":\"gone\"}";
     let error = Canned::new(answer).await.refreshed().await.unwrap_err();
-    assert_eq!(error.class(), FailureClass::Grant);
+    assert_eq!(error.class(), FailureClass::InvalidGrant);
 }
 
 #[tokio::test]
@@ -128,7 +129,7 @@ async fn a_refused_connection_has_spent_nothing() {
     let mut endpoint = JsonEndpoint::new(url).unwrap();
     let error = refresh(&mut endpoint).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient);
-    assert!(!error.may_have_spent());
+    assert_eq!(error.spent(), Spent::No);
     assert!(error.to_string().contains("is it up, and are the host and the port"), "{error}");
 }
 
@@ -144,10 +145,13 @@ async fn a_failed_tls_handshake_has_spent_nothing() {
     };
     // Without roots to trust nobody connects.
     let serve = timeout(Duration::from_secs(20), serve);
+    assert!(CryptoProvider::get_default().is_none());
     let error = tokio::join!(refresh(&mut endpoint), serve).0.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient, "{error:?}");
-    assert!(!error.may_have_spent());
+    assert_eq!(error.spent(), Spent::No);
     assert!(error.to_string().contains("it answers, but not in TLS"), "{error}");
+    // The program's crypto provider is not needed, and none is installed for the rest of it.
+    assert!(CryptoProvider::get_default().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,7 +163,7 @@ async fn a_tls_handshake_that_never_ends_is_given_up_and_has_spent_nothing() {
     let answer = timeout(Duration::from_secs(9), refresh(&mut endpoint)).await;
     let error = answer.expect("an end before that of a session's time-out").unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient, "{error:?}");
-    assert!(!error.may_have_spent());
+    assert_eq!(error.spent(), Spent::No);
 }
 
 #[tokio::test]
@@ -170,7 +174,7 @@ async fn a_connection_that_drops_after_the_request_may_have_spent_the_token() {
     for answer in ["", partly, body, chunk] {
         let error = Canned::new(answer).await.refreshed().await.unwrap_err();
         assert_eq!(error.class(), FailureClass::Transient, "{answer}");
-        assert!(error.may_have_spent(), "{answer}");
+        assert_eq!(error.spent(), Spent::Maybe, "{answer}");
     }
 }
 
@@ -185,7 +189,7 @@ async fn what_never_ends_is_an_error() {
         let start = answer[..40].to_owned();
         let error = Canned::new(answer).await.refreshed().await.unwrap_err();
         assert_eq!(error.class(), FailureClass::Transient, "{start}");
-        assert!(error.may_have_spent(), "{start}");
+        assert_eq!(error.spent(), Spent::Maybe, "{start}");
     }
 }
 
@@ -195,5 +199,5 @@ fn no_runtime_is_an_error_and_no_panic() {
     let mut endpoint = JsonEndpoint::new(url).unwrap();
     let error = futures::executor::block_on(refresh(&mut endpoint)).unwrap_err();
     assert!(error.to_string().contains("Tokio runtime"), "{error}");
-    assert!(!error.may_have_spent());
+    assert_eq!(error.spent(), Spent::No);
 }

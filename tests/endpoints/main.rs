@@ -1,6 +1,7 @@
 //! The ready-made token endpoints, as a session calls them.
 
 mod any_answer;
+mod by_hand;
 mod default_transport;
 mod own_transport;
 mod requests;

@@ -16,13 +16,15 @@ use http_body_util::Full;
 use tower::{Service, ServiceBuilder};
 use tower_refresh::{
     BoxError,
-    endpoint::{EndpointError, FailureClass, JsonEndpoint},
+    endpoint::{EndpointError, FailureClass, JsonEndpoint, Spent},
 };
 
 use super::refresh;
 
 /// An endpoint whose transport answers what `answer` makes.
-fn answering<B>(answer: impl Fn() -> Result<Response<B>, BoxError> + Send + 'static) -> JsonEndpoint
+fn answering<B>(
+    answer: impl Fn() -> Result<Response<B>, BoxError> + Clone + Send + Sync + 'static,
+) -> JsonEndpoint
 where
     B: Body<Error: Into<BoxError>> + Send + 'static,
 {
@@ -33,7 +35,7 @@ where
 }
 
 /// The failure of an endpoint whose transport fails with what `error` makes.
-async fn failing(error: impl Fn() -> BoxError + Send + 'static) -> EndpointError {
+async fn failing(error: impl Fn() -> BoxError + Clone + Send + Sync + 'static) -> EndpointError {
     let mut endpoint = answering::<Full<Bytes>>(move || Err(error()));
     refresh(&mut endpoint).await.expect_err("a failure")
 }
@@ -73,7 +75,7 @@ async fn a_body_that_never_ends_is_cut_at_the_cap() {
     let mut endless = answering(|| Ok(Response::new(chunks(20_000))));
     let error = refresh(&mut endless).await.unwrap_err();
     assert_eq!(error.class(), FailureClass::Transient);
-    assert!(error.may_have_spent());
+    assert_eq!(error.spent(), Spent::Maybe);
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
 
     let mut small = answering(|| Ok(Response::new(chunks(3)))).max_body_bytes(2999);
@@ -112,18 +114,19 @@ async fn a_body_that_breaks_off_may_have_spent_the_token() {
         });
         let error = refresh(&mut endpoint).await.unwrap_err();
         assert_eq!(error.class(), FailureClass::Transient);
-        assert!(error.may_have_spent());
+        assert_eq!(error.spent(), Spent::Maybe);
         assert!(error.source().is_some());
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+        assert_eq!(error.status().unwrap(), status);
     }
 }
 
 #[tokio::test]
 async fn only_a_refused_connection_proves_that_nothing_was_sent() {
     let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-    assert!(!failing(move || refused().into()).await.may_have_spent());
+    assert_eq!(failing(move || refused().into()).await.spent(), Spent::No);
     let wrapped = failing(move || io::Error::other(refused()).into()).await;
-    assert!(!wrapped.may_have_spent());
+    assert_eq!(wrapped.spent(), Spent::No);
     for kind in [
         io::ErrorKind::ConnectionReset,
         io::ErrorKind::BrokenPipe,
@@ -132,21 +135,23 @@ async fn only_a_refused_connection_proves_that_nothing_was_sent() {
     ] {
         let error = failing(move || io::Error::from(kind).into()).await;
         assert_eq!(error.class(), FailureClass::Transient);
-        assert!(error.may_have_spent(), "{kind}");
+        assert_eq!(error.spent(), Spent::Maybe, "{kind}");
         assert!(error.source().is_some());
     }
-    assert!(failing(|| "a riddle".into()).await.may_have_spent());
+    assert_eq!(failing(|| "a riddle".into()).await.spent(), Spent::Maybe);
 }
 
 #[tokio::test]
 async fn a_transport_that_knows_better_is_believed() {
-    let error = failing(|| EndpointError::rejected("not today").not_spent().into()).await;
-    assert_eq!(error.class(), FailureClass::Rejected);
+    let error =
+        failing(|| EndpointError::misconfigured("not today").with_spent(Spent::No).into()).await;
+    assert_eq!(error.class(), FailureClass::Misconfigured);
     assert_eq!(error.to_string(), "not today");
 }
 
 #[tokio::test]
 async fn a_transport_that_does_not_get_ready_has_sent_nothing() {
+    #[derive(Clone)]
     struct Closed;
     impl Service<Request<Full<Bytes>>> for Closed {
         type Response = Response<Full<Bytes>>;
@@ -162,7 +167,7 @@ async fn a_transport_that_does_not_get_ready_has_sent_nothing() {
         }
     }
     let error = refresh(&mut JsonEndpoint::freddy().transport(Closed)).await;
-    assert!(!error.unwrap_err().may_have_spent());
+    assert_eq!(error.unwrap_err().spent(), Spent::No);
 }
 
 // S37
@@ -185,8 +190,8 @@ async fn retry_after_and_date_are_handed_on() {
     });
     let tokens = refresh(&mut good).await.unwrap();
     let date = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-    assert_eq!(tokens.date, Some(date));
-    assert_eq!(tokens.extra["device_id"], "d");
+    assert_eq!(tokens.date(), Some(date));
+    assert_eq!(tokens.extra()["device_id"], "d");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tower_refresh::{
     ErrorKind, RefreshToken,
     endpoint::{
         EndpointError, EndpointUrl, FailureClass, JsonEndpoint, OAuth2Client, OAuth2Endpoint,
-        RefreshRequest,
+        RefreshRequest, Spent,
     },
 };
 
@@ -34,7 +34,9 @@ impl Sent {
         Response = Response<Full<Bytes>>,
         Error = Infallible,
         Future: Send + 'static,
-    > + Send
+    > + Clone
+    + Send
+    + Sync
     + 'static {
         let sent = self.clone();
         tower::service_fn(move |request: Request<Full<Bytes>>| {
@@ -93,7 +95,7 @@ async fn names_fields_and_headers_can_be_changed() {
         .header(header::ACCEPT, HeaderValue::from_static("text/json"))
         .header(header::AUTHORIZATION, HeaderValue::from_static("Key k3y"));
     let tokens = refresh(&mut endpoint).await.expect("a token");
-    assert_eq!(tokens.extra["token"], "a", "no longer the access token");
+    assert_eq!(tokens.extra()["token"], "a", "no longer the access token");
 
     let (request, body) = sent.only();
     assert_eq!(request.uri(), URL);
@@ -175,8 +177,8 @@ async fn a_grant_that_needs_a_refresh_token_sends_nothing_without_one() {
     let json = json.call(RefreshRequest::default()).await;
     let oauth2 = oauth2.call(RefreshRequest::default()).await;
     for error in [json.unwrap_err(), oauth2.unwrap_err()] {
-        assert_eq!(error.class(), FailureClass::Grant);
-        assert!(!error.may_have_spent());
+        assert_eq!(error.class(), FailureClass::InvalidGrant);
+        assert_eq!(error.spent(), Spent::No);
     }
     assert!(sent.0.lock().unwrap().is_empty());
 }

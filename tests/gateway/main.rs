@@ -175,7 +175,7 @@ async fn that_the_gateway_is_refused_does_not_log_its_user_out() {
 
 #[tokio::test]
 async fn failures_to_refresh_are_told_apart() {
-    let over: fn() -> Answer = || EndpointError::grant("over").into();
+    let over: fn() -> Answer = || EndpointError::invalid_grant("over").into();
     let busy: fn() -> Answer = || EndpointError::transient("busy").into();
     for (failure, status) in [(over, 502), (busy, 503)] {
         let expired = seed().with_expires_at(std::time::SystemTime::now());

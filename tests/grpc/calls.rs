@@ -89,7 +89,7 @@ async fn a_channel_needs_to_be_told_its_origin() {
 async fn the_sessions_error_is_found_in_a_status() {
     let echo = Echo::start(Refuses::AtOnce).await;
     let mut world = World::with(echo, expired(), |channel| channel).await;
-    world.endpoint.answer_always(|| EndpointError::grant("over").into());
+    world.endpoint.answer_always(|| EndpointError::invalid_grant("over").into());
     let status = in_time(world.client.unary("hello".to_owned())).await.unwrap_err();
     assert!(Error::find(&status).unwrap().is_login_required(), "{status:?}");
     assert!(world.echo.seen().is_empty());
@@ -102,7 +102,7 @@ async fn the_sessions_error_is_found_in_a_status() {
 #[tokio::test]
 async fn if_the_refresh_fails_the_caller_sees_the_refusal() {
     let mut world = World::new(Refuses::AtOnce).await;
-    world.endpoint.answer_always(|| EndpointError::grant("over").into());
+    world.endpoint.answer_always(|| EndpointError::invalid_grant("over").into());
     let status = in_time(world.client.unary("hello".to_owned())).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     assert_eq!(status.message(), "the token is not good");

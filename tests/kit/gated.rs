@@ -20,48 +20,48 @@ fn spawn(endpoint: &GatedEndpoint) -> tokio::task::JoinHandle<Result<TokenRespon
 }
 
 fn refresh_token(response: &TokenResponse) -> Option<&str> {
-    response.refresh_token.as_ref().map(RefreshToken::expose)
+    response.refresh_token().map(RefreshToken::expose)
 }
 
 #[tokio::test(start_paused = true)]
 async fn left_alone_it_counts_up() {
     let endpoint = GatedEndpoint::new();
     let first = call(&endpoint).await.unwrap();
-    assert_eq!(first.access_token.expose(), "access-1");
+    assert_eq!(first.access_token().expose(), "access-1");
     assert_eq!(refresh_token(&first), Some("refresh-1"));
-    assert_eq!(first.expires_in, Some(Duration::from_secs(3600)));
+    assert_eq!(first.expires_in(), Some(Duration::from_secs(3600)));
 
     endpoint.set_life(Duration::from_millis(1500));
     endpoint.set_rotate(false);
     let second = call(&endpoint).await.unwrap();
-    assert_eq!(second.access_token.expose(), "access-2");
+    assert_eq!(second.access_token().expose(), "access-2");
     assert_eq!(refresh_token(&second), None);
-    assert_eq!(second.expires_in, Some(Duration::from_millis(1500)));
+    assert_eq!(second.expires_in(), Some(Duration::from_millis(1500)));
 
     endpoint.set_life(None);
-    assert_eq!(call(&endpoint).await.unwrap().expires_in, None);
+    assert_eq!(call(&endpoint).await.unwrap().expires_in(), None);
 }
 
 #[tokio::test(start_paused = true)]
 async fn scripted_answers_come_in_order_and_then_the_usual() {
     let endpoint = GatedEndpoint::new();
     endpoint.answer(TokenResponse::new("mine").unwrap());
-    endpoint.answer(EndpointError::grant("over"));
+    endpoint.answer(EndpointError::invalid_grant("over"));
     endpoint.answer(Answer::fail("a foreign error"));
     endpoint.answer(Answer::Panic);
 
     let mine = call(&endpoint).await.unwrap();
-    assert_eq!(mine.access_token.expose(), "mine");
+    assert_eq!(mine.access_token().expose(), "mine");
     let over = call(&endpoint).await.unwrap_err();
     let over = over.downcast_ref::<EndpointError>().unwrap();
-    assert_eq!(over.class(), FailureClass::Grant);
+    assert_eq!(over.class(), FailureClass::InvalidGrant);
     let foreign = call(&endpoint).await.unwrap_err();
     assert!(!foreign.is::<EndpointError>());
     assert!(spawn(&endpoint).await.unwrap_err().is_panic());
     assert_eq!(endpoint.in_flight(), 0);
 
     let next = call(&endpoint).await.unwrap();
-    assert_eq!(next.access_token.expose(), "access-1");
+    assert_eq!(next.access_token().expose(), "access-1");
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,7 +170,7 @@ fn an_answer_may_depend_on_what_was_presented_and_script_the_next() {
                 let answer = call(&endpoint).await;
                 answers.push(answer.map_or_else(
                     |error| error.to_string(),
-                    |response| response.access_token.expose().to_owned(),
+                    |response| response.access_token().expose().to_owned(),
                 ));
             }
             answers

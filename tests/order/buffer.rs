@@ -62,7 +62,7 @@ async fn outside_callers_that_wait_for_a_token_do_not_fill_it() {
 #[tokio::test(start_paused = true)]
 async fn outside_it_wraps_errors_and_they_are_found() {
     let world = World::new(expired());
-    world.endpoint.answer_always(|| EndpointError::grant("over").into());
+    world.endpoint.answer_always(|| EndpointError::invalid_grant("over").into());
     let client = ServiceBuilder::new()
         .buffer(1)
         .layer(RefreshLayer::new(world.session.clone()))

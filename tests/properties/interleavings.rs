@@ -5,7 +5,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use proptest::prelude::*;
 use tokio::{runtime::Builder, time::sleep};
-use tower_refresh::{Session, Tokens, endpoint::EndpointError, testing::GatedEndpoint};
+use tower_refresh::{
+    Session, Tokens,
+    endpoint::{EndpointError, Spent},
+    testing::GatedEndpoint,
+};
 
 use crate::{
     check,
@@ -123,11 +127,11 @@ fn for_ever_is_a_time_like_any_other() {
             .leeway(EVER)
             .min_interval(EVER)
             .build();
-        let busy = EndpointError::transient("busy").not_spent().with_retry_after(EVER);
+        let busy = EndpointError::transient("busy").with_spent(Spent::No).with_retry_after(EVER);
         endpoint.answer(busy);
         session.token().await.unwrap_err();
         session.set_tokens(Tokens::from_refresh_token("s").unwrap()).await.unwrap();
-        endpoint.answer(EndpointError::rejected("who are you?"));
+        endpoint.answer(EndpointError::misconfigured("who are you?"));
         session.token().await.unwrap_err();
         session.set_tokens(Tokens::from_refresh_token("t").unwrap()).await.unwrap();
         session.token().await.unwrap();

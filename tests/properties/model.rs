@@ -136,10 +136,10 @@ impl Inner {
 
     /// The endpoint hands these out to a call of that epoch.
     pub(crate) fn granted(&mut self, epoch: u64, response: &TokenResponse) {
-        self.issue(response.access_token.expose(), response.expires_in, epoch);
+        self.issue(response.access_token().expose(), response.expires_in(), epoch);
         self.in_doubt &= epoch != self.epoch;
         if epoch == self.epoch
-            && let Some(refresh) = &response.refresh_token
+            && let Some(refresh) = response.refresh_token()
         {
             self.newest = Some(refresh.expose().to_owned());
         }

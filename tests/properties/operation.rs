@@ -53,8 +53,8 @@ pub(crate) enum Reply {
     Busy(Option<Duration>),
     /// Nobody knows what it did.
     Ambiguous,
-    Rejected,
-    Grant,
+    Misconfigured,
+    InvalidGrant,
     Panic,
     /// The call is never answered.
     Silence,
@@ -159,8 +159,8 @@ fn reply() -> impl Strategy<Value = Reply> {
         1 => Just(Reply::SameToken),
         2 => prop::option::of(wait).prop_map(Reply::Busy),
         3 => Just(Reply::Ambiguous),
-        1 => Just(Reply::Rejected),
-        1 => Just(Reply::Grant),
+        1 => Just(Reply::Misconfigured),
+        1 => Just(Reply::InvalidGrant),
         1 => Just(Reply::Panic),
         1 => Just(Reply::Silence),
     ];

@@ -20,7 +20,7 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt};
 use tower_refresh::{
     AccessToken, BoxError, Error, Event, Events, Refresh, RefreshLayer, Session, Tokens,
-    endpoint::{EndpointError, FailureClass, RefreshRequest, TokenResponse},
+    endpoint::{EndpointError, FailureClass, RefreshRequest, Spent, TokenResponse},
     testing::{Answer, GatedEndpoint, Hold},
 };
 
@@ -279,7 +279,7 @@ impl World {
                 response.with_refresh_token(self.name("refresh")).unwrap().into()
             }
             Reply::Busy(retry_after) => {
-                let error = EndpointError::transient("busy").not_spent();
+                let error = EndpointError::transient("busy").with_spent(Spent::No);
                 match retry_after {
                     Some(time) => error.with_retry_after(*time),
                     None => error,
@@ -287,8 +287,8 @@ impl World {
                 .into()
             }
             Reply::Ambiguous => EndpointError::transient("lost").into(),
-            Reply::Rejected => EndpointError::rejected("who are you?").into(),
-            Reply::Grant => EndpointError::grant("it is over").into(),
+            Reply::Misconfigured => EndpointError::misconfigured("who are you?").into(),
+            Reply::InvalidGrant => EndpointError::invalid_grant("it is over").into(),
             Reply::Panic => Answer::Panic,
             Reply::Silence => Answer::Never,
             Reply::Late(time, reply) => self.answer(reply).after(*time),
@@ -337,6 +337,7 @@ fn tokens(access: Option<(&str, Life)>, refresh: Option<&str>) -> Tokens {
 }
 
 /// The endpoint, and the model that looks on.
+#[derive(Clone)]
 struct Watched {
     inner: GatedEndpoint,
     model: Model,
@@ -354,7 +355,7 @@ impl Service<RefreshRequest> for Watched {
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
         let (model, store) = (self.model.clone(), self.store.clone());
-        let presented = request.refresh_token.as_ref().map(|token| token.expose());
+        let presented = request.refresh_token().map(|token| token.expose());
         let epoch = model.lock().call(presented);
         let call = self.inner.call(request);
         Box::pin(async move {
@@ -365,10 +366,10 @@ impl Service<RefreshRequest> for Watched {
                 Ok(response) => model.granted(epoch, response),
                 Err(error) => {
                     let error = error.downcast_ref::<EndpointError>();
-                    if error.is_none_or(EndpointError::may_have_spent) {
+                    if error.is_none_or(|error| error.spent() != Spent::No) {
                         model.ambiguous(epoch);
                     }
-                    if error.is_some_and(|error| error.class() == FailureClass::Grant) {
+                    if error.is_some_and(|error| error.class() == FailureClass::InvalidGrant) {
                         model.refused_grant(epoch);
                         if store.is_none_or(|store| store.answers()) {
                             model.grant_over(epoch);

@@ -122,7 +122,7 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
     let error = in_time(session.refresh()).await.unwrap_err();
     says(
         &error,
-        ErrorKind::Rejected,
+        ErrorKind::Misconfigured,
         &["check how the endpoint is configured", "404: check its URL"],
     );
 
@@ -135,7 +135,7 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
     let error = in_time(session.refresh()).await.unwrap_err();
     says(
         &error,
-        ErrorKind::Rejected,
+        ErrorKind::Misconfigured,
         &["invalid_client", "check the client's id", "`OAuth2Client::post`"],
     );
 

@@ -14,6 +14,7 @@ use http_body::Body;
 use http_body_util::Full;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::{Map, Value};
+use tower::ServiceExt;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
@@ -39,19 +40,20 @@ use crate::{
 ///
 /// ```
 /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_refresh::endpoint::{JsonEndpoint, RefreshRequest};
-/// use tower_service::Service;
+/// use tower_refresh::{RefreshToken, endpoint::{JsonEndpoint, RefreshRequest}};
 ///
 /// // The Freddy API itself:
 /// let freddy = JsonEndpoint::freddy();
 ///
 /// // Another one, with names of its own:
-/// let mut endpoint = JsonEndpoint::new("https://api.example.com/auth/refresh")?
+/// let endpoint = JsonEndpoint::new("https://api.example.com/auth/refresh")?
 ///     .access_token_field("access")
 ///     .refresh_token_field("refresh")
 ///     .field("device", "laptop");
-/// # let request = RefreshRequest::default();
-/// let tokens = endpoint.call(request).await?;
+///
+/// // A session calls it; this is a call by hand.
+/// let request = RefreshRequest::new(Some(RefreshToken::new("tGzv3JOkF0")?));
+/// let answer = endpoint.request(request).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -60,14 +62,18 @@ use crate::{
 ///
 /// Calls fail with an [`EndpointError`]:
 ///
-/// - [`Grant`](super::FailureClass::Grant): there is no refresh token (nothing is sent), or the
-///   answer is 400, 401 or 403 and says why;
-/// - [`Rejected`](super::FailureClass::Rejected): any other 4xx, a redirect (none is followed), a
-///   list of faults in the request as FastAPI makes it;
+/// - [`InvalidGrant`](super::FailureClass::InvalidGrant): there is no refresh token (nothing is
+///   sent), or the answer is 400, 401 or 403 and says why;
+/// - [`Misconfigured`](super::FailureClass::Misconfigured): any other 4xx, a redirect (none is
+///   followed), a list of faults in the request as FastAPI makes it, a 200 with a
+///   [new refresh token](EndpointError::rotated) and no access token;
 /// - [`Transient`](super::FailureClass::Transient): everything else, a 200 without a usable token
 ///   included.
 ///
 /// How long a call may take is not decided here: put a time-out around it. A session has one.
+///
+/// Every clone has the same settings and a readiness of its own, and a session calls clones only.
+#[derive(Clone)]
 #[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct JsonEndpoint {
     exchange: Exchange,
@@ -95,14 +101,17 @@ impl JsonEndpoint {
     /// with the platform's root certificates, without a proxy). Without the feature `transport`
     /// there is no default and every endpoint needs this.
     ///
+    /// Each call works on a clone of it. A limit around it belongs to the readiness of the endpoint:
+    /// a permit is waited for before the call begins.
+    ///
     /// It must not follow redirects, which may post the refresh token elsewhere, nor send a call
     /// twice. Not every error of its own tells whether the server has read the request: what is
-    /// no refused connection counts as [possibly spent](EndpointError::may_have_spent). A
+    /// no refused connection counts as [possibly spent](super::Spent::Maybe). A
     /// transport that knows better returns an [`EndpointError`]. With the feature `reqwest` there
     /// is `ReqwestTransport`, which sees to all of this.
     pub fn transport<S, B>(mut self, transport: S) -> Self
     where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Send + 'static,
+        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
@@ -141,7 +150,7 @@ impl JsonEndpoint {
     }
 
     /// Names the field in which a failure says why: only a 400, 401 or 403 that has it means that
-    /// somebody has to log in again. Defaults to `detail`.
+    /// a user has to log in again. Defaults to `detail`.
     pub fn error_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.protocol.error_field = name.into();
         self
@@ -165,6 +174,17 @@ impl JsonEndpoint {
     pub fn max_body_bytes(mut self, max: usize) -> Self {
         self.exchange.max_body_bytes = max;
         self
+    }
+
+    /// Makes one call by hand: what a program does that keeps no session, or that logs in.
+    ///
+    /// It works on a clone of its own: readied, called, dropped. Any number may run at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of the endpoint, as above. There is no time-out.
+    pub async fn request(&self, request: RefreshRequest) -> Result<TokenResponse, EndpointError> {
+        self.clone().oneshot(request).await
     }
 
     fn body(&self, refresh_token: &RefreshToken) -> Zeroizing<Vec<u8>> {
@@ -199,7 +219,7 @@ impl Service<RefreshRequest> for JsonEndpoint {
     }
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
-        let Some(refresh_token) = request.refresh_token else {
+        let Some(refresh_token) = request.refresh_token().cloned() else {
             return Box::pin(async { Err(EndpointError::no_refresh_token()) });
         };
         let body = self.body(&refresh_token);
@@ -208,7 +228,7 @@ impl Service<RefreshRequest> for JsonEndpoint {
         let answer = self.exchange.post("application/json", None, body);
         Box::pin(async move {
             let answer = answer.await?;
-            let tokens = protocol.read(&answer, secrets);
+            let tokens = protocol.read(&answer, &refresh_token, secrets);
             tokens.map_err(|error| with_retry_after(error, &answer.headers))
         })
     }

@@ -1,8 +1,10 @@
 use serde_json::{Map, Value};
 
 use crate::endpoint::{
-    EndpointError, TokenResponse, answer::Answer, fields::Fields, secrets::Secrets,
+    EndpointError, FailureClass, Spent, TokenResponse, answer::Answer, fields::Fields,
+    secrets::Secrets,
 };
+use crate::token::RefreshToken;
 
 /// What the token is asked for with, and what the answers mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,7 @@ impl Grant {
     pub(super) fn read(
         self,
         answer: &Answer,
+        sent: Option<&RefreshToken>,
         mut secrets: Secrets,
     ) -> Result<TokenResponse, EndpointError> {
         let object = answer.object(&secrets);
@@ -32,7 +35,7 @@ impl Grant {
         match object {
             Ok(object) if has_error(&object) => Err(self.refusal(answer, &object, &secrets)),
             object if answer.status.is_success() => {
-                Fields::OAUTH2.read(answer, object?, None, &secrets)
+                Fields::OAUTH2.read(answer, object?, sent, None, &secrets)
             }
             _ => Err(answer.failure(None, &secrets)),
         }
@@ -45,36 +48,39 @@ impl Grant {
         object: &Map<String, Value>,
         secrets: &Secrets,
     ) -> EndpointError {
+        use FailureClass::{InvalidGrant, Misconfigured, Transient};
+
         let error = &object["error"];
         let said = object.get("error_description");
         let Some(code) = error.as_str() else {
             // No code of the RFC's, but what some servers put there is worth reading.
             let said = said.or(Some(error));
             return match answer.status.is_success() {
-                true => EndpointError::rejected(answer.message(" with an error", said, secrets)),
+                true => answer.error(Misconfigured, " with an error", said, secrets),
                 false => answer.failure(said, secrets),
             };
         };
-        let message = |what| answer.message(what, said, secrets);
+        let error = |class, what| answer.error(class, what, said, secrets);
         let refusal = match (answer.status.as_u16(), code) {
             // A server that fails does not know what it says.
             (300..=399 | 408 | 429 | 500.., _) => answer.failure(said, secrets),
             (_, "temporarily_unavailable" | "server_error" | "slow_down") => {
-                EndpointError::transient(message("")).not_spent()
+                error(Transient, "").with_spent(Spent::No)
             }
             // The second is GitHub's name for the first.
             (_, "invalid_grant" | "bad_refresh_token") if self == Self::RefreshToken => {
-                EndpointError::grant(message(": somebody has to log in again"))
+                error(InvalidGrant, ": a user has to log in again")
             }
-            (_, "invalid_client") => EndpointError::rejected(message(
+            (_, "invalid_client") => error(
+                Misconfigured,
                 ": check the client's id, its secret, and whether it is to be sent by \
                  `OAuth2Client::basic` or `OAuth2Client::post`",
-            )),
+            ),
             (_, "unauthorized_client" | "unsupported_grant_type") => {
-                EndpointError::rejected(message(": the client may not use this grant"))
+                error(Misconfigured, ": the client may not use this grant")
             }
-            (_, "invalid_scope") => EndpointError::rejected(message(": check the scope")),
-            _ => EndpointError::rejected(message("")),
+            (_, "invalid_scope") => error(Misconfigured, ": check the scope"),
+            _ => error(Misconfigured, ""),
         };
         refusal.with_code(secrets.quote(code))
     }
@@ -96,12 +102,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::endpoint::FailureClass::{self, Rejected, Transient};
+    use crate::endpoint::{
+        FailureClass::{self, Misconfigured, Transient},
+        Spent::{self, Maybe, No, Yes},
+    };
 
     fn read(grant: Grant, status: u16, body: &str) -> Result<TokenResponse, EndpointError> {
         let mut secrets = Secrets::default();
         secrets.add("s3cret");
-        grant.read(&Answer::of(status, &[], body), secrets)
+        let sent = RefreshToken::new("s3cret").unwrap();
+        grant.read(&Answer::of(status, &[], body), Some(&sent), secrets)
     }
 
     #[test]
@@ -109,11 +119,11 @@ mod tests {
         let body = r#"{"access_token":"a","token_type":"Bearer","expires_in":"3600",
             "refresh_token":"r","scope":"x y","id_token":"i"}"#;
         let tokens = read(Grant::RefreshToken, 200, body).unwrap();
-        assert_eq!(tokens.access_token.expose(), "a");
-        assert_eq!(tokens.refresh_token.unwrap().expose(), "r");
-        assert_eq!(tokens.expires_in, Some(Duration::from_secs(3600)));
+        assert_eq!(tokens.access_token().expose(), "a");
+        assert_eq!(tokens.refresh_token().unwrap().expose(), "r");
+        assert_eq!(tokens.expires_in(), Some(Duration::from_secs(3600)));
         assert_eq!(
-            Value::Object(tokens.extra),
+            Value::Object(tokens.extra().clone()),
             json!({"token_type": "Bearer", "scope": "x y", "id_token": "i"})
         );
         for error in ["null", "false", r#""""#] {
@@ -124,59 +134,59 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart() {
-        let grant = FailureClass::Grant;
-        let table: &[(u16, &str, _, bool)] = &[
-            (400, "invalid_grant", grant, false),
-            (401, "invalid_grant", grant, false),
-            (200, "invalid_grant", grant, false),
-            (200, "bad_refresh_token", grant, false),
-            (401, "invalid_client", Rejected, false),
-            (400, "unauthorized_client", Rejected, false),
-            (400, "unsupported_grant_type", Rejected, false),
-            (400, "invalid_scope", Rejected, false),
-            (400, "invalid_request", Rejected, false),
-            (400, "never_heard_of", Rejected, false),
-            (200, "never_heard_of", Rejected, false),
-            (307, "invalid_grant", Rejected, false),
-            (400, "temporarily_unavailable", Transient, false),
-            (400, "server_error", Transient, false),
-            (200, "slow_down", Transient, false),
-            (408, "invalid_grant", Transient, false),
-            (429, "invalid_grant", Transient, false),
-            (500, "invalid_grant", Transient, false),
-            (503, "temporarily_unavailable", Transient, false),
-            (502, "server_error", Transient, true),
-            (504, "server_error", Transient, true),
+        let grant = FailureClass::InvalidGrant;
+        let table: &[(u16, &str, _, Spent)] = &[
+            (400, "invalid_grant", grant, No),
+            (401, "invalid_grant", grant, No),
+            (200, "invalid_grant", grant, No),
+            (200, "bad_refresh_token", grant, No),
+            (401, "invalid_client", Misconfigured, No),
+            (400, "unauthorized_client", Misconfigured, No),
+            (400, "unsupported_grant_type", Misconfigured, No),
+            (400, "invalid_scope", Misconfigured, No),
+            (400, "invalid_request", Misconfigured, No),
+            (400, "never_heard_of", Misconfigured, No),
+            (200, "never_heard_of", Misconfigured, No),
+            (307, "invalid_grant", Misconfigured, No),
+            (400, "temporarily_unavailable", Transient, No),
+            (400, "server_error", Transient, No),
+            (200, "slow_down", Transient, No),
+            (408, "invalid_grant", Transient, No),
+            (429, "invalid_grant", Transient, No),
+            (500, "invalid_grant", Transient, No),
+            (503, "temporarily_unavailable", Transient, No),
+            (502, "server_error", Transient, Maybe),
+            (504, "server_error", Transient, Maybe),
         ];
-        for &(status, code, class, may_have_spent) in table {
+        for &(status, code, class, spent) in table {
             let body = json!({"error": code}).to_string();
             let error = read(Grant::RefreshToken, status, &body).expect_err(code);
             assert_eq!(error.class(), class, "{status} {code}");
-            assert_eq!(error.may_have_spent(), may_have_spent, "{status} {code}");
+            assert_eq!(error.spent(), spent, "{status} {code}");
             assert_eq!(error.code(), Some(code));
         }
     }
 
+    // S38
     #[test]
     fn failures_without_a_code_are_told_apart() {
         let facebook = r#"{"error":{"message":"expired","code":190}}"#;
-        let table: &[(u16, &str, _, bool)] = &[
-            (400, "", Rejected, false),
-            (401, "<html>", Rejected, false),
-            (400, facebook, Rejected, false),
-            (200, facebook, Rejected, false),
-            (500, facebook, Transient, false),
-            // S38
-            (200, "", Transient, true),
-            (200, "<html>", Transient, true),
-            (200, r#"{"access_token":"a","#, Transient, true),
-            (200, r#"{"token":"a"}"#, Transient, true),
-            (502, "<html>", Transient, true),
+        let table: &[(u16, &str, _, Spent)] = &[
+            (400, "", Misconfigured, No),
+            (401, "<html>", Misconfigured, No),
+            (400, facebook, Misconfigured, No),
+            (200, facebook, Misconfigured, No),
+            (500, facebook, Transient, No),
+            (200, "", Transient, Maybe),
+            (200, "<html>", Transient, Maybe),
+            (200, r#"{"access_token":"a","#, Transient, Maybe),
+            (200, r#"{"token":"a"}"#, Transient, Maybe),
+            (502, "<html>", Transient, Maybe),
         ];
-        for &(status, body, class, may_have_spent) in table {
+        for &(status, body, class, spent) in table {
             let error = read(Grant::RefreshToken, status, body).expect_err(body);
             assert_eq!(error.class(), class, "{status} {body}");
-            assert_eq!(error.may_have_spent(), may_have_spent, "{status} {body}");
+            assert_eq!(error.spent(), spent, "{status} {body}");
             assert_eq!(error.code(), None);
         }
         let error = read(Grant::RefreshToken, 200, facebook).unwrap_err();
@@ -184,10 +194,47 @@ mod tests {
     }
 
     #[test]
+    fn an_error_tells_what_the_server_said() {
+        let body = r#"{"error":"invalid_grant","error_description":"s3cret\nis over"}"#;
+        let error = read(Grant::RefreshToken, 401, body).unwrap_err();
+        assert_eq!(error.code(), Some("invalid_grant"));
+        assert_eq!(error.status().unwrap(), 401);
+        assert_eq!(error.said(), Some("[redacted] is over"));
+        let error = read(Grant::RefreshToken, 502, "<html>").unwrap_err();
+        assert_eq!((error.code(), error.said()), (None, None));
+        assert_eq!(error.status().unwrap(), 502);
+    }
+
+    #[test]
+    fn a_new_refresh_token_without_an_access_token_is_kept_and_tells_that_the_old_one_is_used() {
+        for access_token in ["", r#""access_token":"two words","#, r#""access_token":7,"#] {
+            let body = |token: &str| format!(r#"{{{access_token}"refresh_token":"{token}"}}"#);
+            let error = read(Grant::RefreshToken, 200, &body("n3w")).unwrap_err();
+            assert_eq!((error.class(), error.spent()), (Misconfigured, Yes), "{access_token}");
+            assert_eq!(error.rotated().unwrap().expose(), "n3w");
+            assert!(!format!("{error} {error:?}").contains("n3w"), "{error:?}");
+
+            // The one that was sent, a remark, and what is no token at all.
+            for none in ["s3cret", "not this time", "", "n\\u0000w"] {
+                let error = read(Grant::RefreshToken, 200, &body(none)).unwrap_err();
+                assert_eq!((error.class(), error.spent()), (Transient, Maybe), "{none}");
+                assert!(error.rotated().is_none(), "{none}");
+            }
+            // Nothing was sent that could have been used.
+            let answer = Answer::of(200, &[], &body("n3w"));
+            let credentials = Grant::ClientCredentials.read(&answer, None, Secrets::default());
+            assert!(credentials.unwrap_err().rotated().is_none());
+        }
+        let refused = r#"{"error":"invalid_grant","refresh_token":"n3w"}"#;
+        let error = read(Grant::RefreshToken, 200, refused).unwrap_err();
+        assert_eq!((error.spent(), error.rotated().is_some()), (No, false));
+    }
+
+    #[test]
     fn client_credentials_have_no_grant_to_lose() {
         let body = r#"{"error":"invalid_grant"}"#;
         let error = read(Grant::ClientCredentials, 400, body).unwrap_err();
-        assert_eq!(error.class(), Rejected);
+        assert_eq!(error.class(), Misconfigured);
     }
 
     #[test]
@@ -195,14 +242,14 @@ mod tests {
         let latin_1 = |status, body: &str| {
             let mut answer = Answer::of(status, &[], "");
             *answer.body = body.chars().map(|c| u8::try_from(c).unwrap()).collect();
-            Grant::RefreshToken.read(&answer, Secrets::default())
+            Grant::RefreshToken.read(&answer, None, Secrets::default())
         };
         let body = r#"{"access_token":"a","refresh_token":"r","name":"Jürgen"}"#;
         let tokens = latin_1(200, body).unwrap();
-        assert_eq!(tokens.refresh_token.unwrap().expose(), "r");
+        assert_eq!(tokens.refresh_token().unwrap().expose(), "r");
         let body = r#"{"error":"invalid_grant","error_description":"ungültig"}"#;
         let error = latin_1(400, body).unwrap_err();
-        assert_eq!(error.class(), FailureClass::Grant, "{error}");
+        assert_eq!(error.class(), FailureClass::InvalidGrant, "{error}");
         // Half a token is none.
         assert!(latin_1(200, r#"{"access_token":"a","refresh_token":"ü"}"#).is_err());
     }
@@ -211,8 +258,8 @@ mod tests {
     fn half_a_character_in_a_name_costs_no_token() {
         let body = r#"{"access_token":"a","refresh_token":"r","name":"Jo \ud83d"}"#;
         let tokens = read(Grant::RefreshToken, 200, body).unwrap();
-        assert_eq!(tokens.refresh_token.unwrap().expose(), "r");
-        assert_eq!(tokens.extra["name"], "Jo \u{fffd}");
+        assert_eq!(tokens.refresh_token().unwrap().expose(), "r");
+        assert_eq!(tokens.extra()["name"], "Jo \u{fffd}");
     }
 
     #[test]
@@ -222,7 +269,7 @@ mod tests {
         let error = read(Grant::RefreshToken, 400, body).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the token endpoint answered 400: somebody has to log in again; it says \"[redacted] \
+            "the token endpoint answered 400: a user has to log in again; it says \"[redacted] \
              is [redacted]\" (invalid_grant)"
         );
         let error = read(Grant::RefreshToken, 400, r#"{"error":"s3cret"}"#).unwrap_err();

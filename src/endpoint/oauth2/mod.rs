@@ -14,6 +14,7 @@ use form_urlencoded::Serializer;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body;
 use http_body_util::Full;
+use tower::ServiceExt;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
@@ -36,7 +37,6 @@ use crate::{
 /// ```
 /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
 /// use tower_refresh::endpoint::{OAuth2Client, OAuth2Endpoint, RefreshRequest};
-/// use tower_service::Service;
 ///
 /// // A user's tokens, renewed with the refresh token:
 /// let users = OAuth2Endpoint::refresh_token(
@@ -44,15 +44,16 @@ use crate::{
 ///     OAuth2Client::public("my-desktop-app"),
 /// )?;
 ///
-/// // A service's own tokens, bought with its client secret:
-/// let mut services = OAuth2Endpoint::client_credentials(
+/// // A service's own tokens, by its client secret:
+/// let services = OAuth2Endpoint::client_credentials(
 ///     "https://auth.example.com/token",
 ///     OAuth2Client::basic("billing", "7Fjfp0ZBr1KtDRbnfVdmIw"),
 /// )?
 /// .scope("invoices:read invoices:write")
 /// .resource("https://api.example.com/");
-/// # let request = RefreshRequest::default();
-/// let tokens = services.call(request).await?;
+///
+/// // A session calls it; this is a call by hand.
+/// let answer = services.request(RefreshRequest::default()).await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -64,14 +65,18 @@ use crate::{
 /// Calls fail with an [`EndpointError`], whose [`code`](EndpointError::code) is RFC 6749's
 /// `error`, with whatever status it comes:
 ///
-/// - [`Grant`](super::FailureClass::Grant): the refresh_token grant without a refresh token
-///   (nothing is sent), or `invalid_grant`;
-/// - [`Rejected`](super::FailureClass::Rejected): any other permanent or unknown code, any other
-///   4xx, a redirect (none is followed);
+/// - [`InvalidGrant`](super::FailureClass::InvalidGrant): the refresh_token grant without a refresh
+///   token (nothing is sent), or `invalid_grant`;
+/// - [`Misconfigured`](super::FailureClass::Misconfigured): any other permanent or unknown code, any
+///   other 4xx, a redirect (none is followed), a 200 with a
+///   [new refresh token](EndpointError::rotated) and no access token;
 /// - [`Transient`](super::FailureClass::Transient): `temporarily_unavailable`, `server_error`,
 ///   `slow_down`, 408, 429, 5xx and everything else.
 ///
 /// How long a call may take is not decided here: put a time-out around it. A session has one.
+///
+/// Every clone has the same settings and a readiness of its own, and a session calls clones only.
+#[derive(Clone)]
 #[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct OAuth2Endpoint {
     exchange: Exchange,
@@ -117,14 +122,17 @@ impl OAuth2Endpoint {
     /// with the platform's root certificates, without a proxy). Without the feature `transport`
     /// there is no default and every endpoint needs this.
     ///
+    /// Each call works on a clone of it. A limit around it belongs to the readiness of the endpoint:
+    /// a permit is waited for before the call begins.
+    ///
     /// It must not follow redirects, which may post the refresh token elsewhere, nor send a call
     /// twice. Not every error of its own tells whether the server has read the request: what is
-    /// no refused connection counts as [possibly spent](EndpointError::may_have_spent). A
+    /// no refused connection counts as [possibly spent](super::Spent::Maybe). A
     /// transport that knows better returns an [`EndpointError`]. With the feature `reqwest` there
     /// is `ReqwestTransport`, which sees to all of this.
     pub fn transport<S, B>(mut self, transport: S) -> Self
     where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Send + 'static,
+        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
@@ -174,6 +182,17 @@ impl OAuth2Endpoint {
         self
     }
 
+    /// Makes one call by hand: what a program does that keeps no session, or that logs in.
+    ///
+    /// It works on a clone of its own: readied, called, dropped. Any number may run at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of the endpoint, as above. There is no time-out.
+    pub async fn request(&self, request: RefreshRequest) -> Result<TokenResponse, EndpointError> {
+        self.clone().oneshot(request).await
+    }
+
     fn new(url: EndpointUrl, client: OAuth2Client, grant: Grant) -> Self {
         Self { exchange: Exchange::new(url), client, grant, scope: None, params: Vec::new() }
     }
@@ -213,7 +232,7 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
         let grant = self.grant;
-        let refresh_token = match (grant, &request.refresh_token) {
+        let refresh_token = match (grant, request.refresh_token()) {
             (Grant::ClientCredentials, _) => None,
             (Grant::RefreshToken, Some(token)) => Some(token),
             (Grant::RefreshToken, None) => {
@@ -223,10 +242,11 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
         let body = self.body(refresh_token);
         let secrets = self.secrets(refresh_token);
         let authorization = self.client.authorization();
+        let sent = refresh_token.cloned();
         let answer = self.exchange.post(FORM, authorization, body);
         Box::pin(async move {
             let answer = answer.await?;
-            let tokens = grant.read(&answer, secrets);
+            let tokens = grant.read(&answer, sent.as_ref(), secrets);
             tokens.map_err(|error| with_retry_after(error, &answer.headers))
         })
     }

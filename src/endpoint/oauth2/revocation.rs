@@ -39,6 +39,7 @@ use crate::{
 ///
 /// A token that the server does not know counts as revoked, as the server answers 200 to it
 /// (§2.2).
+#[derive(Clone)]
 #[must_use = "an endpoint does nothing before a session calls it"]
 pub struct OAuth2Revocation {
     exchange: Exchange,
@@ -63,7 +64,7 @@ impl OAuth2Revocation {
     /// [`OAuth2Endpoint::transport`](super::OAuth2Endpoint::transport).
     pub fn transport<S, B>(mut self, transport: S) -> Self
     where
-        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Send + 'static,
+        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
         B: Body + Send + 'static,
@@ -90,7 +91,7 @@ impl Service<RevokeRequest> for OAuth2Revocation {
     }
 
     fn call(&mut self, request: RevokeRequest) -> Self::Future {
-        let token = request.refresh_token.expose();
+        let token = request.refresh_token().expose();
         let mut secrets = self.exchange.secrets();
         secrets.add(token);
         self.client.hide(&mut secrets);

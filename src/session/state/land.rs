@@ -23,7 +23,7 @@ pub(in crate::session) enum After {
     /// Nobody calls again until tokens are set.
     LoginRequired,
     /// The pause after a fault of configuration.
-    Rejected,
+    Misconfigured,
     /// A pause that grows with each failed round, and lasts at least as long as the server asked.
     Transient { retry_after: Option<Duration> },
 }
@@ -114,7 +114,7 @@ impl State {
                     self.withdraw();
                 }
             }
-            After::Rejected => {
+            After::Misconfigured => {
                 let until = now + MISCONFIGURED_PAUSE;
                 self.pause = Some(Pause { until, error: error.clone(), demanded: false });
             }

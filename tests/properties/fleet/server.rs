@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tower::Service;
 use tower_refresh::{
     BoxError,
-    endpoint::{EndpointError, RefreshRequest, TokenResponse},
+    endpoint::{EndpointError, RefreshRequest, Spent, TokenResponse},
 };
 
 use super::{
@@ -158,7 +158,7 @@ impl Server {
         let grace = inner.grace;
         let family = inner.families.get_mut(&place.login).expect("nobody makes tokens up");
         if family.revoked {
-            return Err(EndpointError::grant("revoked"));
+            return Err(EndpointError::invalid_grant("revoked"));
         }
         let next = Place { turn: place.turn + 1, ..place };
         match family.spent.get(place.turn as usize).copied() {
@@ -168,7 +168,7 @@ impl Server {
                 family.revoked = !within;
                 self.check_excuse(&inner.calls[first], &inner.calls[call]);
                 if !within {
-                    return Err(EndpointError::grant("spent before"));
+                    return Err(EndpointError::invalid_grant("spent before"));
                 }
             }
         }
@@ -200,7 +200,7 @@ impl Server {
         let mut state = process.lock();
         match result {
             Ok(response) => {
-                let refresh_token = response.refresh_token.as_ref().unwrap().expose();
+                let refresh_token = response.refresh_token().unwrap().expose();
                 state.told = state.told.max(Place::of(refresh_token));
             }
             Err(_) => {
@@ -228,6 +228,7 @@ fn refresh_token(place: Place) -> String {
 }
 
 /// The server as one process calls it.
+#[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) server: Server,
     pub(crate) process: Arc<Process>,
@@ -248,7 +249,7 @@ impl Service<RefreshRequest> for Endpoint {
             if process.is_dead() {
                 return pending().await;
             }
-            let token = request.refresh_token.as_ref().expect("every session here has one");
+            let token = request.refresh_token().expect("every session here has one");
             let call = server.sent(&process, token.expose());
             let _over = Over { server: server.clone(), call };
             let reply = server.lock().replies.pop_front().unwrap_or(Reply::Slow(20));
@@ -261,7 +262,7 @@ impl Service<RefreshRequest> for Endpoint {
             };
             let there = server.clone();
             let result = process.call(trip, move || match reply {
-                Reply::Busy => Err(EndpointError::transient("busy").not_spent()),
+                Reply::Busy => Err(EndpointError::transient("busy").with_spent(Spent::No)),
                 Reply::LostThere => Err(EndpointError::transient("reset")),
                 _ => there.exchange(call),
             });
