@@ -52,7 +52,7 @@ async fn no_clone_of_an_endpoint_is_called_before_it_is_ready() {
     let (endpoint, mut server) = mock::pair::<RefreshRequest, TokenResponse>();
     let (revocation, mut desk) = mock::pair::<RevokeRequest, ()>();
     let tokens = Tokens::from_refresh_token("seed").unwrap();
-    let session = Session::builder(endpoint).revocation(revocation).tokens(tokens).build();
+    let session = Session::builder(endpoint).revocation(revocation).initial_tokens(tokens).build();
     for call in 0..3 {
         server.allow(0);
         let mut refresh = Box::pin(session.refresh());
