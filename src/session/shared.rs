@@ -31,7 +31,7 @@ use crate::{
     endpoint::{FailureClass, RefreshRequest, TokenResponse},
     error::BoxError,
     event::{Event, EventSender},
-    store::{MemoryStore, TokenStore},
+    store::{MemoryStore, Record, TokenStore},
 };
 
 /// A token endpoint, whatever its type was: neither `Clone` nor `Sync` is asked of it.
@@ -113,6 +113,12 @@ impl Shared {
         drop(state);
         self.changed.notify_waiters();
         result
+    }
+
+    /// Remembers what goes along with the tokens in the store. Nobody sees this, so there is no new
+    /// snapshot.
+    pub(super) fn carry(&self, stored: &Record) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).carry(stored);
     }
 
     /// Waits until the session is in a state that satisfies `condition`.

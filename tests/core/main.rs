@@ -20,6 +20,7 @@ mod lifecycle;
 mod log_out;
 mod origins;
 mod ready;
+mod record;
 #[cfg(feature = "follow-redirect")]
 mod redirect;
 mod refusal;
