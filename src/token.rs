@@ -115,6 +115,8 @@ pub struct Tokens {
     /// How long the access token lives in all; `None` if only a 401 will tell.
     pub(crate) life: Option<Duration>,
     pub(crate) extra: Map<String, Value>,
+    /// What a newer version of this crate has stored with these tokens.
+    pub(crate) unknown: Map<String, Value>,
 }
 
 impl Tokens {
@@ -203,6 +205,7 @@ impl Default for Tokens {
             arrived: None,
             life: None,
             extra: Map::new(),
+            unknown: Map::new(),
         }
     }
 }

@@ -79,8 +79,8 @@ fn bodies() {
 #[test]
 fn stores() {
     clones::<store::Record>();
-    clones::<store::Saved>();
-    clones::<store::Spending>();
+    clones::<store::SaveOutcome>();
+    clones::<store::Lease>();
     shares::<store::FromFn<fn(), fn()>>();
     shares::<store::MemoryStore>();
     shares::<Box<dyn store::TokenStore>>();

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Mutex;
 use tower_refresh::{
     Tokens,
-    store::{Encrypted, EncryptionKey, FileStore, Record, Saved, TokenStore},
+    store::{Encrypted, EncryptionKey, FileStore, Record, SaveOutcome, TokenStore},
 };
 
 /// Looks at all memory that is given back.
@@ -66,7 +66,7 @@ fn record() -> Record {
 async fn leaves_nothing(store: &impl TokenStore) {
     let record = record();
     let (saved, left) = left_by(store.save(record, None)).await;
-    assert_eq!((saved.unwrap(), left), (Saved::Yes, 0), "saving");
+    assert_eq!((saved.unwrap(), left), (SaveOutcome::Stored, 0), "saving");
     let (loaded, left) = left_by(async { store.load().await.map(drop) }).await;
     loaded.unwrap();
     assert_eq!(left, 0, "loading");

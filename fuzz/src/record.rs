@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use serde_json::Value;
 use tower_refresh::{
     Session,
     store::{MemoryStore, Record, TokenStore},
@@ -7,31 +8,71 @@ use tower_refresh::{
 
 use super::endpoint;
 
-/// The bytes as what a store holds: an error or a record that survives being written again, and
-/// that a session can start from and replace.
+/// The members that this version knows. All others go back as they came.
+const KNOWN: [&str; 12] = [
+    "format",
+    "version",
+    "turn",
+    "crit",
+    "for",
+    "sealed",
+    "tokens",
+    "logged_out",
+    "ended",
+    "seeds",
+    "logins",
+    "lease",
+];
+
+/// The bytes as what a store holds: an error, or a record that says the same after it was written
+/// and read again, and that a session can start from and replace.
 pub fn record(data: &[u8]) {
     let Ok(record) = serde_json::from_slice::<Record>(data) else {
         return;
     };
     let json = serde_json::to_vec(&record).expect("a record is JSON");
     let again: Record = serde_json::from_slice(&json).expect("our own format");
-    assert_eq!(again.version(), record.version());
+    assert_eq!(
+        (again.version(), again.turn(), again.is_empty(), again.is_logged_out(), again.lease()),
+        (
+            record.version(),
+            record.turn(),
+            record.is_empty(),
+            record.is_logged_out(),
+            record.lease()
+        ),
+    );
     assert_eq!(serde_json::to_vec(&again).expect("a record is JSON"), json);
 
+    let unknown = unknown(data);
+    assert_eq!(self::unknown(&json), unknown, "members of a newer version are kept");
+    if record.tokens().is_none() && !record.is_empty() && !record.is_logged_out() {
+        // An encrypted one.
+        return;
+    }
     super::run(async {
-        let (version, is_tombstone) = (record.version(), record.tokens().is_none());
+        let (version, is_logged_out) = (record.version(), record.is_logged_out());
         let store = Arc::new(MemoryStore::new());
         store.save(record, None).await.expect("it is empty");
         let session = Session::builder(endpoint()).store(store.clone()).build();
         match session.token().await {
             Ok(_) => {
-                assert!(!is_tombstone);
+                assert!(!is_logged_out);
                 session.refresh().await.expect("the next token");
             }
-            Err(error) => assert!(is_tombstone && error.is_login_required(), "{error:?}"),
+            Err(error) => assert!(is_logged_out && error.is_login_required(), "{error:?}"),
         }
         session.log_out().await.expect("it takes everything");
-        let stored = store.load().await.expect("it never fails").expect("a tombstone");
+        let stored = store.load().await.expect("it never fails").expect("a log-out");
         assert!(stored.version() > version, "a version only grows");
+        let json = serde_json::to_vec(&stored).expect("a record is JSON");
+        assert_eq!(self::unknown(&json), unknown, "members of a newer version are kept");
     });
+}
+
+fn unknown(json: &[u8]) -> Value {
+    let mut json: Value = serde_json::from_slice(json).expect("it is a record");
+    let members = json.as_object_mut().expect("a record is an object");
+    KNOWN.iter().for_each(|name| drop(members.remove(*name)));
+    json
 }

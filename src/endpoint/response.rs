@@ -110,6 +110,8 @@ impl TokenResponse {
             arrived: Some(arrived),
             life,
             extra,
+            // It was stored with the old ones.
+            unknown: Map::new(),
         }
     }
 }

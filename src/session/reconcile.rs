@@ -1,16 +1,13 @@
 //! Bringing memory and store together before a refresh.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{failure::Failure, shared::Shared, state::State, waiting::Flight};
 use crate::{
     event::Event,
-    store::{Decisions, Record, Saved},
+    store::{LoginHistory, RESTORED, Record, SaveOutcome},
     token::Tokens,
 };
 
@@ -20,7 +17,7 @@ pub(super) struct Base {
     /// Their version in the store; `None` if it holds nothing.
     pub(super) version: Option<u64>,
     /// What led to them.
-    pub(super) decisions: Decisions,
+    pub(super) decisions: LoginHistory,
 }
 
 impl Base {
@@ -40,7 +37,7 @@ pub(super) enum Reconciled {
 
 enum Step {
     Done(Reconciled),
-    Write(Write),
+    Write(Box<Write>),
     /// Another process is spending the token, with or without a lease. Look again soon.
     Yield,
 }
@@ -81,11 +78,11 @@ pub(super) async fn reconcile(
             Err(error) => return Err(Failure::store(error)),
         };
         let version = stored.as_ref().map(Record::version);
-        // A mark is respected for as long as a lease, however wrong the clocks are.
+        // A lease is respected for its life by our own clock, however wrong the others' are.
         let (_, since) = *yielding
             .insert(yielding.filter(|(v, _)| *v == version).unwrap_or((version, Instant::now())));
-        let mark_holds = since.elapsed() < shared.config.lease;
-        let Write { record, expected, then } = match compare(shared, flight, stored, mark_holds) {
+        let held = since.elapsed();
+        let write = match compare(shared, flight, stored, held) {
             Step::Done(reconciled) => return Ok(reconciled),
             Step::Yield => {
                 drop(writing);
@@ -94,24 +91,26 @@ pub(super) async fn reconcile(
             }
             Step::Write(write) => write,
         };
+        let Write { record, expected, then } = *write;
         tries += 1;
-        let version = record.version();
+        let (version, now) = (record.version(), Instant::now());
         match (shared.in_time(|store| store.save(record, expected)).await, then) {
-            (Ok(Saved::Yes), Then::Spend(base)) => {
-                let ours = shared.change(|state| state.is_flying(flight) && state.marked(version));
+            (Ok(SaveOutcome::Stored), Then::Spend(base)) => {
+                let ours =
+                    shared.change(|state| state.is_flying(flight) && state.marked(version, now));
                 return Ok(match ours {
                     true => Reconciled::Base(Base { version: Some(version), ..base }),
                     false => Reconciled::Over,
                 });
             }
-            (Ok(Saved::Yes), Then::Again) => {
+            (Ok(SaveOutcome::Stored), Then::Again) => {
                 // Whoever has logged in or out since may have the version that the seed had.
                 if shared.change(|state| state.is_flying(flight) && state.saved(version)) {
                     shared.events.send(Event::Saved);
                 }
             }
             // Look at what is there now.
-            (Ok(Saved::Conflict), _) => {}
+            (Ok(SaveOutcome::Conflict), _) => {}
             (Err(_), _) if shared.goes_alone() => return Ok(alone(shared, flight)),
             (Err(error), _) => return Err(Failure::store(error)),
         }
@@ -137,7 +136,7 @@ fn compare(
     shared: &Arc<Shared>,
     flight: &Arc<Flight>,
     stored: Option<Record>,
-    mark_holds: bool,
+    held: Duration,
 ) -> Step {
     if adopt(shared, flight, stored.as_ref()) {
         return Step::Done(Reconciled::Over);
@@ -148,39 +147,44 @@ fn compare(
         if !state.is_flying(flight) {
             return Step::Done(Reconciled::Over);
         }
-        if let Some(seed) = state.seed().filter(|seed| stored.is_none() && !seed.is_empty()) {
-            let record = Record::from(seed.clone());
-            return Step::Write(Write { record, expected: None, then: Then::Again });
+        let empty = stored.as_ref().is_none_or(Record::is_empty);
+        if let Some(seed) = state.seed().filter(|seed| empty && !seed.is_empty()) {
+            let next = version.unwrap_or_default() + 1;
+            let record = state.record_of(next, Some(seed.clone()), state.decisions());
+            return Step::Write(Box::new(Write { record, expected: version, then: Then::Again }));
         }
-        if let Some(stored) = stored.as_ref().filter(|stored| state.outranks(stored)) {
+        let holds_more = |stored: &Record| {
+            stored.is_empty() && state.version() > 0 && !stored.holds(state.tokens())
+        };
+        let outranked = |stored: &&Record| state.outranks(stored) || holds_more(stored);
+        if let Some(stored) = stored.as_ref().filter(outranked) {
             state.outrank(stored);
         }
         if version.unwrap_or_default() < state.version() {
             let record = match shared.is_shared && state.is_lost(version) {
-                true => state.record().restored(SystemTime::now() + lease),
+                true => state.record().with_lease(RESTORED, lease),
                 false => state.record(),
             };
-            return Step::Write(Write { record, expected: version, then: Then::Again });
+            return Step::Write(Box::new(Write { record, expected: version, then: Then::Again }));
         }
         state.note_stored(version);
         let base = Base::of(state, version);
         if !shared.is_shared || base.tokens.refresh_token().is_none() {
             return Step::Done(Reconciled::Base(base));
         }
-        let now = SystemTime::now();
-        let left = |until: SystemTime| until.duration_since(now).unwrap_or_default();
-        match stored.as_ref().and_then(Record::spending) {
-            Some(mark) if mark.owner == *owner && left(mark.until) > lease / 2 => {
+        match stored.as_ref().and_then(Record::lease) {
+            Some(ours)
+                if ours.owner() == owner
+                    && state.marked_at().is_some_and(|at| at.elapsed() < ours.life() / 2) =>
+            {
                 Step::Done(Reconciled::Base(base))
             }
-            Some(mark) if mark.owner != *owner && mark_holds && !left(mark.until).is_zero() => {
-                Step::Yield
-            }
-            _ => Step::Write(Write {
-                record: state.record().spent_by(owner, now + lease),
+            Some(theirs) if theirs.owner() != owner && held < theirs.life() => Step::Yield,
+            _ => Step::Write(Box::new(Write {
+                record: state.record().with_version(state.version() + 1).with_lease(owner, lease),
                 expected: version,
                 then: Then::Spend(base),
-            }),
+            })),
         }
     })
 }

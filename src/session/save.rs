@@ -16,7 +16,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind},
     event::Event,
-    store::{Record, Saved},
+    store::{Record, SaveOutcome},
     token::Tokens,
 };
 
@@ -52,7 +52,8 @@ pub(super) async fn once(shared: &Arc<Shared>) -> Result<bool, Error> {
     let saved = match write {
         Some(record) => {
             let version = record.version();
-            if shared.in_time(|store| store.save(record, expected)).await? == Saved::Conflict {
+            if shared.in_time(|store| store.save(record, expected)).await? == SaveOutcome::Conflict
+            {
                 return Ok(false);
             }
             shared.change(|state| state.saved(version))
@@ -80,10 +81,11 @@ pub(super) async fn rotated(
     let mut expected = base.version;
     loop {
         let version = expected.max(base.version).unwrap_or(0) + 1;
-        let record = Record::new(version, Some(tokens.clone())).decided_by(&base.decisions);
+        let record =
+            shared.read(|state| state.record_of(version, Some(tokens.clone()), &base.decisions));
         match shared.in_time(|store| store.save(record, expected)).await {
-            Ok(Saved::Yes) => return (version, Ok(true)),
-            Ok(Saved::Conflict) => {}
+            Ok(SaveOutcome::Stored) => return (version, Ok(true)),
+            Ok(SaveOutcome::Conflict) => {}
             Err(error) => return (version, Err(error)),
         }
         let stored = match shared.load().await {
@@ -91,6 +93,7 @@ pub(super) async fn rotated(
             Err(error) => return (version, Err(error)),
         };
         let found = stored.as_ref().map(Record::version);
+        let stored = stored.filter(|stored| !stored.is_empty());
         if found == expected {
             let message = "the token store contradicts itself: it has the version that it \
                            refuses to replace";

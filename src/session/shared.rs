@@ -29,7 +29,7 @@ use super::{
 use crate::{
     endpoint::{FailureClass, RefreshRequest, RevokeRequest, TokenResponse},
     event::{Event, EventSender},
-    store::{MemoryStore, TokenStore},
+    store::{MemoryStore, Record, TokenStore},
 };
 
 pub(crate) struct Shared {
@@ -113,6 +113,12 @@ impl Shared {
         drop(state);
         self.changed.notify_waiters();
         result
+    }
+
+    /// Remembers what goes along with the tokens in the store. Nobody sees this, so there is no new
+    /// snapshot.
+    pub(super) fn carry(&self, stored: &Record) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).carry(stored);
     }
 
     /// Waits until the session is in a state that satisfies `condition`.

@@ -13,14 +13,18 @@ use super::{shared::Shared, state::State};
 use crate::{
     error::{BoxError, Error, ErrorKind},
     event::Event,
-    store::{RESTORED, Record, Saved, TokenStore},
+    store::{RESTORED, Record, SaveOutcome, TokenStore},
 };
 
 impl Shared {
     /// Reads the store. An encrypted record is an error: it says nothing, not even that there are
     /// no tokens.
     pub(super) async fn load(&self) -> Result<Option<Record>, Error> {
-        self.in_time(|store| store.load()).await?.map(Record::opened).transpose()
+        let stored = self.in_time(|store| store.load()).await?.map(Record::opened).transpose()?;
+        if let Some(stored) = &stored {
+            self.carry(stored);
+        }
+        Ok(stored)
     }
 
     /// Gives a call to the store its time-out, and its failures their kind. To panic is to fail: a
@@ -57,8 +61,8 @@ impl Shared {
             let before = state.id();
             // Another that was spending this token may have died over it.
             let others = |owner: &str| owner != self.owner && owner != RESTORED;
-            let mark = stored.spending().filter(|mark| others(&mark.owner));
-            state.follow(stored.clone(), mark.is_some(), &self.config);
+            let lease = stored.lease().filter(|lease| others(lease.owner()));
+            state.follow(stored.clone(), lease.is_some(), &self.config);
             let life = state.tokens().and_then(|tokens| tokens.left(SystemTime::now()));
             self.events.observer().token_lives(life);
             (state.id() != before).then(|| (state.id().generation, state.ended().is_some()))
@@ -84,7 +88,9 @@ impl Shared {
         let Some((record, version)) = self.read(State::unmark) else { return };
         let unmarked = record.version();
         // If it cannot be taken back it ends by itself.
-        if let Ok(Saved::Yes) = self.in_time(|store| store.save(record, Some(version))).await {
+        if let Ok(SaveOutcome::Stored) =
+            self.in_time(|store| store.save(record, Some(version))).await
+        {
             self.change(|state| {
                 if state.version() == version {
                     state.settle_at(unmarked);

@@ -4,12 +4,12 @@
 //! to fail first. And a store that has lost what it held (a restart, a wipe) gets it back from
 //! whoever holds the newest tokens, before anybody spends older ones.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use super::{save, shared::Shared, state::State, stored::changed_or, tasks::Started};
 use crate::{
     error::Error,
-    store::{Record, TokenStore},
+    store::{RESTORED, Record, TokenStore},
 };
 
 pub(super) async fn run(started: Arc<Started>, store: Arc<dyn TokenStore>) {
@@ -53,7 +53,7 @@ pub(super) async fn look(shared: &Arc<Shared>) -> Result<(), Error> {
     let lost = shared.read(|state| {
         let lost =
             !busy(state) && state.is_lost(version) && version.unwrap_or_default() < state.version();
-        lost.then(|| state.record().restored(SystemTime::now() + shared.config.lease))
+        lost.then(|| state.record().with_lease(RESTORED, shared.config.lease))
     });
     if let Some(record) = lost {
         // Another may have been faster, with the same tokens or newer ones.

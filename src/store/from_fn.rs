@@ -2,7 +2,7 @@ use std::{any::type_name, fmt, future::Future};
 
 use futures_util::future::FutureExt;
 
-use super::{BoxFuture, Record, Saved, TokenStore};
+use super::{BoxFuture, Record, SaveOutcome, TokenStore};
 use crate::error::BoxError;
 
 /// A store of two functions, for a program that alone uses its tokens.
@@ -38,14 +38,14 @@ where
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         async move {
             let stored = (self.load)().await?;
             if stored.as_ref().map(Record::version) != expected {
-                return Ok(Saved::Conflict);
+                return Ok(SaveOutcome::Conflict);
             }
             (self.save)(record).await?;
-            Ok(Saved::Yes)
+            Ok(SaveOutcome::Stored)
         }
         .boxed()
     }

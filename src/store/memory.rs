@@ -7,7 +7,7 @@ use std::{
 use futures_util::future::{FutureExt, ready};
 use tokio::time::Instant;
 
-use super::{BoxFuture, Record, Saved, TokenStore};
+use super::{BoxFuture, Record, SaveOutcome, TokenStore};
 use crate::error::BoxError;
 
 /// Keeps the tokens in memory: they end with the process.
@@ -45,13 +45,13 @@ impl TokenStore for MemoryStore {
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         let saved = self.with(|inner| {
             if inner.record.as_ref().map(Record::version) != expected {
-                return Saved::Conflict;
+                return SaveOutcome::Conflict;
             }
             inner.record = Some(record);
-            Saved::Yes
+            SaveOutcome::Stored
         });
         ready(Ok(saved)).boxed()
     }

@@ -1,8 +1,8 @@
 //! Where tokens outlive the process, and who may refresh now.
 //!
 //! A store holds one [`Record`] for one identity. All writes are compare-and-swap on the record's
-//! version, so that whoever is late notices instead of overwriting a newer refresh token; and a
-//! *lease* lets one process at a time call the token endpoint. A session's default is a
+//! version, so that a process that is late notices instead of overwriting a newer refresh token; and
+//! a *lease* lets one process at a time call the token endpoint. A session's default is a
 //! [`MemoryStore`] of its own.
 //!
 //! For all processes of one machine there is `FileStore` (feature `file`), and `Encrypted` (feature
@@ -53,14 +53,14 @@ pub use self::encrypted::{Encrypted, EncryptionKey};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use self::file::FileStore;
-pub(crate) use self::record::{Decisions, RESTORED};
+pub(crate) use self::record::{LoginHistory, RESTORED};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::RedisStore;
+pub use self::redis::{Connect, ConnectFn, RedisStore, connect_fn};
 pub use self::{
     from_fn::{FromFn, from_fn},
     memory::MemoryStore,
-    record::{Record, Spending},
+    record::{Lease, Record},
 };
 
 /// Keeps the tokens of one identity, for one process or for many.
@@ -73,7 +73,7 @@ pub use self::{
 /// use std::sync::Mutex;
 /// use tower_refresh::{
 ///     BoxError,
-///     store::{BoxFuture, Record, Saved, TokenStore},
+///     store::{BoxFuture, Record, SaveOutcome, TokenStore},
 /// };
 ///
 /// #[derive(Debug, Default)]
@@ -88,14 +88,14 @@ pub use self::{
 ///         &self,
 ///         record: Record,
 ///         expected: Option<u64>,
-///     ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+///     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
 ///         Box::pin(async move {
 ///             let mut stored = self.0.lock().unwrap();
 ///             if stored.as_ref().map(Record::version) != expected {
-///                 return Ok(Saved::Conflict);
+///                 return Ok(SaveOutcome::Conflict);
 ///             }
 ///             *stored = Some(record);
-///             Ok(Saved::Yes)
+///             Ok(SaveOutcome::Stored)
 ///         })
 ///     }
 ///
@@ -113,13 +113,17 @@ pub use self::{
 /// # fn main() {}
 /// ```
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
-    /// Reads the record; `None` if there has never been one.
+    /// Reads the record; `None` if there has never been one. A record that
+    /// [is empty](Record::is_empty) is a record all the same.
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>>;
 
     /// Writes `record` if what is stored still has the version `expected` (`None`: if nothing is
-    /// stored), in one atomic step. Once this returns [`Saved::Yes`] the record is durable.
-    fn save(&self, record: Record, expected: Option<u64>)
-    -> BoxFuture<'_, Result<Saved, BoxError>>;
+    /// stored), in one atomic step. Once this returns [`SaveOutcome::Stored`] the record is durable.
+    fn save(
+        &self,
+        record: Record,
+        expected: Option<u64>,
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>>;
 
     /// Takes the lease for `owner`, or renews it: `true` if `owner` now holds it for `life`.
     /// Answers at once; who does not get it tries again.
@@ -140,10 +144,23 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
         ready(Ok(())).boxed()
     }
 
-    /// Resolves when the record may have changed since the call; it may do so too often. A session
-    /// waits for this at all times, so a store that is not told of changes does not look for them:
-    /// it never resolves, as by default. Sessions look by themselves, about every 2 s and about
-    /// every 100 ms while they wait for another's refresh; this only lets them go on at once.
+    /// Resolves when another process may have changed the record since the call.
+    ///
+    /// A store tells of a change
+    ///
+    /// - when the record's [`turn`](Record::turn) changes, as it does with new tokens, with a login
+    ///   and with a log-out, or when the tokens change for any other reason;
+    /// - when a [lease](Record::lease) is given back: the record had one and has none.
+    ///
+    /// It does not tell of a lease that is taken or renewed. A refresh that takes long renews its
+    /// lease every other second, and each time all waiting processes would read the store for
+    /// nothing. Where a database has triggers, let yours compare the turn and the owner of the
+    /// lease.
+    ///
+    /// To resolve too often does no harm but to cost a look. A session waits for this at all times,
+    /// so a store that is not told of changes does not look for them: it never resolves, as by
+    /// default. Sessions look by themselves, about every 2 s and about every 100 ms while they wait
+    /// for another's refresh; this only lets them go on at once.
     fn changed(&self) -> BoxFuture<'_, ()> {
         pending().boxed()
     }
@@ -167,7 +184,7 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         (**self).save(record, expected)
     }
 
@@ -192,11 +209,11 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
     }
 }
 
-/// What became of a [`TokenStore::save`].
+/// The result of a [`TokenStore::save`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Saved {
+pub enum SaveOutcome {
     /// The record is stored.
-    Yes,
+    Stored,
     /// Another version is stored than was expected: nothing was written.
     Conflict,
 }

@@ -56,7 +56,7 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
         hold.release();
         assert!(refresh.await.unwrap().unwrap_err().is_transient());
         vault.set(Fault::None);
-        assert!(vault.stored().unwrap().spending().is_some());
+        assert!(vault.stored().unwrap().lease().is_some());
         assert!(here.status().is_live());
 
         let there = Session::builder(endpoint).store(vault.other_view()).build();

@@ -25,10 +25,10 @@ async fn the_store_says_who_is_spending_the_token_while_it_is_spent() {
     let hold = endpoint.hold();
     let request = world.start();
     endpoint.calls_reached(1).await;
-    assert!(shelf.stored().await.spending().is_some());
+    assert!(shelf.stored().await.lease().is_some());
     hold.release();
     assert_eq!(request.await.unwrap().unwrap(), StatusCode::OK);
-    assert!(shelf.stored().await.spending().is_none());
+    assert!(shelf.stored().await.lease().is_none());
 }
 
 /// A fork hands random numbers on to the child, and a program may begin its own anew.

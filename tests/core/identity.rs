@@ -77,7 +77,7 @@ async fn a_clear_during_a_refresh_logs_everybody_out_for_good() {
     sleep(Duration::from_secs(60)).await;
     assert!(error_of(world.get().await).is_login_required());
     assert!(world.session.tokens().is_none());
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
 }
 
@@ -249,7 +249,7 @@ async fn a_clear_here_while_a_save_is_under_way_ends_in_the_tombstone() {
         let (cleared, ()) = join(world.session.log_out(), async { vault.hold_saves(false) }).await;
         cleared.unwrap();
         world.session.close().await.unwrap();
-        assert!(vault.is_tombstone());
+        assert!(vault.is_logged_out());
         assert!(error_of(world.get().await).is_login_required());
         assert!(world.api.seen().is_empty());
     }
@@ -265,7 +265,7 @@ async fn a_clear_elsewhere_while_a_save_is_under_way_ends_in_the_tombstone() {
     vault.hold_saves(false);
     assert!(error_of(here.get().await).is_login_required());
     here.session.close().await.unwrap();
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
     assert!(error_of(there.get().await).is_login_required());
     assert!(here.api.seen().is_empty());
 }
@@ -280,7 +280,7 @@ async fn a_clear_elsewhere_after_a_save_ends_in_the_tombstone() {
     here.api.refuse("access-1");
     assert_eq!(here.get().await.unwrap(), StatusCode::UNAUTHORIZED);
     assert!(error_of(here.get().await).is_login_required());
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
     assert_eq!(here.endpoint.calls(), 1);
 }
 
@@ -303,6 +303,6 @@ async fn a_clear_elsewhere_outlives_a_rotation_that_could_not_be_saved() {
     here.api.refuse("access-1");
     assert_eq!(here.get().await.unwrap(), StatusCode::UNAUTHORIZED);
     assert!(error_of(here.get().await).is_login_required());
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
     assert_eq!(here.endpoint.calls(), 1);
 }

@@ -189,7 +189,7 @@ fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
         vault.set(Fault::None);
         runtime().block_on(eventually(async || {
             assert!(session.token().await.unwrap_err().is_login_required());
-            vault.is_tombstone()
+            vault.is_logged_out()
         }));
     }
 }
@@ -206,7 +206,7 @@ fn a_log_out_that_was_given_up_without_a_runtime_is_saved_by_the_next() {
     vault.hold_saves(false);
     runtime().block_on(eventually(async || {
         assert!(session.token().await.unwrap_err().is_login_required());
-        vault.is_tombstone()
+        vault.is_logged_out()
     }));
 }
 
@@ -349,7 +349,7 @@ fn without_a_runtime_tokens_are_set_cleared_and_saved_all_the_same() {
     block_on(session.set_tokens(live())).unwrap();
     assert_eq!(vault.refresh_token().unwrap(), "refresh-0");
     block_on(session.log_out()).unwrap();
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
     block_on(session.close()).unwrap();
 }
 

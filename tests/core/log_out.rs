@@ -87,7 +87,7 @@ async fn it_waits_for_the_refresh_under_way_and_revokes_what_that_has_brought() 
     hold.release();
     out.await.unwrap().unwrap();
     assert_eq!(desk.revoked(), ["refresh-1"]);
-    assert!(vault.is_tombstone() && world.session.tokens().is_none());
+    assert!(vault.is_logged_out() && world.session.tokens().is_none());
     assert!(error_of(caller.await.unwrap()).is_login_required());
     assert!(error_of(world.get().await).is_login_required());
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
@@ -107,7 +107,7 @@ async fn it_does_not_wait_for_ever_for_a_refresh() {
     world.session.log_out().await.unwrap();
     assert_eq!(start.elapsed(), limit);
     assert_eq!(desk.revoked(), ["refresh-0"]);
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
     assert!(caller.await.unwrap().is_err());
 }
 
@@ -146,7 +146,7 @@ async fn a_server_that_does_not_revoke_is_an_error_and_the_session_is_over_all_t
         let error = world.session.log_out().await.unwrap_err();
         assert_eq!(error.kind(), kind);
         assert!(start.elapsed() <= Duration::from_secs(10));
-        assert!(vault.is_tombstone());
+        assert!(vault.is_logged_out());
         assert!(error_of(world.get().await).is_login_required());
     }
 }
@@ -162,7 +162,7 @@ async fn a_store_that_takes_no_tombstone_is_an_error_and_gets_it_later() {
     assert!(error_of(world.get().await).is_login_required());
     vault.set(Fault::None);
     world.session.close().await.unwrap();
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
 }
 
 // S44
@@ -174,7 +174,7 @@ async fn what_another_process_has_rotated_is_what_is_revoked() {
     vault.put(record(9, "theirs", "refresh-theirs"));
     world.session.log_out().await.unwrap();
     assert_eq!(desk.revoked(), ["refresh-theirs"]);
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
 }
 
 // S43
@@ -215,7 +215,7 @@ async fn of_seed_and_store_the_one_that_would_have_been_used_is_revoked() {
         let world = world(live(), &vault, &desk);
         world.session.log_out().await.unwrap();
         assert_eq!(desk.revoked().first().map(String::as_str), expected);
-        assert!(vault.is_tombstone());
+        assert!(vault.is_logged_out());
     }
 }
 
@@ -269,7 +269,7 @@ async fn a_log_out_that_is_dropped_lets_the_session_go_on() {
     desk.hold(false);
     world.session.log_out().await.unwrap();
     assert_eq!(desk.revoked().last().unwrap(), "refresh-1");
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,12 +280,12 @@ async fn without_a_revocation_endpoint_it_counts_at_once() {
     let caller = world.start();
     world.endpoint.calls_reached(1).await;
     world.session.log_out().await.unwrap();
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
     assert!(error_of(caller.await.unwrap()).is_login_required());
     // What the call brings afterwards is of no use to anybody.
     hold.release();
     settle().await;
-    assert!(vault.is_tombstone() && world.session.tokens().is_none());
+    assert!(vault.is_logged_out() && world.session.tokens().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,7 +294,7 @@ async fn without_a_refresh_token_nothing_is_revoked() {
     let world = world(Tokens::new("only").unwrap(), &vault, &desk);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     world.session.log_out().await.unwrap();
-    assert!(desk.revoked().is_empty() && vault.is_tombstone());
+    assert!(desk.revoked().is_empty() && vault.is_logged_out());
 }
 
 // S65
@@ -305,7 +305,7 @@ fn without_a_runtime_it_revokes_and_clears_all_the_same() {
     block_on(world.session.set_tokens(live())).unwrap();
     block_on(world.session.log_out()).unwrap();
     assert_eq!(desk.revoked(), ["refresh-0"]);
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
     assert!(error_of(block_on(world.get())).is_login_required());
 }
 

@@ -22,6 +22,7 @@ mod load;
 mod log_out;
 mod origins;
 mod ready;
+mod record;
 #[cfg(feature = "follow-redirect")]
 mod redirect;
 mod refusal;

@@ -9,7 +9,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::time::sleep;
 use tower_refresh::{
     BoxError, Session,
-    store::{MemoryStore, Record, Saved, TokenStore},
+    store::{MemoryStore, Record, SaveOutcome, TokenStore},
     testing::GatedEndpoint,
 };
 
@@ -59,7 +59,11 @@ impl TokenStore for Shelf {
         Box::pin(async { self.current().load().await })
     }
 
-    fn save(&self, record: Record, old: Option<u64>) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    fn save(
+        &self,
+        record: Record,
+        old: Option<u64>,
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         Box::pin(async move { self.current().save(record, old).await })
     }
 
@@ -96,7 +100,11 @@ impl TokenStore for Slow {
         Box::pin(sleep(self.load).then(|()| self.vault.load()))
     }
 
-    fn save(&self, record: Record, old: Option<u64>) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    fn save(
+        &self,
+        record: Record,
+        old: Option<u64>,
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         Box::pin(sleep(self.save).then(move |()| self.vault.save(record, old)))
     }
 

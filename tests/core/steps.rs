@@ -6,7 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::Semaphore;
 use tower_refresh::{
     BoxError,
-    store::{MemoryStore, Record, Saved, TokenStore},
+    store::{MemoryStore, Record, SaveOutcome, TokenStore},
 };
 
 use crate::support::settle;
@@ -77,7 +77,7 @@ impl TokenStore for SteppedStore {
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         let save = move |()| self.inner.save(record, expected);
         self.steps.pass().then(save).boxed()
     }

@@ -150,7 +150,7 @@ async fn the_store_wins_against_the_seed() {
     let vault = Vault::holding(tombstone(8));
     let world = self::world(live(), &vault);
     assert!(error_of(world.get().await).is_login_required());
-    assert!(vault.is_tombstone());
+    assert!(vault.is_logged_out());
 }
 
 // S63

@@ -12,7 +12,7 @@ use futures::{
 use tokio::sync::watch;
 use tower_refresh::{
     BoxError, Session,
-    store::{MemoryStore, Record, Saved, TokenStore},
+    store::{MemoryStore, Record, SaveOutcome, TokenStore},
     testing::GatedEndpoint,
 };
 
@@ -105,15 +105,15 @@ impl Vault {
         Some(record.tokens()?.refresh_token()?.expose().to_owned())
     }
 
-    pub(crate) fn is_tombstone(&self) -> bool {
-        self.stored().is_some_and(|record| record.tokens().is_none())
+    pub(crate) fn is_logged_out(&self) -> bool {
+        self.stored().is_some_and(|record| record.is_logged_out())
     }
 
     /// Stores what another process has saved.
     pub(crate) fn put(&self, record: Record) {
         let expected = self.stored().map(|record| record.version());
         let saved = self.inner.save(record, expected).now_or_never();
-        assert_eq!(saved.unwrap().unwrap(), Saved::Yes);
+        assert_eq!(saved.unwrap().unwrap(), SaveOutcome::Stored);
     }
 
     fn panic_if_told(&self) {
@@ -145,7 +145,7 @@ impl TokenStore for Vault {
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         async move {
             self.saves.send_modify(|saves| *saves += 1);
             self.held.subscribe().wait_for(|&held| !held).await?;
@@ -202,6 +202,7 @@ pub(crate) fn aged_record(version: u64, access: &str, refresh: &str, age: Durati
     let record = serde_json::json!({
         "format": "tower-refresh/1",
         "version": version,
+        "turn": version,
         "tokens": {
             "access_token": access,
             "refresh_token": refresh,
@@ -215,7 +216,7 @@ pub(crate) fn aged_record(version: u64, access: &str, refresh: &str, age: Durati
 /// What a log-out in another process leaves.
 pub(crate) fn tombstone(version: u64) -> Record {
     let record = serde_json::json!({
-        "format": "tower-refresh/1", "version": version, "tokens": null,
+        "format": "tower-refresh/1", "version": version, "turn": version, "logged_out": true,
     });
     serde_json::from_value(record).unwrap()
 }

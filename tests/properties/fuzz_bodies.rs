@@ -105,18 +105,31 @@ fn challenges() {
     feed(CASES / 4, &nearly(header), fuzz::challenges);
 }
 
+// S88
 #[test]
 fn records() {
     let token = "(null|\"[!-~&&[^\"\\\\]]{1,9}\")";
     let number = "(0|[1-9][0-9]{0,18}|18446744073709551615)";
+    let newer = "(,\"newer[a-z]?\":(null|1e3|\\[\\]|\\{\"a\":\"b\"\\}))?";
     let tokens = format!(
-        "\\{{\"access_token\":{token},\"refresh_token\":{token},\"obtained_at\":{number},\"life\":(null|{number})\\}}"
+        "\\{{\"access_token\":{token}(,\"refresh_token\":{token})?(,\"obtained_at\":{number})?(,\"life\":(null|{number}))?{newer}\\}}"
     );
+    let contents = format!(
+        "(,\"tokens\":(null|{tokens})|,\"logged_out\":(true|false)|,\"sealed\":\\{{\"key\":\"k\",\"name\":\"n\",\"data\":\"\"\\}})?"
+    );
+    let issued_for = format!("(,\"for\":\\{{\"issuer\":\"i\"(,\"key\":\"42\")?{newer}\\}})?");
+    let ended = format!("(,\"ended\":\\{{\"at\":{number},\"code\":\"c\"{newer}\\}})?");
+    let lists =
+        "(,\"seeds\":\\[(\"[a-c]\",){0,6}\"d\"\\])?(,\"logins\":\\[\"l\"(,\"[a-z]\"){0,9}\\])?";
+    let lease = format!("(,\"lease\":\\{{\"owner\":\"o\",\"life\":{number}{newer}\\}})?");
     let record = format!(
-        "\\{{\"format\":\"tower-refresh/1\",\"version\":{number},\"tokens\":(null|{tokens})\\}}"
+        "\\{{\"format\":\"tower-refresh(-sealed)?/1\",\"version\":{number}(,\"turn\":{number})?(,\"crit\":\\[(\"dpop\")?\\])?{contents}{issued_for}{ended}{lists}{lease}{newer}\\}}"
     );
     let record = prop::string::string_regex(&record).unwrap();
     feed(CASES, &nearly(record), fuzz::record);
+    let by_hand =
+        prop::string::string_regex(&format!("\\{{\"tokens\":{tokens}{newer}\\}}")).unwrap();
+    feed(CASES / 4, &nearly(by_hand), fuzz::record);
 }
 
 // S52

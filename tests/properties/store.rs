@@ -7,7 +7,7 @@ use std::{
 use futures::future::BoxFuture;
 use tower_refresh::{
     BoxError,
-    store::{MemoryStore, Record, Saved, TokenStore},
+    store::{MemoryStore, Record, SaveOutcome, TokenStore},
 };
 
 use crate::operation::Health;
@@ -57,7 +57,7 @@ impl TokenStore for Fragile {
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         Box::pin(async move {
             self.check().await?;
             let saved = self.inner.save(record, expected).await;

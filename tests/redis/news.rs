@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use futures::FutureExt;
+use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
-use tower_refresh::store::{Saved, TokenStore};
+use tower_refresh::store::{Encrypted, EncryptionKey, Record, SaveOutcome, TokenStore};
 
 use crate::{
     server::{RedisServer, Store},
@@ -15,7 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 async fn save(store: &Store, version: u64) {
     let expected = (version > 1).then(|| version - 1);
-    assert_eq!(store.save(record(version, None), expected).await.unwrap(), Saved::Yes);
+    assert_eq!(store.save(record(version, None), expected).await.unwrap(), SaveOutcome::Stored);
 }
 
 /// A store with a subscription that stands, and nothing to be told.
@@ -118,6 +119,59 @@ async fn an_idle_session_sends_nothing_but_a_look_now_and_then() {
         assert!(start.elapsed() >= lease.mul_f64(0.3) * pauses as u32, "subscribed: {subscribe}");
         drop(session);
     }
+}
+
+/// A record as a session writes it while it refreshes.
+fn leased(version: u64, turn: u64, tokens: &str, owner: Option<&str>) -> Record {
+    let mut record = json!({
+        "format": "tower-refresh/1",
+        "version": version,
+        "turn": turn,
+        "tokens": { "access_token": tokens },
+    });
+    if let Some(owner) = owner {
+        record["lease"] = json!({ "owner": owner, "life": 5000 });
+    }
+    serde_json::from_value(record).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_told_is_a_change_or_a_lease_given_back_and_no_renewal() {
+    let redis = RedisServer::start().await;
+    let (ours, theirs) = (subscribed(&redis).await, redis.store_without_subscription());
+    let told = async |record: Record, expected: Option<u64>| {
+        let mut changed = ours.changed();
+        let saved = theirs.save(record, expected).await.unwrap();
+        assert_eq!(saved, SaveOutcome::Stored);
+        timeout(Duration::from_millis(200), &mut changed).await.is_ok()
+    };
+    assert!(told(leased(1, 1, "a", None), None).await, "the first tokens");
+    assert!(!told(leased(2, 1, "a", Some("them")), Some(1)).await, "a lease is taken");
+    assert!(!told(leased(3, 1, "a", Some("them")), Some(2)).await, "it is renewed");
+    assert!(!told(leased(4, 1, "a", Some("us")), Some(3)).await, "it is taken over");
+    assert!(told(leased(5, 1, "a", None), Some(4)).await, "it is given back");
+    assert!(!told(leased(6, 1, "a", None), Some(5)).await, "nothing has changed");
+    assert!(told(leased(7, 2, "a", None), Some(6)).await, "the next turn");
+    assert!(told(leased(8, 2, "b", None), Some(7)).await, "other tokens");
+    assert!(told(record(9, None), Some(8)).await, "a log-out");
+    let mut log_out = serde_json::to_value(record(10, None)).unwrap();
+    log_out["turn"] = 9.into();
+    log_out.as_object_mut().unwrap().remove("logged_out");
+    assert!(told(serde_json::from_value(log_out).unwrap(), Some(9)).await, "no log-out any more");
+
+    // Sealed, the tokens cannot be compared, and the turn can.
+    let key = EncryptionKey::new([1; 32]);
+    let theirs = Encrypted::new(redis.store_without_subscription(), "billing", key);
+    let told = async |record: Record, expected: u64| {
+        let mut changed = ours.changed();
+        let saved = theirs.save(record, Some(expected)).await.unwrap();
+        assert_eq!(saved, SaveOutcome::Stored);
+        timeout(Duration::from_millis(200), &mut changed).await.is_ok()
+    };
+    assert!(told(leased(11, 11, "a", Some("us")), 10).await);
+    assert!(!told(leased(12, 11, "a", Some("us")), 11).await);
+    assert!(told(leased(13, 11, "a", None), 12).await);
+    assert!(told(leased(14, 14, "b", None), 13).await);
 }
 
 #[tokio::test]

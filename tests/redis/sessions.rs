@@ -6,7 +6,7 @@ use futures::future::{join, join_all};
 use http::{Response, StatusCode};
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
-    store::{Saved, TokenStore},
+    store::{SaveOutcome, TokenStore},
     testing::{AuthServer, Fault},
 };
 
@@ -49,7 +49,7 @@ async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
         let store = redis.store();
         let stored = store.load().await.unwrap().unwrap().version();
         let saved = store.save(record(stored + 1, Some(&theirs)), Some(stored)).await;
-        assert_eq!(saved.unwrap(), Saved::Yes);
+        assert_eq!(saved.unwrap(), SaveOutcome::Stored);
         hold.release();
     })
     .await;

@@ -9,7 +9,7 @@ use futures::future::{FutureExt, join_all};
 use tokio::time::{Instant, sleep, timeout};
 use tower_refresh::{
     ErrorKind,
-    store::{RedisStore, Saved, TokenStore},
+    store::{RedisStore, SaveOutcome, TokenStore},
     testing::{Login, store_conformance},
 };
 
@@ -32,7 +32,7 @@ async fn a_record_comes_back_as_it_was_saved() {
     let store = redis.store();
     assert!(store.load().await.unwrap().is_none());
     let saved = record(1, Some(&login));
-    assert_eq!(store.save(saved.clone(), None).await.unwrap(), Saved::Yes);
+    assert_eq!(store.save(saved.clone(), None).await.unwrap(), SaveOutcome::Stored);
 
     let loaded = redis.store().load().await.unwrap().unwrap();
     assert_eq!(serde_json::to_value(&loaded).unwrap(), serde_json::to_value(&saved).unwrap());
@@ -55,7 +55,7 @@ async fn a_tombstone_stays() {
     let (redis, login) = (RedisServer::start().await, login().await);
     let store = redis.store();
     store.save(record(1, Some(&login)), None).await.unwrap();
-    assert_eq!(store.save(record(2, None), Some(1)).await.unwrap(), Saved::Yes);
+    assert_eq!(store.save(record(2, None), Some(1)).await.unwrap(), SaveOutcome::Stored);
     let loaded = store.load().await.unwrap().unwrap();
     assert_eq!((loaded.version(), loaded.tokens().is_none()), (2, true));
     assert_eq!(redis.run::<i64>(&format!("PTTL {RECORD}")).await, -1, "it has no end");
@@ -65,17 +65,17 @@ async fn a_tombstone_stays() {
 async fn who_expects_another_version_writes_nothing() {
     let redis = RedisServer::start().await;
     let store = redis.store();
-    assert_eq!(store.save(record(7, None), Some(6)).await.unwrap(), Saved::Conflict);
+    assert_eq!(store.save(record(7, None), Some(6)).await.unwrap(), SaveOutcome::Conflict);
     assert_eq!(version(&store).await, None);
-    assert_eq!(store.save(record(7, None), None).await.unwrap(), Saved::Yes);
+    assert_eq!(store.save(record(7, None), None).await.unwrap(), SaveOutcome::Stored);
     for expected in [None, Some(0), Some(6), Some(8), Some(70), Some(u64::MAX)] {
-        assert_eq!(store.save(record(9, None), expected).await.unwrap(), Saved::Conflict);
+        assert_eq!(store.save(record(9, None), expected).await.unwrap(), SaveOutcome::Conflict);
         assert_eq!(version(&store).await, Some(7));
     }
     // Versions that a floating-point number could not tell apart.
     let (great, greater) = (i64::MAX as u64 - 1, i64::MAX as u64);
-    assert_eq!(store.save(record(great, None), Some(7)).await.unwrap(), Saved::Yes);
-    assert_eq!(store.save(record(9, None), Some(greater)).await.unwrap(), Saved::Conflict);
+    assert_eq!(store.save(record(great, None), Some(7)).await.unwrap(), SaveOutcome::Stored);
+    assert_eq!(store.save(record(9, None), Some(greater)).await.unwrap(), SaveOutcome::Conflict);
     assert_eq!(version(&store).await, Some(great));
 }
 
@@ -91,7 +91,7 @@ async fn of_eight_who_put_at_once_one_wins() {
             })
         });
         let saved = join_all(saves.collect::<Vec<_>>()).await;
-        let won = saved.into_iter().filter(|saved| *saved.as_ref().unwrap() == Saved::Yes);
+        let won = saved.into_iter().filter(|saved| *saved.as_ref().unwrap() == SaveOutcome::Stored);
         assert_eq!(won.count(), 1);
     }
 }
@@ -160,11 +160,12 @@ async fn sessions_of_other_names_and_prefixes_do_not_meet() {
     let redis = RedisServer::start().await;
     let connection = redis.client().get_connection_manager().await.unwrap();
     let named = |name: &str| RedisStore::new(connection.clone(), name).unwrap();
-    let stores = [named("a"), named("b"), named("a").prefix("other").unwrap()];
+    let other = RedisStore::with_prefix(connection.clone(), "other", "a").unwrap();
+    let stores = [named("a"), named("b"), other];
     for store in &stores {
         assert!(store.load().await.unwrap().is_none());
         assert!(store.lease("us", Duration::from_secs(60)).await.unwrap());
-        assert_eq!(store.save(record(1, None), None).await.unwrap(), Saved::Yes);
+        assert_eq!(store.save(record(1, None), None).await.unwrap(), SaveOutcome::Stored);
     }
     let mut keys: Vec<String> = redis.run("KEYS *").await;
     keys.sort();
@@ -192,7 +193,7 @@ async fn calls_that_are_dropped_midway_leave_the_connection_in_order() {
         let _ = store.lease("us", Duration::from_secs(60)).now_or_never();
         let _ = timeout(Duration::from_micros(50), store.load()).await;
         let saved = store.save(record(version, Some(&login)), previous).await.unwrap();
-        assert_eq!(saved, Saved::Yes);
+        assert_eq!(saved, SaveOutcome::Stored);
         assert_eq!(store.load().await.unwrap().unwrap().version(), version);
     }
 }
@@ -203,7 +204,7 @@ async fn scripts_that_the_server_has_forgotten_are_sent_again() {
     let store = redis.store();
     store.save(record(1, None), None).await.unwrap();
     let _: () = redis.run("SCRIPT FLUSH").await;
-    assert_eq!(store.save(record(2, None), Some(1)).await.unwrap(), Saved::Yes);
+    assert_eq!(store.save(record(2, None), Some(1)).await.unwrap(), SaveOutcome::Stored);
     assert_eq!(version(&store).await, Some(2));
 }
 
@@ -214,11 +215,22 @@ async fn what_is_no_record_is_named_and_never_quoted() {
     let hold = |version: &str, json: &str| format!("HSET {RECORD} version {version} record {json}");
     for (command, word) in [
         (format!("SET {RECORD} secret-token"), "another program"),
-        (format!("HSET {RECORD} record secret-token"), "fields is missing"),
-        (hold("1", "secret-token"), "column 1"),
-        (hold("1", r#"{"format":"tower-refresh/1","version":1,"tokens":"secret-token"}"#), "JSON"),
-        (hold("1", r#"{"format":"keyring/9","version":1,"tokens":"secret-token"}"#), "newer"),
-        (hold("2", r#"{"format":"tower-refresh/1","version":1,"tokens":null}"#), "different"),
+        (format!("HSET {RECORD} record secret-token"), "not all its fields"),
+        (hold("1", "secret-token"), "something else"),
+        (
+            hold("1", r#"{"format":"tower-refresh/1","version":1,"tokens":"secret-token"}"#),
+            "column",
+        ),
+        (
+            hold("1", r#"{"format":"keyring/9","version":1,"tokens":"secret-token"}"#),
+            "another program",
+        ),
+        (
+            hold("1", r#"{"format":"tower-refresh/2","tokens":"secret-token"}"#),
+            "update this program",
+        ),
+        (hold("1", r#"{"crit":["dpop"],"tokens":"secret-token"}"#), "requires \"dpop\""),
+        (hold("2", r#"{"format":"tower-refresh/1","version":1}"#), "different"),
     ] {
         let _: i64 = redis.run(&format!("DEL {RECORD}")).await;
         let _: redis::Value = redis.run(&command).await;
@@ -255,7 +267,7 @@ async fn a_user_with_few_rights_will_do() {
     let _: () = redis
         .run(
             "ACL SETUSER billing on >password resetchannels &tower-refresh:* ~tower-refresh:* \
-             +hget +hmget +hset +get +set +pexpire +del +publish +evalsha +script|load +subscribe \
+             +hmget +hset +get +set +pexpire +del +publish +evalsha +script|load +subscribe \
              +ping",
         )
         .await;
@@ -273,7 +285,7 @@ async fn a_user_with_few_rights_will_do() {
     store.release("us").await.unwrap();
 
     let _: () = redis.run("ACL SETUSER billing -publish resetchannels").await;
-    assert_eq!(store.save(record(2, None), Some(1)).await.unwrap(), Saved::Yes);
+    assert_eq!(store.save(record(2, None), Some(1)).await.unwrap(), SaveOutcome::Stored);
     assert_eq!(version(&store).await, Some(2));
 
     let _: () = redis.run("ACL SETUSER billing -hset").await;

@@ -33,7 +33,11 @@ pub(crate) fn record(version: u64, tokens: Option<&Login>) -> Record {
             "extra": { "device_id": "device-123" },
         })
     });
-    let record = json!({ "format": "tower-refresh/1", "version": version, "tokens": tokens });
+    let mut record = json!({ "format": "tower-refresh/1", "version": version, "turn": version });
+    match tokens {
+        Some(tokens) => record["tokens"] = tokens,
+        None => record["logged_out"] = true.into(),
+    }
     serde_json::from_value(record).unwrap()
 }
 

@@ -45,7 +45,7 @@ mod file {
     use futures::future::{BoxFuture, FutureExt};
     use tower_refresh::{
         BoxError,
-        store::{FileStore, Record, Saved, TokenStore},
+        store::{FileStore, Record, SaveOutcome, TokenStore},
         testing::store_conformance,
     };
 
@@ -79,7 +79,7 @@ mod file {
             &self,
             record: Record,
             expected: Option<u64>,
-        ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+        ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
             self.any().save(record, expected)
         }
 

@@ -1,10 +1,10 @@
 //! Tokens that the store inside cannot read, nor change, nor put elsewhere.
 
 use futures::FutureExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower_refresh::{
     ErrorKind, Session,
-    store::{Encrypted, EncryptionKey, MemoryStore, Record, Saved, TokenStore},
+    store::{Encrypted, EncryptionKey, MemoryStore, Record, SaveOutcome, TokenStore},
     testing::GatedEndpoint,
 };
 
@@ -20,7 +20,7 @@ fn vault(name: &str, byte: u8) -> Encrypted<MemoryStore> {
 
 fn save(store: &impl TokenStore, record: Record, expected: Option<u64>) {
     let saved = store.save(record, expected).now_or_never().unwrap();
-    assert_eq!(saved.unwrap(), Saved::Yes);
+    assert_eq!(saved.unwrap(), SaveOutcome::Stored);
 }
 
 fn load(store: &impl TokenStore) -> Result<Record, String> {
@@ -50,8 +50,29 @@ fn sealed() -> Value {
     inside(&store)
 }
 
+/// The same with a lease on it, and members that only a newer version knows.
+fn leased() -> Value {
+    let store = vault("billing", 1);
+    let mut record = serde_json::to_value(record(7, "s3cret-access", "s3cret-refresh")).unwrap();
+    record["turn"] = 3.into();
+    record["lease"] = json!({ "owner": "us", "life": 5000 });
+    record["newer"] = "s3cret-inside".into();
+    record["seeds"] = json!(["s3cret-seed"]);
+    save(&store, serde_json::from_value(record).unwrap(), None);
+    inside(&store)
+}
+
 #[test]
-fn the_store_inside_sees_the_version_and_no_secret() {
+fn the_store_inside_sees_the_version_the_turn_the_lease_and_no_secret() {
+    let stored = leased();
+    assert_eq!((&stored["version"], &stored["turn"]), (&json!(7), &json!(3)));
+    assert_eq!(stored["lease"], json!({ "owner": "us", "life": 5000 }));
+    assert!(!stored.to_string().contains("s3cret") && stored.get("newer").is_none(), "{stored}");
+    let record: Record = serde_json::from_value(stored.clone()).unwrap();
+    assert_eq!((record.turn(), record.lease().unwrap().owner()), (3, "us"));
+    let read = serde_json::to_value(load(&holding("billing", 1, &stored)).unwrap()).unwrap();
+    assert_eq!((&read["lease"], &read["newer"]), (&stored["lease"], &json!("s3cret-inside")));
+
     let stored = sealed();
     assert_eq!(stored["version"], 7);
     assert_eq!(stored["sealed"]["name"], "billing");
@@ -60,12 +81,31 @@ fn the_store_inside_sees_the_version_and_no_secret() {
     assert_eq!(secrets(&read), ("s3cret-access".to_owned(), "s3cret-refresh".to_owned()));
 }
 
+// S88
+#[test]
+fn what_a_newer_version_has_put_beside_the_seal_stays_there() {
+    let mut stored = leased();
+    stored["beside"] = json!({ "a": 1 });
+    let store = holding("billing", 1, &stored);
+    let read = load(&store).unwrap();
+    assert!(
+        serde_json::to_value(&read).unwrap().get("beside").is_none(),
+        "it is not of the record"
+    );
+    save(&store, read, Some(7));
+    let again = inside(&store);
+    assert_eq!(again["beside"], json!({ "a": 1 }));
+    assert_eq!(serde_json::to_value(load(&store).unwrap()).unwrap()["newer"], "s3cret-inside");
+    assert!(!again.to_string().contains("s3cret"), "{again}");
+}
+
 #[test]
 fn a_log_out_is_sealed_too_and_is_one_for_who_has_the_key() {
     let store = vault("billing", 1);
     save(&store, tombstone(3), None);
-    assert!(load(&store).unwrap().is_tombstone());
-    assert!(!load(store.get_ref()).unwrap().is_tombstone());
+    assert!(load(&store).unwrap().is_logged_out());
+    let inside = load(store.get_ref()).unwrap();
+    assert!(!inside.is_logged_out() && !inside.is_empty());
 }
 
 #[test]
@@ -129,6 +169,20 @@ fn a_record_that_was_changed_anywhere_is_refused() {
         stored["version"] = version.into();
         refuses(&stored);
     }
+    for (member, value) in [
+        ("turn", json!(4)),
+        ("lease", json!(null)),
+        ("lease", json!({ "owner": "them", "life": 5000 })),
+        ("lease", json!({ "owner": "us", "life": 50_000 })),
+    ] {
+        let mut stored = leased();
+        load(&holding("billing", 1, &stored)).unwrap();
+        stored[member] = value;
+        refuses(&stored);
+    }
+    let mut stored = whole.clone();
+    stored["lease"] = json!({ "owner": "them", "life": 60_000 });
+    refuses(&stored);
     // The id of another key that we know.
     let mut stored = whole.clone();
     stored["sealed"]["key"] = key(2).id().into();

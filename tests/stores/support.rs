@@ -54,6 +54,7 @@ pub(crate) fn record(version: u64, access: &str, refresh: &str) -> Record {
     serde_json::from_value(json!({
         "format": "tower-refresh/1",
         "version": version,
+        "turn": version,
         "tokens": {
             "access_token": access,
             "refresh_token": refresh,
@@ -66,7 +67,7 @@ pub(crate) fn record(version: u64, access: &str, refresh: &str) -> Record {
 
 pub(crate) fn tombstone(version: u64) -> Record {
     serde_json::from_value(
-        json!({ "format": "tower-refresh/1", "version": version, "tokens": null }),
+        json!({ "format": "tower-refresh/1", "version": version, "turn": version, "logged_out": true }),
     )
     .unwrap()
 }

@@ -39,7 +39,7 @@ impl State {
             self.condemned = false;
         }
         self.version = version;
-        self.marked = false;
+        self.marked = None;
         self.seed = None;
         self.ended = None;
         self.current = Some(Current {
@@ -55,7 +55,7 @@ impl State {
         self.unsaved = None;
         self.replaced.clear();
         self.stored = version;
-        self.decisions = record.decisions().clone();
+        self.decisions = record.logins().clone();
         let same = record.holds(self.tokens());
         match record.into_tokens() {
             // Somebody has marked them, or taken that back. What is known of them still holds, above
@@ -63,7 +63,7 @@ impl State {
             Some(_) if same => {
                 self.in_doubt = in_doubt;
                 self.version = version;
-                self.marked = false;
+                self.marked = None;
             }
             Some(tokens) => {
                 self.in_doubt = in_doubt;
@@ -135,7 +135,7 @@ impl State {
 
     /// Ends a flight that died: who waited looks again.
     pub(in crate::session) fn crash(&mut self, flight: &Arc<Flight>) {
-        self.marked = false;
+        self.marked = None;
         self.clear_slot(flight, Outcome::Again);
     }
 
@@ -169,7 +169,7 @@ impl State {
     fn forget(&mut self, version: u64) {
         self.login += 1;
         self.version = version;
-        self.marked = false;
+        self.marked = None;
         self.replaced.clear();
         self.current = None;
         self.seed = None;

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     error::Error,
     event::Status,
-    store::{Decisions, Record},
+    store::{LoginHistory, Record},
     token::{RefreshToken, Tokens},
 };
 
@@ -62,12 +62,14 @@ pub(super) struct State {
     in_doubt: bool,
     unsaved: Option<Unsaved>,
     /// What somebody has decided, here or elsewhere, that led to what memory holds.
-    decisions: Decisions,
+    decisions: LoginHistory,
+    /// What the store holds beside the tokens and is to be written back with them.
+    carried: Option<Record>,
     /// The refresh tokens that were spent since memory and store were last the same. Whoever has
     /// stored one of them anew, with a mark for instance, has nothing newer than we do.
     replaced: Vec<RefreshToken>,
-    /// The store says that we are spending its token.
-    marked: bool,
+    /// When we wrote a lease of ours into the record that memory holds, if we did.
+    marked: Option<Instant>,
     /// A task is at work on what is unsaved, or about to be started.
     saving: bool,
     /// Those that run for as long as the session is used.
@@ -127,9 +129,10 @@ impl State {
             refusals: Refusals::default(),
             in_doubt: false,
             unsaved: None,
-            decisions: Decisions::default(),
+            decisions: LoginHistory::default(),
+            carried: None,
             replaced: Vec::new(),
-            marked: false,
+            marked: None,
             saving: false,
             tasks: if config.keep_fresh || is_shared { Tasks::Due } else { Tasks::None },
             leaving: 0,
@@ -213,10 +216,29 @@ impl State {
 
     /// What the store should hold.
     pub(super) fn record(&self) -> Record {
-        Record::new(self.version, self.tokens().cloned()).decided_by(&self.decisions)
+        self.record_of(self.version, self.tokens().cloned(), &self.decisions)
     }
 
-    pub(super) fn decisions(&self) -> &Decisions {
+    /// A record to take the place of what is stored.
+    pub(super) fn record_of(
+        &self,
+        version: u64,
+        tokens: Option<Tokens>,
+        decisions: &LoginHistory,
+    ) -> Record {
+        let record = Record::new(version, version, tokens).with_logins(decisions);
+        match &self.carried {
+            Some(carried) => record.carrying(carried),
+            None => record,
+        }
+    }
+
+    /// Remembers what is stored beside the tokens, and no token.
+    pub(super) fn carry(&mut self, stored: &Record) {
+        self.carried = Some(Record::empty(stored.version(), stored.turn()).carrying(stored));
+    }
+
+    pub(super) fn decisions(&self) -> &LoginHistory {
         &self.decisions
     }
 

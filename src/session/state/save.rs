@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::State;
+use tokio::time::Instant;
+
 use crate::{
     session::waiting::Flight,
     store::Record,
@@ -44,17 +46,22 @@ impl State {
     }
 
     /// The store holds what memory holds, with the word that we are spending its token.
-    pub(in crate::session) fn marked(&mut self, version: u64) -> bool {
+    pub(in crate::session) fn marked(&mut self, version: u64, at: Instant) -> bool {
         self.version = version;
         self.stored = version;
-        self.marked = true;
+        self.marked = Some(at);
         true
     }
 
     /// Whether the store says that we are spending its token, and a flight is at it. What a flight
     /// has left behind there, because nobody knows what became of its call, ends by itself.
     pub(in crate::session) fn is_spending(&self) -> bool {
-        self.marked && self.flight.is_some()
+        self.marked.is_some() && self.flight.is_some()
+    }
+
+    /// When we wrote the lease that the store holds.
+    pub(in crate::session) fn marked_at(&self) -> Option<Instant> {
+        self.marked
     }
 
     /// The store held this version when it was looked at.
@@ -105,7 +112,7 @@ impl State {
     /// Whether the store has gone another way than memory, and its way counts: it is ahead, or
     /// somebody was quicker to give the same version to something else.
     pub(in crate::session) fn is_behind(&self, stored: &Record) -> bool {
-        if self.outranks(stored) {
+        if stored.is_empty() || self.outranks(stored) {
             return false;
         }
         let elsewhere = self.unsaved.is_some() && !stored.holds(self.tokens());
@@ -118,7 +125,7 @@ impl State {
         match self.unsaved {
             None => false,
             // What came of our decision is no rival of it: it was saved, though we never heard so.
-            Some(Unsaved::Decision) if !stored.decisions().include(&self.decisions) => {
+            Some(Unsaved::Decision) if !stored.logins().include(&self.decisions) => {
                 !stored.holds(self.tokens())
             }
             Some(Unsaved::Decision | Unsaved::Rotation) => {
@@ -131,23 +138,23 @@ impl State {
     /// Takes back the word that we are spending the token: what the store should hold then.
     pub(in crate::session) fn unmark(&self) -> Option<(Record, u64)> {
         let version = self.version;
-        (self.marked && !self.in_doubt && self.unsaved.is_none())
-            .then(|| (self.record().next(), version))
+        (self.marked.is_some() && !self.in_doubt && self.unsaved.is_none())
+            .then(|| (self.record().with_version(version + 1).without_lease(), version))
     }
 
     /// The store holds what memory holds, under this version.
     pub(in crate::session) fn settle_at(&mut self, version: u64) {
         self.version = version;
         self.stored = self.stored.max(version);
-        self.marked = false;
+        self.marked = None;
     }
 
     /// Makes what memory holds take the place of what somebody else has saved in the meantime.
     pub(in crate::session) fn outrank(&mut self, stored: &Record) {
         self.version = self.version.max(stored.version() + 1);
-        if self.unsaved == Some(Unsaved::Decision) && !stored.decisions().include(&self.decisions) {
+        if self.unsaved == Some(Unsaved::Decision) && !stored.logins().include(&self.decisions) {
             // Whoever decided what is stored is to know that it was saved, and that this came later.
-            self.decisions.come_after(stored.decisions());
+            self.decisions.come_after(stored.logins());
         }
     }
 }

@@ -13,7 +13,10 @@ use futures_util::future::FutureExt;
 use zeroize::Zeroizing;
 
 use self::key::BASE64;
-use super::{BoxFuture, Record, Saved, TokenStore, record::Sealed};
+use super::{
+    BoxFuture, Record, SaveOutcome, TokenStore,
+    record::{Sealed, Unreadable},
+};
 use crate::error::{BoxError, Error, ErrorKind};
 
 pub use self::key::EncryptionKey;
@@ -32,9 +35,10 @@ pub use self::key::EncryptionKey;
 /// ```
 ///
 /// Records are sealed whole with XChaCha20-Poly1305 under a fresh random nonce. The record's
-/// version stays readable, because the store inside compares it; it and the name that was given
-/// are bound to what is sealed, so that neither can be changed, and the record of one name cannot
-/// be put in the place of another's. The name and the id of the key can be read too.
+/// version, turn and lease stay readable, because the store inside compares them; they and the name
+/// that was given are bound to what is sealed, so that none can be changed, and the record of one
+/// name cannot be put in the place of another's. The name and the id of the key can be read too.
+/// Members that this version of the crate does not know stay where they are, inside or outside.
 ///
 /// # What it does not protect from
 ///
@@ -93,11 +97,11 @@ impl<S> Encrypted<S> {
         let key = &self.keys[0];
         let plain = record.to_json()?;
         let nonce = XNonce::try_generate()?;
-        let payload = Payload { msg: &plain, aad: &self.bound_to(record.version()) };
+        let payload = Payload { msg: &plain, aad: &self.bound_to() };
         let sealed = key.cipher().encrypt(&nonce, payload).map_err(|_| "too large to encrypt")?;
         let data = BASE64.encode([nonce.as_slice(), &sealed].concat());
         let sealed = Sealed { key: key.id(), name: self.name.clone(), data };
-        Ok(Record::from_sealed(record.version(), sealed))
+        Ok(record.sealed_as(sealed))
     }
 
     fn open(&self, record: Record) -> Result<Record, BoxError> {
@@ -126,26 +130,33 @@ impl<S> Encrypted<S> {
                 known.join(", ")
             )));
         };
-        self.unseal(record.version(), sealed, key).ok_or_else(|| {
+        let changed = || {
             unusable(
                 "the stored tokens were changed by somebody without the key, or damaged: find \
                  out who can write to the store, and log in again with an empty one",
             )
-        })
+        };
+        let plain = self.unseal(sealed, key).ok_or_else(changed)?;
+        match Record::from_json(&plain) {
+            // What stands outside was sealed too, and has to agree.
+            Ok(inside) => record.unsealed(inside).ok_or_else(changed),
+            Err(error @ Unreadable::Requires(_)) => {
+                Err(unusable(format!("the encrypted token record {error}")))
+            }
+            Err(_) => Err(changed()),
+        }
     }
 
-    fn unseal(&self, version: u64, sealed: &Sealed, key: &EncryptionKey) -> Option<Record> {
+    fn unseal(&self, sealed: &Sealed, key: &EncryptionKey) -> Option<Zeroizing<Vec<u8>>> {
         let data = BASE64.decode(&sealed.data).ok()?;
         let (nonce, sealed) = data.split_at_checked(NONCE)?;
-        let payload = Payload { msg: sealed, aad: &self.bound_to(version) };
-        let plain = key.cipher().decrypt(&nonce.try_into().ok()?, payload).ok()?;
-        serde_json::from_slice(&Zeroizing::new(plain)).ok()
+        let payload = Payload { msg: sealed, aad: &self.bound_to() };
+        key.cipher().decrypt(&nonce.try_into().ok()?, payload).ok().map(Zeroizing::new)
     }
 
     /// What a sealed record cannot be taken away from.
-    fn bound_to(&self, version: u64) -> Vec<u8> {
-        [b"tower-refresh-sealed/1\0".as_slice(), &version.to_le_bytes(), self.name.as_bytes()]
-            .concat()
+    fn bound_to(&self) -> Vec<u8> {
+        [b"tower-refresh-sealed/1\0".as_slice(), self.name.as_bytes()].concat()
     }
 }
 
@@ -158,7 +169,7 @@ impl<S: TokenStore> TokenStore for Encrypted<S> {
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         async move { self.inner.save(self.seal(&record)?, expected).await }.boxed()
     }
 
@@ -200,3 +211,21 @@ fn unusable(message: impl Into<Cow<'static, str>>) -> BoxError {
 
 /// Bytes of a nonce, which stands before the ciphertext.
 const NONCE: usize = 24;
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use futures_util::future::FutureExt;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    // S88
+    #[test]
+    fn a_sealed_record_that_requires_what_this_version_does_not_know_is_no_damage() {
+        let store = Encrypted::new(MemoryStore::new(), "billing", EncryptionKey::new([1; 32]));
+        let saved = store.save(Record::empty(1, 1).requiring("dpop"), None).now_or_never();
+        assert_eq!(saved.unwrap().unwrap(), SaveOutcome::Stored);
+        let error = store.load().now_or_never().unwrap().unwrap_err().to_string();
+        assert!(error.contains("requires \"dpop\"") && error.contains("update"), "{error}");
+    }
+}

@@ -7,14 +7,12 @@ use std::{
     io::{self, Read},
 };
 
-use serde::Deserialize;
-use serde_json::error::Category;
 use zeroize::Zeroizing;
 
 use super::paths::{Paths, failure};
 use crate::{
     error::BoxError,
-    store::record::{FORMAT, Record, SEALED_FORMAT},
+    store::record::{Record, Unreadable},
 };
 
 /// A file larger than this holds something else.
@@ -65,28 +63,14 @@ fn parse(paths: &Paths, text: &[u8]) -> Result<Record, BoxError> {
     if text.trim_ascii().is_empty() {
         return Err(failure(format!("the token file {path:?} is empty: {mend}")));
     }
-    let error = match serde_json::from_slice(text) {
-        Ok(record) => return Ok(record),
-        Err(error) => error,
-    };
-    #[derive(Deserialize)]
-    struct Header {
-        format: String,
-    }
-    let header = serde_json::from_slice(text).ok().map(|Header { format }| format);
-    let message = match (header.as_deref(), error.classify()) {
-        (Some(FORMAT | SEALED_FORMAT), _) => {
-            format!("the token file {path:?} is damaged at line {}: {mend}", error.line())
+    Record::from_json(text).map_err(|error| match error {
+        Unreadable::Damaged { line, .. } => {
+            failure(format!("the token file {path:?} is damaged at line {line}: {mend}"))
         }
-        (Some(newer), _) if newer.starts_with("tower-refresh") => format!(
-            "the token file {path:?} was written by a newer version of tower-refresh: update this \
-             program"
-        ),
-        (None, Category::Eof) => format!("the token file {path:?} is cut off: {mend}"),
-        _ => format!(
-            "the file {path:?} holds something else than tokens ({FORMAT}): name another file, or \
-             move it away"
-        ),
-    };
-    Err(failure(message))
+        Unreadable::CutOff => failure(format!("the token file {path:?} is cut off: {mend}")),
+        Unreadable::Foreign => {
+            failure(format!("the file {path:?} {error}: name another file, or move it away"))
+        }
+        _ => failure(format!("the token file {path:?} {error}")),
+    })
 }

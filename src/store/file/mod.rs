@@ -24,7 +24,7 @@ use self::{
     lock::Lock,
     paths::{Paths, failure},
 };
-use super::{BoxFuture, Record, Saved, TokenStore};
+use super::{BoxFuture, Record, SaveOutcome, TokenStore};
 use crate::error::{BoxError, Error};
 
 /// Keeps the tokens in a file, for all processes of one machine that are given the same path.
@@ -153,13 +153,13 @@ impl TokenStore for FileStore {
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         self.alone(move |inner, _lock| {
             if content::read(&inner.paths)?.as_ref().map(Record::version) != expected {
-                return Ok(Saved::Conflict);
+                return Ok(SaveOutcome::Conflict);
             }
             replace::replace(&inner.paths, &record)?;
-            Ok(Saved::Yes)
+            Ok(SaveOutcome::Stored)
         })
         .boxed()
     }

@@ -1,5 +1,8 @@
 //! How a record is written, and what is read as one.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     mem,
     ops::RangeInclusive,
@@ -10,48 +13,85 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Contents, Decisions, Record, Sealed, Spending};
-use crate::token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens};
+use super::{Contents, IssuedFor, LoginHistory, Record, Sealed, unknown::Unknown};
+use crate::token::{LONGEST_LIFE, RefreshToken, Tokens};
 
 /// What is stored says itself what it is.
-pub(in crate::store) const FORMAT: &str = "tower-refresh/1";
-pub(in crate::store) const SEALED_FORMAT: &str = "tower-refresh-sealed/1";
+pub(super) const FORMAT: &str = "tower-refresh/1";
+pub(super) const SEALED_FORMAT: &str = "tower-refresh-sealed/1";
 
-/// Versions begin with 1, grow by little with each save, and always have room to grow.
-const VERSIONS: RangeInclusive<u64> = 1..=i64::MAX as u64;
+/// The names in `crit` that this version knows.
+const KNOWN: [&str; 0] = [];
+
+/// Versions and turns begin with 1, and always have room to grow.
+const NUMBERS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
-    format: String,
-    version: u64,
+    /// `None` where somebody has written tokens by hand, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    format: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    turn: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "requirements")]
+    crit: Vec<String>,
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    issued_for: Option<IssuedFor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<Sealed>,
-    /// `null` says that somebody logged out. That it is missing says that the record is damaged.
-    #[serde(deserialize_with = "Option::deserialize")]
-    tokens: Option<StoredTokens>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    spending: Option<StoredSpending>,
-    #[serde(default, skip_serializing_if = "Decisions::is_empty")]
-    decisions: Decisions,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredSpending {
-    owner: String,
-    /// Milliseconds since the Unix epoch.
-    until: u64,
+    tokens: Option<StoredTokens>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    logged_out: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<StoredEnd>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    seeds: Vec<Text>,
+    #[serde(default, skip_serializing_if = "LoginHistory::is_empty")]
+    logins: LoginHistory,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<StoredLease>,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 #[derive(Serialize, Deserialize)]
 struct StoredTokens {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     access_token: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     refresh_token: Option<Text>,
     /// Milliseconds since the Unix epoch.
-    obtained_at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    obtained_at: Option<u64>,
     /// Milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     life: Option<u64>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     extra: Map<String, Value>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredEnd {
+    /// Milliseconds since the Unix epoch.
+    at: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    code: String,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredLease {
+    owner: String,
+    /// Milliseconds.
+    life: u64,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 /// A token between memory and store, of which no copy is left behind; not even if what comes after
@@ -82,59 +122,112 @@ impl<'de> Deserialize<'de> for Text {
 
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let tokens = self.tokens().map(|tokens| StoredTokens {
-            access_token: tokens.access.as_ref().map(|token| Text::new(token.expose())),
-            refresh_token: tokens.refresh.as_ref().map(|token| Text::new(token.expose())),
-            obtained_at: since_epoch(tokens.obtained_at),
-            life: tokens.life.map(millis),
-            extra: tokens.extra.clone(),
-        });
-        let spending = self.spending.as_ref().map(|spending| StoredSpending {
-            owner: spending.owner.clone(),
-            until: since_epoch(spending.until),
-        });
-        let (format, sealed) = match &self.contents {
-            Contents::Sealed(sealed) => (SEALED_FORMAT, Some(sealed.clone())),
-            _ => (FORMAT, None),
+        let (format, sealed, tokens) = match &self.contents {
+            Contents::Sealed(sealed) => (SEALED_FORMAT, Some(sealed.clone()), None),
+            Contents::Tokens(tokens) => (FORMAT, None, stored_tokens(tokens)),
+            Contents::LoggedOut => (FORMAT, None, None),
         };
         Stored {
-            format: format.to_owned(),
-            version: self.version,
+            format: Some(format.to_owned()),
+            version: Some(self.version),
+            turn: Some(self.turn),
+            crit: self.crit.clone(),
+            issued_for: self.issued_for().cloned(),
             sealed,
             tokens,
-            spending,
-            decisions: self.decisions.clone(),
+            logged_out: self.is_logged_out(),
+            ended: self.ended().map(|ended| StoredEnd {
+                at: since_epoch(ended.at),
+                code: ended.code.clone(),
+                unknown: ended.unknown.clone(),
+            }),
+            seeds: self.seeds().iter().map(|seed| Text::new(seed.expose())).collect(),
+            logins: self.logins().clone(),
+            lease: self.lease().map(|lease| StoredLease {
+                owner: lease.owner().to_owned(),
+                life: millis(lease.life()),
+                unknown: lease.unknown.clone(),
+            }),
+            unknown: self.unknown.clone(),
         }
         .serialize(serializer)
     }
 }
 
+/// `None` if nothing is to be said of them.
+fn stored_tokens(tokens: &Tokens) -> Option<StoredTokens> {
+    let nothing = tokens.is_empty() && tokens.extra.is_empty() && tokens.unknown.is_empty();
+    (!nothing).then(|| StoredTokens {
+        access_token: tokens.access.as_ref().map(|token| Text::new(token.expose())),
+        refresh_token: tokens.refresh.as_ref().map(|token| Text::new(token.expose())),
+        obtained_at: Some(since_epoch(tokens.obtained_at)),
+        life: tokens.life.map(millis),
+        extra: tokens.extra.clone(),
+        unknown: Unknown(tokens.unknown.clone()),
+    })
+}
+
 impl<'de> Deserialize<'de> for Record {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let stored = Stored::deserialize(deserializer)?;
-        if !VERSIONS.contains(&stored.version) {
-            return Err(de::Error::custom("the token record's version cannot be one of ours"));
-        }
-        let contents = match (stored.format.as_str(), stored.sealed, stored.tokens) {
-            (FORMAT, None, None) => Contents::Tombstone,
-            (FORMAT, None, Some(tokens)) => {
-                Contents::Tokens(tokens.try_into().map_err(de::Error::custom)?)
+        Stored::deserialize(deserializer)?.try_into().map_err(de::Error::custom)
+    }
+}
+
+impl TryFrom<Stored> for Record {
+    type Error = String;
+
+    fn try_from(stored: Stored) -> Result<Self, String> {
+        let by_hand = stored.format.is_none() && stored.tokens.is_some();
+        let number = |stored: Option<u64>, default: Option<u64>| {
+            let number = stored.or(default).filter(|number| NUMBERS.contains(number));
+            number.ok_or("the token record has no version or turn that can be used")
+        };
+        let version = number(stored.version, by_hand.then_some(1))?;
+        let mut record = Self::empty(version, number(stored.turn, Some(1))?);
+        let beside_a_seal = stored.issued_for.is_none()
+            && stored.ended.is_none()
+            && stored.seeds.is_empty()
+            && stored.logins.is_empty();
+        let format = if by_hand { FORMAT } else { stored.format.as_deref().unwrap_or_default() };
+        record.contents = match (format, stored.sealed, stored.tokens, stored.logged_out) {
+            (FORMAT, None, None, false) => record.contents,
+            (FORMAT, None, None, true) => Contents::LoggedOut,
+            (FORMAT, None, Some(tokens), false) => {
+                let tokens = Tokens::try_from(tokens).map_err(|error| error.to_string())?;
+                Contents::Tokens(tokens)
             }
-            (SEALED_FORMAT, Some(sealed), None) => Contents::Sealed(sealed),
+            (FORMAT, None, Some(_), true) => {
+                return Err("the token record has tokens and says that it is logged out".into());
+            }
+            (SEALED_FORMAT, Some(sealed), None, false) if beside_a_seal => Contents::Sealed(sealed),
             (FORMAT | SEALED_FORMAT, ..) => {
-                return Err(de::Error::custom("the token record is half encrypted"));
+                return Err("the token record is half encrypted".into());
             }
             _ => {
-                return Err(de::Error::custom(format_args!(
+                return Err(format!(
                     "the token record is not in the format {FORMAT}: was it written by another \
                      program or by a newer version of this one?"
-                )));
+                ));
             }
         };
-        let spending = stored
-            .spending
-            .map(|spending| Spending { owner: spending.owner, until: from_epoch(spending.until) });
-        Ok(Self { version: stored.version, contents, spending, decisions: stored.decisions })
+        record.crit = stored.crit;
+        record.unknown = stored.unknown;
+        if let Some(issued_for) = stored.issued_for {
+            record = record.with_issued_for(issued_for);
+        }
+        if let Some(StoredEnd { at, code, unknown }) = stored.ended {
+            record = record.with_ended(from_epoch(at), code);
+            record.ended.iter_mut().for_each(|ended| ended.unknown = unknown.clone());
+        }
+        for seed in stored.seeds {
+            let seed = RefreshToken::new(seed.take()).map_err(|error| error.to_string())?;
+            record = record.with_seed(&seed);
+        }
+        if let Some(StoredLease { owner, life, unknown }) = stored.lease {
+            record = record.with_lease(owner, Duration::from_millis(life));
+            record.lease.iter_mut().for_each(|lease| lease.unknown = unknown.clone());
+        }
+        Ok(record.with_logins(&stored.logins))
     }
 }
 
@@ -142,18 +235,46 @@ impl TryFrom<StoredTokens> for Tokens {
     type Error = crate::Error;
 
     fn try_from(stored: StoredTokens) -> Result<Self, Self::Error> {
-        Ok(Self {
-            access: stored.access_token.map(|token| AccessToken::new(token.take())).transpose()?,
-            refresh: stored
-                .refresh_token
-                .map(|token| RefreshToken::new(token.take()))
-                .transpose()?,
-            obtained_at: from_epoch(stored.obtained_at),
-            arrived: None,
-            life: stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE)),
-            extra: stored.extra,
-        })
+        let mut tokens = match stored.access_token {
+            Some(token) => Self::new(token.take())?,
+            None => Self::default(),
+        };
+        tokens.refresh =
+            stored.refresh_token.map(|token| RefreshToken::new(token.take())).transpose()?;
+        // A life means nothing without the date on which it began. Then what the token itself says
+        // counts, as for one that the program has found elsewhere.
+        if let Some(obtained_at) = stored.obtained_at {
+            tokens.obtained_at = from_epoch(obtained_at);
+            tokens.life = stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE));
+        }
+        tokens.extra = stored.extra;
+        tokens.unknown = stored.unknown.0;
+        Ok(tokens)
     }
+}
+
+/// Fails at the first name that this version does not know, before anything else is looked at.
+fn requirements<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::deserialize(deserializer)?;
+    match unknown_requirement(&names) {
+        Some(name) => Err(de::Error::custom(format_args!(
+            "the token record requires {name:?}, which this version of tower-refresh does not \
+             know: update this program"
+        ))),
+        None => Ok(names),
+    }
+}
+
+/// The first name that this version does not know, as it can be shown.
+pub(super) fn unknown_requirement(names: &[String]) -> Option<String> {
+    let unknown = names.iter().find(|name| !KNOWN.contains(&name.as_str()))?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+    let shown = unknown.len() <= 64 && unknown.chars().all(is_name);
+    Some(if shown { unknown.clone() } else { "a member with a strange name".to_owned() })
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn since_epoch(time: SystemTime) -> u64 {
@@ -166,65 +287,4 @@ fn from_epoch(millis: u64) -> SystemTime {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_survives_its_own_format() {
-        let mut tokens = Tokens::new("access").unwrap().with_refresh_token("refresh").unwrap();
-        tokens.life = Some(Duration::from_millis(1500));
-        tokens.extra.insert("device_id".into(), "device-123".into());
-        let json = serde_json::to_string(&Record::new(7, Some(tokens.clone()))).unwrap();
-        let record: Record = serde_json::from_str(&json).unwrap();
-        assert_eq!(record.version(), 7);
-        let read = record.tokens().unwrap();
-        assert_eq!(read.access, tokens.access);
-        assert_eq!(read.refresh, tokens.refresh);
-        assert_eq!(read.life, tokens.life);
-        assert_eq!(read.extra, tokens.extra);
-        let lost = tokens.obtained_at.duration_since(read.obtained_at).unwrap();
-        assert!(lost < Duration::from_millis(1), "milliseconds are kept");
-
-        let mut decisions = Decisions::default();
-        decisions.add("a log-out".to_owned());
-        let json = serde_json::to_string(&Record::new(8, None).decided_by(&decisions)).unwrap();
-        let record: Record = serde_json::from_str(&json).unwrap();
-        assert!(record.is_tombstone());
-        assert_eq!(*record.decisions(), decisions);
-    }
-
-    #[test]
-    fn an_encrypted_record_is_no_tombstone_and_no_session_takes_it_for_one() {
-        let json = r#"{"format":"tower-refresh-sealed/1","version":7,
-            "sealed":{"key":"k","name":"n","data":"ZGF0YQ=="},"tokens":null}"#;
-        let record: Record = serde_json::from_str(json).unwrap();
-        assert_eq!(record.version(), 7);
-        assert!(record.tokens().is_none() && !record.is_tombstone());
-        let again = serde_json::to_string(&record).unwrap();
-        assert!(again.contains("ZGF0YQ=="), "{again}");
-        assert!(record.opened().unwrap_err().to_string().contains("Encrypted"));
-
-        let half = json.replace("tower-refresh-sealed/1", "tower-refresh/1");
-        assert!(serde_json::from_str::<Record>(&half).is_err());
-        let half = r#"{"format":"tower-refresh-sealed/1","version":7,"tokens":null}"#;
-        assert!(serde_json::from_str::<Record>(half).is_err());
-    }
-
-    #[test]
-    fn another_programs_format_is_named() {
-        let foreign = r#"{"format":"keyring/9","version":1,"tokens":null}"#;
-        let error = serde_json::from_str::<Record>(foreign).unwrap_err().to_string();
-        assert!(error.contains("tower-refresh/1"), "{error}");
-        for version in [0, u64::MAX] {
-            let json = format!(r#"{{"format":"{FORMAT}","version":{version},"tokens":null}}"#);
-            assert!(serde_json::from_str::<Record>(&json).is_err(), "{version}");
-        }
-        let no_word = format!(r#"{{"format":"{FORMAT}","version":1}}"#);
-        assert!(serde_json::from_str::<Record>(&no_word).is_err(), "no log-out");
-        assert!(serde_json::from_str::<Record>("{}").is_err());
-        assert!(serde_json::from_str::<Record>("").is_err());
-    }
 }

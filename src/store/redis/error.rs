@@ -1,9 +1,32 @@
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind as Server};
 
-use crate::error::{BoxError, Error, ErrorKind};
+use crate::{
+    error::{BoxError, Error, ErrorKind},
+    store::record::Unreadable,
+};
+
+/// Why a script has no result.
+pub(super) enum Failure {
+    /// There is no connection to send it on.
+    Connect(BoxError),
+    Script(RedisError),
+}
 
 /// Says what was tried with which key, and what to do.
-pub(super) fn failed(doing: &str, key: &str, error: RedisError) -> BoxError {
+pub(super) fn failed(doing: &str, key: &str, failure: Failure) -> BoxError {
+    let error = match failure {
+        Failure::Script(error) => error,
+        Failure::Connect(error) => match error.downcast::<RedisError>() {
+            Ok(error) => *error,
+            Err(error) => {
+                let message = format!(
+                    "cannot {doing} in Redis (key {key}): what the store was given to connect with \
+                     has failed"
+                );
+                return Error::with_source(ErrorKind::Store, message, error).into();
+            }
+        },
+    };
     let mend = match (error.kind(), error.code()) {
         (_, Some("WRONGTYPE")) => {
             "another program has put something else there: give the store another name or prefix"
@@ -17,7 +40,7 @@ pub(super) fn failed(doing: &str, key: &str, error: RedisError) -> BoxError {
         (Kind::Server(Server::BusyLoading), _) => "the server is starting: it will work soon",
         _ if error.is_timeout() => "the server did not answer in time: is it up, or busy?",
         _ if error.is_io_error() => {
-            "is the server up? A `ConnectionManager` connects again by itself, a plain \
+            "is the server up? A `ConnectionManager` and `connect_fn` connect again, a plain \
              `MultiplexedConnection` does not"
         }
         _ if is_of_replica(&error) => {
@@ -49,13 +72,22 @@ fn without_arguments(error: RedisError) -> BoxError {
     }
 }
 
-/// Says what is wrong with a record, and nothing of what is in it: a parser's own message may
-/// quote a token.
-pub(super) fn unreadable(key: &str, why: &str) -> BoxError {
+/// Says what is wrong with a record, and nothing of what is in it.
+pub(super) fn unreadable(key: &str, error: &Unreadable) -> BoxError {
+    match error {
+        Unreadable::Requires(_) | Unreadable::Newer => {
+            let message = format!("the token record in Redis (key {key}) {error}");
+            Error::new(ErrorKind::Store, message).into()
+        }
+        _ => unusable(key, &error.to_string()),
+    }
+}
+
+/// Says that a record `why`: "is cut off".
+pub(super) fn unusable(key: &str, why: &str) -> BoxError {
     let message = format!(
-        "the token record in Redis (key {key}) cannot be used: {why}. Was it written by another \
-         program, or by a newer version of this one? If nobody needs it, delete the key and log in \
-         again"
+        "the token record in Redis (key {key}) {why}. Was it written by another program? If \
+         nobody needs it, delete the key and log in again"
     );
     Error::new(ErrorKind::Store, message).into()
 }
@@ -72,7 +104,7 @@ mod tests {
         let redis_7 = RedisError::from((Kind::Server(Server::ReadOnly), "READONLY"));
         for error in [redis_6, redis_7] {
             assert!(is_of_replica(&error), "{error:?}");
-            let shown = failed("take the lease", "key", error).to_string();
+            let shown = failed("take the lease", "key", Failure::Script(error)).to_string();
             assert!(shown.contains("this is a replica"), "{shown}");
         }
         let another = RedisError::from((Kind::Server(Server::NoPerm), "READONLY"));
@@ -83,7 +115,7 @@ mod tests {
     fn a_command_that_the_server_does_not_know_is_not_quoted_with_the_tokens() {
         let detail = "unknown command 'EVALSHA', with args beginning with: '1' 'secret'".to_owned();
         let error = RedisError::from((Kind::Extension, "ERR", detail));
-        let error = failed("save the tokens", "a:{b}:record", error);
+        let error = failed("save the tokens", "a:{b}:record", Failure::Script(error));
         let shown = format!("{error:?} {error} {:?}", error.source());
         assert!(shown.contains("EVALSHA") && shown.contains("a:{b}:record"), "{shown}");
         assert!(!shown.contains("secret"), "{shown}");

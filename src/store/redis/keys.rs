@@ -4,32 +4,22 @@ use crate::error::Error;
 /// all keys with one tag in one slot.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
-    name: String,
     pub(super) record: String,
     pub(super) lease: String,
     pub(super) changed: String,
 }
 
-const PREFIX: &str = "tower-refresh";
+pub(super) const PREFIX: &str = "tower-refresh";
 
 /// Longer ones are a token or a whole URL by mistake.
 const LONGEST: usize = 256;
 
 impl Keys {
-    pub(super) fn new(name: String) -> Result<Self, Error> {
-        check("name", &name)?;
-        Ok(Self::of(PREFIX, name))
-    }
-
-    pub(super) fn with_prefix(self, prefix: String) -> Result<Self, Error> {
-        check("key prefix", &prefix)?;
-        Ok(Self::of(&prefix, self.name))
-    }
-
-    fn of(prefix: &str, name: String) -> Self {
+    pub(super) fn new(prefix: &str, name: &str) -> Result<Self, Error> {
+        check("key prefix", prefix)?;
+        check("name", name)?;
         let key = |what| format!("{prefix}:{{{name}}}:{what}");
-        let (record, lease, changed) = (key("record"), key("lease"), key("changed"));
-        Self { name, record, lease, changed }
+        Ok(Self { record: key("record"), lease: key("lease"), changed: key("changed") })
     }
 }
 
@@ -61,11 +51,11 @@ mod tests {
 
     #[test]
     fn all_keys_of_a_session_have_one_hash_tag() {
-        let keys = Keys::new("billing:eu".into()).unwrap();
+        let keys = Keys::new(PREFIX, "billing:eu").unwrap();
         assert_eq!(keys.record, "tower-refresh:{billing:eu}:record");
         assert_eq!(keys.lease, "tower-refresh:{billing:eu}:lease");
         assert_eq!(keys.changed, "tower-refresh:{billing:eu}:changed");
-        let keys = keys.with_prefix("prod:tokens".into()).unwrap();
+        let keys = Keys::new("prod:tokens", "billing:eu").unwrap();
         assert_eq!(keys.record, "prod:tokens:{billing:eu}:record");
     }
 
@@ -78,12 +68,11 @@ mod tests {
             ("a\n", "'\\n' at byte 1"),
             (&"x".repeat(257), "257 bytes"),
         ] {
-            let error = Keys::new(name.into()).unwrap_err().to_string();
+            let error = Keys::new(PREFIX, name).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
-            let keys = Keys::new("name".into()).unwrap();
-            let error = keys.with_prefix(name.into()).unwrap_err().to_string();
+            let error = Keys::new(name, "name").unwrap_err().to_string();
             assert!(error.contains(word) && error.contains("key prefix"), "{error}");
         }
-        Keys::new("bücher & co".into()).unwrap();
+        Keys::new(PREFIX, "bücher & co").unwrap();
     }
 }

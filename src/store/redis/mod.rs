@@ -1,3 +1,4 @@
+mod connect;
 mod error;
 mod keys;
 mod news;
@@ -6,16 +7,21 @@ mod scripts;
 use std::{fmt, time::Duration};
 
 use futures_util::future::FutureExt;
-use redis::{Client, FromRedisValue, RedisError, ScriptInvocation, aio::ConnectionLike};
+use redis::{Client, FromRedisValue, ScriptInvocation, aio::PubSub};
 use zeroize::Zeroizing;
 
 use self::{
-    error::{failed, is_of_replica, unreadable},
-    keys::Keys,
+    error::{Failure, failed, is_of_replica, unreadable, unusable},
+    keys::{Keys, PREFIX},
     news::News,
 };
-use super::{BoxFuture, Record, Saved, TokenStore};
-use crate::error::{BoxError, Error};
+use super::{BoxFuture, Lease, Record, SaveOutcome, TokenStore};
+use crate::{
+    error::{BoxError, Error},
+    token::Tokens,
+};
+
+pub use self::connect::{Connect, ConnectFn, connect_fn};
 
 /// Keeps the tokens in Redis or Valkey, for all processes of a fleet.
 ///
@@ -41,13 +47,19 @@ use crate::error::{BoxError, Error};
 ///
 /// # Connections
 ///
-/// Any connection of the [`redis`] crate will do that can be cloned: TLS, Sentinel and clusters
-/// are set up there. Take one that connects again by itself, such as
-/// [`ConnectionManager`](redis::aio::ConnectionManager) or `ClusterConnection`; a plain
-/// `MultiplexedConnection` that is lost stays lost. The connection may be shared with the rest of
-/// the program, but not with blocking commands (`BLPOP`), which would hold up all others. If it
-/// leads to a replica, as it may after a failover, it is closed, so that it finds the new primary
-/// when it connects again.
+/// The store takes what [connects](Connect) it: any connection of the [`redis`] crate that can be
+/// cloned, or a closure that makes one ([`connect_fn`]). TLS and clusters are set up in that crate.
+///
+/// | server | connect with |
+/// |---|---|
+/// | one address | [`ConnectionManager`](redis::aio::ConnectionManager), which connects again by itself |
+/// | a cluster | `ClusterConnection` |
+/// | Sentinel | [`connect_fn`], because after a failover the primary has another address |
+///
+/// A plain `MultiplexedConnection` that is lost stays lost, unless it comes from a [`connect_fn`].
+/// The connection may be shared with the rest of the program, but not with blocking commands
+/// (`BLPOP`), which would hold up all others. If it leads to a replica, as it may after a failover,
+/// it is closed, so that the next one finds the new primary.
 ///
 /// A machine that is gone without a word, with its power or its network, closes no connection. The
 /// kernel gives such a one up after a quarter of an hour, and until then not even a
@@ -74,19 +86,19 @@ use crate::error::{BoxError, Error};
 ///
 /// | key | type | holds |
 /// |---|---|---|
-/// | `tower-refresh:{NAME}:record` | hash | `record`, a [`Record`] as JSON **with the secrets in it**, and its `version` |
+/// | `tower-refresh:{NAME}:record` | hash | `record`, a [`Record`] as JSON **with the secrets in it**; its `version`, and what tells whether to send a message: `turn`, `leased`, `kept` (a hash of the tokens) |
 /// | `tower-refresh:{NAME}:lease` | string | who may call the token endpoint now; expires by itself |
-/// | `tower-refresh:{NAME}:changed` | channel | a message with each save, and when the lease is given back |
+/// | `tower-refresh:{NAME}:changed` | channel | a message when the tokens change, and when a lease is given back |
 ///
 /// The braces are part of the names: they keep one session in one slot of a cluster. The
-/// [`prefix`](Self::prefix) can be chosen. The record does not expire, not even after a log-out,
+/// [prefix](Self::with_prefix) can be chosen. The record does not expire, not even after a log-out,
 /// which has to be remembered.
 ///
 /// A user of the server (Redis 6.2 or newer, Valkey) needs these rights:
 ///
 /// ```text
 /// ACL SETUSER billing on >PASSWORD resetchannels &tower-refresh:* ~tower-refresh:*
-///     +hget +hmget +hset +get +set +pexpire +del +publish
+///     +hmget +hset +get +set +pexpire +del +publish
 ///     +evalsha +script|load +subscribe +ping
 /// ```
 ///
@@ -99,13 +111,13 @@ use crate::error::{BoxError, Error};
 /// gone and somebody has to log in.
 #[must_use = "a store does nothing before a session has it"]
 pub struct RedisStore<C> {
-    connection: C,
+    connect: C,
     keys: Keys,
     news: News,
 }
 
-impl<C> RedisStore<C> {
-    /// The store of this name, on a connection of yours. Nothing is sent yet.
+impl<C: Connect> RedisStore<C> {
+    /// The store of this name, at the server that `connect` leads to. Nothing is sent yet.
     ///
     /// The name stands for an identity, such as a service account; it is part of the
     /// [keys](Self#keys), and no secret.
@@ -113,21 +125,23 @@ impl<C> RedisStore<C> {
     /// # Errors
     ///
     /// If the name is empty, longer than 256 bytes, or has braces or control characters in it.
-    pub fn new(connection: C, name: impl Into<String>) -> Result<Self, Error> {
-        Ok(Self { connection, keys: Keys::new(name.into())?, news: News::default() })
+    pub fn new(connect: C, name: impl AsRef<str>) -> Result<Self, Error> {
+        Self::with_prefix(connect, PREFIX, name)
     }
 
-    /// What the names of the [keys](Self#keys) begin with. `prefix("prod:tokens")` makes them
-    /// `prod:tokens:{NAME}:record` and so on.
-    ///
-    /// Defaults to `tower-refresh`.
+    /// The same with another prefix of the [keys](Self#keys) than `tower-refresh`: `"prod:tokens"`
+    /// makes them `prod:tokens:{NAME}:record` and so on.
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new).
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Result<Self, Error> {
-        self.keys = self.keys.with_prefix(prefix.into())?;
-        Ok(self)
+    /// Those of [`new`](Self::new), for the prefix as for the name.
+    pub fn with_prefix(
+        connect: C,
+        prefix: impl AsRef<str>,
+        name: impl AsRef<str>,
+    ) -> Result<Self, Error> {
+        let keys = Keys::new(prefix.as_ref(), name.as_ref())?;
+        Ok(Self { connect, keys, news: News::default() })
     }
 
     /// Hears of changes by a subscription, on a connection of its own that this client makes when
@@ -136,29 +150,45 @@ impl<C> RedisStore<C> {
     /// Defaults to no subscription. Then a session hears of what another process did when it looks
     /// at the store, which costs a command each time: about every 2 s, and about every 100 ms while
     /// it waits for another's refresh.
-    pub fn subscribe(mut self, client: Client) -> Self {
-        self.news.subscribe_with(client);
+    pub fn subscribe(self, client: Client) -> Self {
+        self.subscribe_with(move || {
+            let client = client.clone();
+            async move { client.get_async_pubsub().await }
+        })
+    }
+
+    /// The same with a closure that makes the connection, for where the address of the server can
+    /// change: see [`connect_fn`].
+    pub fn subscribe_with<F, Fut, E>(mut self, connect: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<PubSub, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.news.subscribe_with(connect);
         self
     }
-}
 
-impl<C: ConnectionLike + Clone> RedisStore<C> {
-    async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisError> {
-        let mut connection = self.connection.clone();
+    async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Failure> {
+        let (mut connection, number) = self.connect.connection().await.map_err(Failure::Connect)?;
         let result = script.invoke_async(&mut connection).await;
-        if result.as_ref().is_err_and(is_of_replica) {
-            // A primary that becomes a replica keeps its connections, and to a `ConnectionManager`
-            // they are as good as before: it would not look for the new primary in its life.
-            let _ = redis::cmd("QUIT").exec_async(&mut connection).await;
+        if let Err(error) = &result {
+            let of_replica = is_of_replica(error);
+            if of_replica {
+                // A primary that becomes a replica keeps its connections, and to a
+                // `ConnectionManager` they are as good as before: it would not look for the new
+                // primary in its life.
+                let _ = redis::cmd("QUIT").exec_async(&mut connection).await;
+            }
+            if of_replica || error.is_io_error() {
+                self.connect.discard(number).await;
+            }
         }
-        result
+        result.map_err(Failure::Script)
     }
 }
 
-impl<C> TokenStore for RedisStore<C>
-where
-    C: ConnectionLike + Clone + Send + Sync + 'static,
-{
+impl<C: Connect> TokenStore for RedisStore<C> {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
         let key = &self.keys.record;
         async move {
@@ -168,10 +198,14 @@ where
             match loaded {
                 (None, None) => Ok(None),
                 (Some(version), Some(json)) => {
-                    let record = parse(&version, &Zeroizing::new(json));
-                    Ok(Some(record.map_err(|error| unreadable(key, &error))?))
+                    let record = Record::from_json(&Zeroizing::new(json));
+                    let record = record.map_err(|error| unreadable(key, &error))?;
+                    match version == record.version().to_string() {
+                        true => Ok(Some(record)),
+                        false => Err(unusable(key, "has two fields with different versions")),
+                    }
                 }
-                _ => Err(unreadable(key, "one of its fields is missing")),
+                _ => Err(unusable(key, "has not all its fields")),
             }
         }
         .boxed()
@@ -181,19 +215,22 @@ where
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         let Keys { record: key, changed, .. } = &self.keys;
         async move {
             let json = record.to_json()?;
             let mut save = scripts::SAVE.key(key);
             save.arg(expected.map_or_else(String::new, |version| version.to_string()))
                 .arg(record.version())
+                .arg(record.turn())
+                .arg(record.lease().map_or("", Lease::owner))
+                .arg(kept(&record).as_slice())
                 .arg(changed)
                 .arg(json.as_slice());
             let saved = self.run(&save).await;
             match saved.map_err(|error| failed("save the tokens", key, error))? {
-                true => Ok(Saved::Yes),
-                false => Ok(Saved::Conflict),
+                true => Ok(SaveOutcome::Stored),
+                false => Ok(SaveOutcome::Conflict),
             }
         }
         .boxed()
@@ -234,16 +271,17 @@ where
     }
 }
 
-/// The error says nothing of what is in the record.
-fn parse(version: &str, json: &[u8]) -> Result<Record, String> {
-    let record: Record = serde_json::from_slice(json).map_err(|error| {
-        let (kind, column) = (error.classify(), error.column());
-        format!("its JSON is not that of a record ({kind:?} error at column {column})")
-    })?;
-    if version != record.version().to_string() {
-        return Err("its two fields have different versions".to_owned());
-    }
-    Ok(record)
+/// What a change of is news, as far as it can be read. It stays out of what is stored.
+fn kept(record: &Record) -> Zeroizing<Vec<u8>> {
+    let access = record.tokens().and_then(Tokens::access_token).map(|token| token.expose());
+    let refresh = record.tokens().and_then(Tokens::refresh_token).map(|token| token.expose());
+    let parts = [access.unwrap_or_default(), "\n", refresh.unwrap_or_default()];
+    let log_out = if record.is_logged_out() { "logged out" } else { "" };
+    let mut kept = Zeroizing::new(Vec::with_capacity(
+        parts.iter().map(|part| part.len()).sum::<usize>() + log_out.len(),
+    ));
+    parts.into_iter().chain([log_out]).for_each(|part| kept.extend_from_slice(part.as_bytes()));
+    kept
 }
 
 impl<C> fmt::Debug for RedisStore<C> {

@@ -1,18 +1,22 @@
 //! Hearing of changes by a subscription. Without one there is no news: sessions look by themselves.
 
 use std::{
+    fmt,
     future::pending,
-    sync::{Mutex, PoisonError},
+    io,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures_util::stream::StreamExt;
-use redis::{Client, RedisError};
+use futures_util::{future::FutureExt, stream::StreamExt};
+use redis::aio::PubSub;
 use tokio::{
     sync::watch,
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
+
+use crate::{error::BoxError, store::BoxFuture};
 
 /// Between two tries to subscribe: the first one, and the longest.
 const RETRIES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -34,15 +38,23 @@ struct Latest {
     subscribed: bool,
 }
 
-#[derive(Debug)]
 struct Subscription {
-    client: Client,
+    connect: Arc<ConnectPubSub>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Makes a connection for a subscription.
+type ConnectPubSub = dyn Fn() -> BoxFuture<'static, Result<PubSub, BoxError>> + Send + Sync;
+
 impl News {
-    pub(super) fn subscribe_with(&mut self, client: Client) {
-        self.subscription = Some(Subscription { client, task: Mutex::default() });
+    pub(super) fn subscribe_with<F, Fut, E>(&mut self, connect: F)
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<PubSub, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let connect = Arc::new(move || connect().map(|made| made.map_err(Into::into)).boxed());
+        self.subscription = Some(Subscription { connect, task: Mutex::default() });
     }
 
     /// Resolves when something has been heard since this call, even if nobody waits for it yet.
@@ -68,12 +80,18 @@ impl News {
         let mut task = subscription.task.lock().unwrap_or_else(PoisonError::into_inner);
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
             let listener = Listener {
-                client: subscription.client.clone(),
+                connect: subscription.connect.clone(),
                 channel: channel.to_owned(),
                 latest: self.latest.clone(),
             };
             *task = Some(tokio::spawn(listener.run()));
         }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("task", &self.task).finish_non_exhaustive()
     }
 }
 
@@ -88,7 +106,7 @@ impl Drop for Subscription {
 
 /// The task that listens. It knows nothing of the store, which ends it when it is dropped.
 struct Listener {
-    client: Client,
+    connect: Arc<ConnectPubSub>,
     channel: String,
     latest: watch::Sender<Latest>,
 }
@@ -110,14 +128,14 @@ impl Listener {
     }
 
     /// Listens for as long as the connection lasts.
-    async fn subscribed(&self) -> Result<(), RedisError> {
+    async fn subscribed(&self) -> Result<(), BoxError> {
         let connect = async {
-            let mut connection = self.client.get_async_pubsub().await?;
+            let mut connection = (self.connect)().await?;
             connection.subscribe(&self.channel).await?;
-            Ok::<_, RedisError>(connection)
+            Ok::<_, BoxError>(connection)
         };
         let Ok(connection) = timeout(PATIENCE, connect).await else {
-            return Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         };
         let (mut sink, mut messages) = connection?.split();
         self.set_subscribed(true);

@@ -13,15 +13,25 @@ pub(super) static LOAD: LazyLock<Script> = LazyLock::new(|| {
     Script::new("return redis.call('HMGET', KEYS[1], 'version', 'record')") //
 });
 
-/// `KEYS: record; ARGV: expected version or '', new version, channel, record` → 1 if saved.
+/// `KEYS: record; ARGV: expected version or '', new version, turn, owner of the lease or '', what
+/// is kept, channel, record` → 1 if saved.
+///
+/// A message goes out when the turn or the tokens change and when a lease is given back, and not
+/// when one is taken or renewed. `kept` is a hash, so that the tokens are in one field only.
 ///
 /// The record counts and the news of it does not: a user without the right to publish must not
 /// lose a refresh token by that.
 pub(super) static SAVE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if (redis.call('HGET', KEYS[1], 'version') or '') ~= ARGV[1] then return 0 end
-         redis.call('HSET', KEYS[1], 'version', ARGV[2], 'record', ARGV[4])
-         redis.pcall('PUBLISH', ARGV[3], ARGV[2])
+        "local old = redis.call('HMGET', KEYS[1], 'version', 'turn', 'kept', 'leased')
+         if (old[1] or '') ~= ARGV[1] then return 0 end
+         local kept = redis.sha1hex(ARGV[5])
+         redis.call('HSET', KEYS[1], 'version', ARGV[2], 'turn', ARGV[3], 'kept', kept,
+             'leased', ARGV[4], 'record', ARGV[7])
+         local freed = (old[4] or '') ~= '' and ARGV[4] == ''
+         if old[2] ~= ARGV[3] or old[3] ~= kept or freed then
+             redis.pcall('PUBLISH', ARGV[6], ARGV[3])
+         end
          return 1",
     )
 });

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, time::Instant};
 use tower_refresh::{
     BoxError, Tokens,
-    store::{Record, Saved, TokenStore},
+    store::{Record, SaveOutcome, TokenStore},
 };
 
 use super::{
@@ -40,8 +40,6 @@ struct Inner {
 struct Held {
     record: Record,
     place: Place,
-    /// When the word in it ends that somebody is spending its token.
-    mark_ends: Instant,
 }
 
 impl Shelf {
@@ -58,8 +56,8 @@ impl Shelf {
         self.lock().held.as_ref().map_or_else(Place::default, |held| held.place)
     }
 
-    pub(crate) fn is_tombstone(&self) -> bool {
-        self.lock().held.as_ref().is_some_and(|held| held.record.is_tombstone())
+    pub(crate) fn is_logged_out(&self) -> bool {
+        self.lock().held.as_ref().is_some_and(|held| held.record.is_logged_out())
     }
 
     /// What is stored, as it reads now. The wall clock stands still in a test, so what is left of
@@ -75,20 +73,13 @@ impl Shelf {
             record["tokens"]["life"] = json!(left.as_millis() as u64);
             record["tokens"]["obtained_at"] = wall(Duration::from_secs(3600));
         }
-        if held.record.spending().is_some() {
-            let left = held.mark_ends.saturating_duration_since(Instant::now());
-            // A moment passes until it is looked at.
-            let moment = Duration::from_micros(1500);
-            record["spending"]["until"] =
-                if left.is_zero() { json!(0) } else { wall(left + moment) };
-        }
         Some(serde_json::from_value(record).unwrap())
     }
 
-    fn write(&self, new: Held, expected: Option<u64>, who: usize) -> Saved {
+    fn write(&self, new: Held, expected: Option<u64>, who: usize) -> SaveOutcome {
         let mut inner = self.lock();
         if inner.held.as_ref().map(|held| held.record.version()) != expected {
-            return Saved::Conflict;
+            return SaveOutcome::Conflict;
         }
         if let Some(old) = &inner.held {
             let (from, to) = (old.record.version(), new.record.version());
@@ -99,7 +90,7 @@ impl Shelf {
         inner.held = Some(new);
         drop(inner);
         self.news.send_replace(());
-        Saved::Yes
+        SaveOutcome::Stored
     }
 }
 
@@ -149,16 +140,16 @@ impl TokenStore for Connection {
         &self,
         record: Record,
         expected: Option<u64>,
-    ) -> BoxFuture<'_, Result<Saved, BoxError>> {
+    ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         let place = match record.tokens() {
             Some(tokens) => Place::of(tokens.refresh_token().unwrap().expose()),
             None => Place { login: self.process.lock().decided, turn: 0 },
         };
         let mark_ends = Instant::now() + LEASE;
-        if record.spending().is_some() {
+        if record.lease().is_some() {
             self.process.lock().mark_ends = Some(mark_ends);
         }
-        let new = Held { record, place, mark_ends };
+        let new = Held { record, place };
         let (shelf, who) = (self.shelf.clone(), self.process.name);
         Box::pin(
             self.call(Calls::Saves, self.health(Calls::Saves), move || {

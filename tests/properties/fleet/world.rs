@@ -178,7 +178,7 @@ impl World {
         let next = self.logins + 1;
         let mut done = false;
         self.act(at, |open, world| {
-            done = world.may_decide(&open.process) && !world.shelf.is_tombstone();
+            done = world.may_decide(&open.process) && !world.shelf.is_logged_out();
             if done {
                 let session = open.session.clone();
                 open.decide(next, world, async move { session.log_out().await });
@@ -211,7 +211,7 @@ impl World {
         for process in &self.processes {
             let (decided, stored) = (process.lock().decided, self.shelf.place().login);
             // To log out twice is to log out.
-            let saved = process.is_dead() || decided <= stored || self.shelf.is_tombstone();
+            let saved = process.is_dead() || decided <= stored || self.shelf.is_logged_out();
             let name = process.name;
             self.violations.unless(saved, || format!("what was decided in {name} is not saved"));
         }
@@ -234,7 +234,7 @@ impl World {
                 Ok(token) => self.server.accepts(token),
                 Err(error) => {
                     let over =
-                        self.shelf.is_tombstone() || self.server.newest(stored.login).is_none();
+                        self.shelf.is_logged_out() || self.server.newest(stored.login).is_none();
                     over && error.is_login_required()
                 }
             };
@@ -253,7 +253,7 @@ impl World {
     /// Who stands elsewhere than the store and the server.
     fn standing(&self) -> Option<String> {
         let stored = self.shelf.place();
-        if self.shelf.is_tombstone() {
+        if self.shelf.is_logged_out() {
             let other = self.open.iter().find(|open| !open.session.status().is_login_required())?;
             return Some(format!("{} goes on", other.process.name));
         }

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use tokio::time::sleep;
 use tower_refresh::{
     Session, Tokens,
-    store::{FileStore, Record, Saved, TokenStore},
+    store::{FileStore, Record, SaveOutcome, TokenStore},
     testing::GatedEndpoint,
 };
 
@@ -161,7 +161,7 @@ async fn count(store: FileStore, times: u64) {
             let read = store.load().await.unwrap().unwrap();
             let number: u64 = secrets(&read).0.parse().unwrap();
             let next = record(read.version() + 1, &(number + 1).to_string(), "refresh");
-            if store.save(next, Some(read.version())).await.unwrap() == Saved::Yes {
+            if store.save(next, Some(read.version())).await.unwrap() == SaveOutcome::Stored {
                 break;
             }
         }
@@ -176,7 +176,7 @@ async fn write(store: FileStore) {
     loop {
         let next = version.unwrap_or(0) + 1;
         let saved = store.save(numbered(next), version).await.unwrap();
-        assert_eq!(saved, Saved::Yes);
+        assert_eq!(saved, SaveOutcome::Stored);
         say(next);
         version = Some(next);
     }

@@ -76,7 +76,7 @@ fn a_full_disk_is_an_error_and_leaves_the_old_tokens() {
     }
     let error = child.says().unwrap();
     assert!(error.contains("No space left") && error.contains("make room"), "{error}");
-    assert_eq!(child.says().unwrap(), "Yes", "there is room again");
+    assert_eq!(child.says().unwrap(), "Stored", "there is room again");
     assert!(child.wait().success());
 }
 

@@ -8,10 +8,10 @@ mod processes;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use tower_refresh::store::{FileStore, Record, Saved, TokenStore};
+use tower_refresh::store::{FileStore, Record, SaveOutcome, TokenStore};
 
 async fn save(store: &FileStore, record: Record, expected: Option<u64>) {
-    assert_eq!(store.save(record, expected).await.unwrap(), Saved::Yes);
+    assert_eq!(store.save(record, expected).await.unwrap(), SaveOutcome::Stored);
 }
 
 async fn load(store: &FileStore) -> Record {

@@ -124,5 +124,5 @@ async fn a_log_out_by_another_outlasts_a_refresh_under_way() {
     })
     .await;
     assert_eq!(refreshed.unwrap_err().kind(), ErrorKind::LoginRequired);
-    assert!(load(&store()).await.is_tombstone());
+    assert!(load(&store()).await.is_logged_out());
 }
