@@ -2,25 +2,18 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-
 /// The delays between tries: doubling from `first` up to `most`, each with full jitter (a random
 /// part of the delay, from nothing to all of it), so that those who failed together do not come
 /// back together.
-pub(super) fn delays((first, most): (Duration, Duration)) -> impl Iterator<Item = Duration> + Send {
-    ExponentialBuilder::new()
-        .with_min_delay(first)
-        .with_max_delay(most)
-        .without_max_times()
-        .build()
-        .map(|delay| delay.mul_f64(fastrand::f64()))
+pub(super) fn delays(limits: (Duration, Duration)) -> impl Iterator<Item = Duration> + Send {
+    (1..).map(move |failures| pause(limits, failures, fastrand::f64()))
 }
 
-/// The pause after so many failed rounds in a row (at least one).
-pub(super) fn pause(limits: (Duration, Duration), failures: u32) -> Duration {
-    // By then even a nanosecond has doubled to the most that there is; each step takes time.
-    let skip = failures.saturating_sub(1).min(64) as usize;
-    delays(limits).nth(skip).unwrap_or(limits.1)
+/// The pause after this many failures in a row (at least one), of which `chance` is the random part.
+pub(super) fn pause((first, most): (Duration, Duration), failures: u32, chance: f64) -> Duration {
+    let factor = 1u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+    let delay = if first.is_zero() { first } else { first.max(Duration::from_nanos(1)) };
+    delay.saturating_mul(factor).min(most).mul_f64(chance)
 }
 
 #[cfg(test)]
@@ -32,10 +25,11 @@ mod tests {
         let limits = (Duration::from_secs(1), Duration::from_secs(30));
         for (failures, most) in [(1, 1), (2, 2), (3, 4), (5, 16), (6, 30), (u32::MAX, 30)] {
             let most = Duration::from_secs(most);
-            let pauses: Vec<_> = (0..200).map(|_| pause(limits, failures)).collect();
-            assert!(pauses.iter().all(|&p| p <= most), "{failures}");
-            assert!(pauses.iter().any(|&p| p < most / 4), "{failures}");
-            assert!(pauses.iter().any(|&p| p > most * 3 / 4), "{failures}");
+            assert_eq!(pause(limits, failures, 0.0), Duration::ZERO);
+            assert_eq!(pause(limits, failures, 0.5), most / 2, "{failures}");
+            assert!(pause(limits, failures, 0.999) < most);
         }
+        let mut delays = delays(limits);
+        assert!(delays.next().unwrap() <= limits.0 && delays.next().unwrap() <= limits.0 * 2);
     }
 }

@@ -1,12 +1,28 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::runtime::Handle;
 use tower_service::Service;
 
-use super::{Session, config::Config, endpoint::Endpoint, shared::Shared};
+use super::{
+    Session,
+    backend::Single,
+    cell::Cell,
+    config::Config,
+    endpoint::Endpoint,
+    state::{Beginning, Now, State},
+    unique::unique,
+};
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error},
+    event::EventSender,
     store::TokenStore,
     token::Tokens,
 };
@@ -43,7 +59,31 @@ impl SessionBuilder {
 
     /// The session. This cannot fail, starts nothing and needs no runtime.
     pub fn build(self) -> Session {
-        Session { shared: Arc::new(Shared::new(self)) }
+        // Counts them: a token is of one session of this process.
+        static SESSIONS: AtomicU64 = AtomicU64::new(0);
+
+        let Self { endpoint, revocation, initial_tokens, store, runtime, name, config } = self;
+        let config = config.bounded();
+        let beginning = Beginning {
+            session: SESSIONS.fetch_add(1, Ordering::Relaxed),
+            initial_tokens,
+            is_stored: store.is_some(),
+            is_shared: store.as_ref().is_some_and(|store| store.is_shared()),
+            keep_fresh: config.keep_fresh,
+        };
+        let state = State::new(beginning, &config, &Now::read());
+        let backend = Single {
+            config,
+            // Two of one name would both have the lease.
+            owner: unique(),
+            store,
+            endpoint,
+            revocation,
+            runtime,
+            events: EventSender::new(name),
+        };
+        let cell: Arc<Cell> = Arc::new(Cell::new(state, backend));
+        Session { cell }
     }
 
     /// The tokens that an empty store starts with. If there is a [`store`](Self::store) and it holds
@@ -117,11 +157,23 @@ impl SessionBuilder {
         Ok(self)
     }
 
-    /// How long one call to the endpoint may take, from waiting for its readiness to its answer.
+    /// How long callers wait for one call to the endpoint. It begins when the endpoint is ready, and
+    /// ends the call too, unless that may use up the refresh token: then the call goes on, for at
+    /// most [`call_limit`](Self::call_limit), as to present the token again could cost the login.
     ///
     /// Defaults to 10 s.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.config.attempt_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take in all that may use up the refresh token, although its callers wait
+    /// for [`attempt_timeout`](Self::attempt_timeout) only. No other call starts before it has ended.
+    /// At a server that has kept the refresh token the last time, `attempt_timeout` ends the call.
+    ///
+    /// Defaults to 60 s, and is at least `attempt_timeout`.
+    pub fn call_limit(mut self, limit: Duration) -> Self {
+        self.config.call_limit = limit;
         self
     }
 

@@ -7,6 +7,7 @@ use crate::token::LONGEST_LIFE;
 pub(super) struct Config {
     pub(super) scheme: String,
     pub(super) attempt_timeout: Duration,
+    pub(super) call_limit: Duration,
     pub(super) attempts: u32,
     pub(super) backoff: (Duration, Duration),
     pub(super) pause: (Duration, Duration),
@@ -25,11 +26,16 @@ pub(super) struct Config {
 /// it was taken.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
-/// The pause after the endpoint refused a call for a fault of configuration.
-pub(super) const MISCONFIGURED_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// The pause after the endpoint refused a call for a fault of configuration: the first one, and the
+/// longest.
+pub(super) const MISCONFIGURED_PAUSES: (Duration, Duration) =
+    (Duration::from_secs(30), Duration::from_secs(5 * 60));
 
 /// How much of a server's `Retry-After` is respected at most.
 pub(super) const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// What a reader respects of a stored lease at most.
+const LONGEST_LEASE: Duration = Duration::from_secs(60);
 
 impl Config {
     /// The same without times that no clock can be ahead by: `Duration::MAX` is how one says
@@ -37,6 +43,7 @@ impl Config {
     pub(super) fn bounded(mut self) -> Self {
         for time in [
             &mut self.attempt_timeout,
+            &mut self.call_limit,
             &mut self.backoff.0,
             &mut self.backoff.1,
             &mut self.pause.0,
@@ -48,7 +55,8 @@ impl Config {
         ] {
             *time = LONGEST_LIFE.min(*time);
         }
-        self.lease = SHORTEST_LEASE.max(self.lease);
+        self.lease = self.lease.clamp(SHORTEST_LEASE, LONGEST_LEASE);
+        self.call_limit = self.call_limit.max(self.attempt_timeout);
         self
     }
 }
@@ -59,6 +67,7 @@ impl Default for Config {
         Self {
             scheme: "Bearer".to_owned(),
             attempt_timeout: secs(10),
+            call_limit: secs(60),
             attempts: 3,
             backoff: (Duration::from_millis(200), secs(5)),
             pause: (secs(1), secs(30)),

@@ -1,32 +1,45 @@
-//! What a round that brought no token was.
+//! What an attempt that brought no token means.
 
 use std::time::Duration;
 
+use super::{single_flight::Stage, state::After};
 use crate::{
     endpoint::{EndpointError, FailureClass, Spent},
     error::{BoxError, Error, ErrorKind, chain},
+    token::RefreshToken,
 };
 
-/// Why a call, or the whole round, brought no token.
+/// Why a call, or the whole refresh, brought no token.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) class: FailureClass,
     /// What the waiting callers get.
     pub(super) error: Error,
     pub(super) retry_after: Option<Duration>,
-    /// The refresh token may be spent, and the answer lost.
-    pub(super) may_have_spent: bool,
-    /// The same refresh token had been in doubt before, so it is not presented once more.
-    pub(super) final_in_doubt: bool,
-    /// The grant is over, and it is the lost answer that ended it.
-    pub(super) rotation_lost: bool,
+    /// Whether the call used the refresh token.
+    pub(super) used: Spent,
+    /// An earlier call with the same refresh token had no answer.
+    pub(super) was_in_doubt: bool,
+    /// A new refresh token, without an access token.
+    pub(super) rotated: Option<RefreshToken>,
+    verdict: Verdict,
+}
+
+/// What the end of a grant says of an earlier call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Plain,
+    /// The refresh token was presented twice.
+    Reuse,
+    /// An earlier call is still at work.
+    InProgress,
 }
 
 impl Failure {
-    /// Reads what an endpoint's error means. Any but an [`EndpointError`] is somebody else's, such
-    /// as a `Timeout` layer's: who knows what had been sent by then.
+    /// Reads what an endpoint's error means. Any but an [`EndpointError`] is that of a layer around
+    /// the endpoint, such as a `Timeout`: what was sent by then is unknown.
     pub(super) fn of(error: BoxError) -> Self {
-        // The endpoint waits for itself. Nothing was sent, and trying again will not mend it.
+        // The endpoint waits for itself. Nothing was sent, and trying again does not cure it.
         if let Some(own) = Error::find(error.as_ref()).filter(|e| e.kind() == ErrorKind::Recursion)
         {
             return Self { class: FailureClass::Misconfigured, ..Self::transient(own.clone()) };
@@ -35,10 +48,10 @@ impl Failure {
         let Some(known) = known else {
             let message = "the call to the token endpoint failed";
             let error = Error::with_source(ErrorKind::Unavailable, message, error);
-            return Self { may_have_spent: true, ..Self::transient(error) };
+            return Self { used: Spent::Maybe, ..Self::transient(error) };
         };
-        let (class, retry_after) = (known.class(), known.retry_after());
-        let may_have_spent = known.spent() != Spent::No;
+        let (class, retry_after, used) = (known.class(), known.retry_after(), known.spent());
+        let (rotated, verdict) = (known.rotated().cloned(), Verdict::of(known));
         let (kind, message) = match class {
             FailureClass::InvalidGrant => (
                 ErrorKind::LoginRequired,
@@ -53,13 +66,32 @@ impl Failure {
             }
         };
         let error = Error::with_source(kind, message, error);
-        Self { class, retry_after, may_have_spent, ..Self::transient(error) }
+        Self { class, retry_after, used, rotated, verdict, ..Self::transient(error) }
+    }
+
+    /// The endpoint could not be readied: nothing was sent.
+    pub(super) fn unready(error: BoxError) -> Self {
+        Self { used: Spent::No, ..Self::of(error) }
     }
 
     pub(super) fn timed_out(limit: Duration) -> Self {
         let message = format!("the token endpoint did not answer within {limit:?}");
         let error = Error::new(ErrorKind::Unavailable, message);
-        Self { may_have_spent: true, ..Self::transient(error) }
+        Self { used: Spent::Maybe, ..Self::transient(error) }
+    }
+
+    /// What callers get who have waited for `limit`, while the refresh goes on.
+    pub(super) fn overdue(limit: Duration, stage: Stage) -> Self {
+        let message = match stage {
+            Stage::AnotherProcess => {
+                format!("another process refreshes the tokens and has not ended within {limit:?}")
+            }
+            _ => format!(
+                "the token endpoint did not answer within {limit:?}; the call goes on, as its \
+                 refresh token may be used up"
+            ),
+        };
+        Self::transient(Error::new(ErrorKind::Unavailable, message))
     }
 
     pub(super) fn panicked() -> Self {
@@ -71,9 +103,43 @@ impl Failure {
         Self::transient(Error::new(ErrorKind::Store, message))
     }
 
-    /// The store cannot be used, and refreshing without it might spend a token that is another's.
+    pub(super) fn closed() -> Self {
+        Self::transient(Error::new(ErrorKind::Closed, "the session was closed"))
+    }
+
+    /// The store cannot be used, and refreshing without it might use up a token of another process.
     pub(super) fn store(error: Error) -> Self {
         Self::transient(error)
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
+    /// The server is still at work on an earlier call, and has been for too long.
+    pub(super) fn still_in_progress(self) -> Self {
+        let message = "the token endpoint is still at work on an earlier call";
+        let error = Error::with_source(ErrorKind::Unavailable, message, self.error);
+        Self::transient(error)
+    }
+
+    /// The end of a grant that began with a lost answer: that answer's failure is in the chain.
+    pub(super) fn with_doubt(self, cause: Option<Error>) -> Self {
+        let Some(cause) = cause.filter(|_| self.was_in_doubt) else { return self };
+        let verdict = AfterDoubt { verdict: self.error, cause };
+        let message = "the token endpoint no longer accepts the refresh token, which a call \
+                       without an answer may have used up: log in and set new tokens";
+        Self { error: Error::with_source(ErrorKind::LoginRequired, message, verdict), ..self }
+    }
+
+    /// How the refresh leaves the session.
+    pub(super) fn after(&self) -> After {
+        match self.class {
+            _ if self.used == Spent::Yes && self.rotated.is_none() => After::Used,
+            FailureClass::InvalidGrant => After::LoginRequired { rotation_lost: self.was_in_doubt },
+            FailureClass::Misconfigured => After::Misconfigured,
+            FailureClass::Transient => After::Transient { retry_after: self.retry_after },
+        }
     }
 
     fn transient(error: Error) -> Self {
@@ -81,9 +147,80 @@ impl Failure {
             class: FailureClass::Transient,
             error,
             retry_after: None,
-            may_have_spent: false,
-            final_in_doubt: false,
-            rotation_lost: false,
+            used: Spent::No,
+            was_in_doubt: false,
+            rotated: None,
+            verdict: Verdict::Plain,
         }
+    }
+}
+
+impl Verdict {
+    /// By the server's own words.
+    fn of(error: &EndpointError) -> Self {
+        let mut words = error.code().unwrap_or_default().replace('_', " ");
+        words.push(' ');
+        words.push_str(error.said().unwrap_or_default());
+        let words = words.to_ascii_lowercase();
+        let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
+        if says(&["reuse", "re-use", "reused", "already used", "already been used"]) {
+            Self::Reuse
+        } else if says(&["being processed", "in progress", "concurrent"]) {
+            Self::InProgress
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// The end of a grant, and the lost answer that it came of.
+#[derive(Debug)]
+struct AfterDoubt {
+    verdict: Error,
+    cause: Error,
+}
+
+impl std::fmt::Display for AfterDoubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let verdict: Vec<_> = chain(&self.verdict).skip(1).map(ToString::to_string).collect();
+        write!(f, "{}; the call without an answer", verdict.join(": "))
+    }
+}
+
+impl std::error::Error for AfterDoubt {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_server_tell_re_use_and_work_in_progress() {
+        for (code, said, verdict) in [
+            ("invalid_grant", "Token is expired", Verdict::Plain),
+            ("invalid_grant", "Refresh token reuse detected", Verdict::Reuse),
+            ("refresh_token_reused", "", Verdict::Reuse),
+            ("invalid_grant", "The token has already been used", Verdict::Reuse),
+            ("invalid_grant", "token request is already being processed", Verdict::InProgress),
+            ("invalid_grant", "A concurrent request is in progress", Verdict::InProgress),
+        ] {
+            let error = EndpointError::invalid_grant("no").with_code(code).with_said(said);
+            assert_eq!(Verdict::of(&error), verdict, "{code} {said}");
+        }
+    }
+
+    #[test]
+    fn an_error_after_a_doubt_has_both_causes_in_its_chain() {
+        let lost = Failure::timed_out(Duration::from_secs(10)).error;
+        let verdict = EndpointError::invalid_grant("gone");
+        let failure = Failure { was_in_doubt: true, ..Failure::of(verdict.into()) };
+        let error = failure.with_doubt(Some(lost)).error;
+        assert!(error.is_login_required());
+        let said: Vec<_> = chain(&error).map(ToString::to_string).collect();
+        let said = said.join(": ");
+        assert!(said.contains("gone") && said.contains("did not answer within 10s"), "{said}");
     }
 }

@@ -1,44 +1,40 @@
 //! The session: the live tokens of one identity.
 //!
-//! Read `flight` for the way of a refresh, `state` for what a session knows and each step that
-//! changes it, and `snapshot` for what a request reads.
+//! Read `refresh` for the way of a refresh, in the order that its first lines name; `state` for what
+//! a session knows and each step that changes it; and `snapshot` for what a request reads.
 
+mod backend;
 mod backoff;
-mod brought;
 mod builder;
+mod cell;
 mod config;
+mod end;
 mod endpoint;
 mod failure;
-mod flight;
 mod lease;
 mod reconcile;
+mod refresh;
 mod save;
-mod shared;
+mod single_flight;
 mod snapshot;
 mod state;
-mod stored;
-mod tasks;
-mod timer;
 mod unique;
-mod waiting;
-mod watch;
-mod way_out;
-mod window;
+mod wait;
+mod worker;
 
-use std::{fmt, pin::pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use tokio::time::Instant;
+use tokio::{runtime::Handle, time::Instant};
 
 use self::{
-    save::Saver,
-    shared::Shared,
-    state::{Need, State},
-    waiting::RESTARTS,
+    cell::Cell,
+    state::{Need, Now, State},
+    unique::unique,
 };
 use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
-    event::{Event, Events, Status},
+    event::{Events, Status},
     refusal::StepUp,
     token::Tokens,
 };
@@ -79,7 +75,7 @@ pub use self::{
 /// [`close`](Self::close) waits for it.
 #[derive(Clone)]
 pub struct Session {
-    shared: Arc<Shared>,
+    cell: Arc<Cell>,
 }
 
 impl Session {
@@ -107,16 +103,24 @@ impl Session {
     ///
     /// Those of the refresh; all who wait for one refresh get the same.
     pub async fn token(&self) -> Result<Token, Error> {
-        match self.snapshot().at(Instant::now()) {
-            Readiness::Fresh(token) => return Ok(token.clone()),
+        let token = match self.snapshot().at(Instant::now()) {
+            Readiness::Fresh(token) => token.clone(),
             Readiness::Stale(token) => {
                 self.refresh_ahead();
-                return Ok(token.clone());
+                token.clone()
             }
             Readiness::LoginRequired(error) => return Err(error.clone()),
-            Readiness::Wait => {}
+            Readiness::Wait => return self.wait(Need::Live).await,
+        };
+        // A machine that was suspended may hold a token that has expired meanwhile; but the wall
+        // clock is no better a witness, so it is handed out after all if no other can be had now.
+        if !self.cell.read(|state| state.has_slept_past_expiry(&Now::read())) {
+            return Ok(token);
         }
-        self.wait(Need::Live).await
+        match self.wait(Need::Renewed(token.id())).await {
+            Err(error) if error.is_transient() => Ok(token),
+            outcome => outcome,
+        }
     }
 
     /// Waits for the successor of a token that the API has refused ([`Token::id`] says which).
@@ -154,7 +158,7 @@ impl Session {
     ///
     /// Those of the refresh.
     pub async fn refresh(&self) -> Result<Token, Error> {
-        let seen = self.shared.read(State::id);
+        let seen = self.cell.read(State::id);
         self.wait(Need::Renewed(seen)).await
     }
 
@@ -180,7 +184,10 @@ impl Session {
     ///
     /// Those of the store, and [`ErrorKind::NoRuntime`] outside a Tokio runtime.
     pub async fn load(&self) -> Result<Status, Error> {
-        watch::look(&self.shared).await?;
+        Handle::try_current().map_err(|_| wait::no_runtime())?;
+        if self.cell.backend.is_stored() {
+            worker::look(&self.cell).await?;
+        }
         Ok(self.status())
     }
 
@@ -193,35 +200,37 @@ impl Session {
     /// # Errors
     ///
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
+    /// [`ErrorKind::NoRuntime`] outside a Tokio runtime: then nothing has changed.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
-        self.decide(|state| state.set(tokens, &self.shared.config), Event::TokensSet).await
+        let config = self.cell.backend.config();
+        self.decide(|state, now| state.set(tokens, unique(), config, now)).await
     }
 
     /// The tokens in use, with what the endpoint sent beside them. `None` if there are none, or if
     /// the store has not been loaded yet.
     pub fn tokens(&self) -> Option<Tokens> {
-        self.shared.read(|state| state.tokens().cloned())
+        self.cell.read(|state| state.tokens().cloned())
     }
 
     /// How things stand, for a health check: it takes one short lock.
     pub fn status(&self) -> Status {
-        self.shared.read(State::status)
+        self.cell.read(|state| state.status(&Now::read()))
     }
 
     /// What happens to the session from now on. A reader that is slow misses events, and is told
     /// so; it never holds up the session.
     pub fn events(&self) -> Events {
-        self.shared.events.subscribe()
+        self.cell.backend.events()
     }
 
     pub(crate) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
-        self.shared.snapshot()
+        self.cell.snapshot()
     }
 
     /// Grows with each new snapshot.
     #[inline]
     pub(crate) fn version(&self) -> u64 {
-        self.shared.version()
+        self.cell.version()
     }
 
     /// Whether somebody has logged in or out since.
@@ -229,67 +238,35 @@ impl Session {
         self.snapshot().has_outlived(token)
     }
 
-    /// Starts a refresh that nobody waits for, if one is due. Without a runtime the old token has
-    /// to do for as long as it is live.
+    /// Starts what is due and no caller waits for. Without a runtime the token in use has to do for
+    /// as long as it is live.
     pub(crate) fn refresh_ahead(&self) {
-        if let Some(runtime) = self.shared.runtime() {
-            self.shared.start_tasks(&runtime);
-            self.shared.refresh_ahead(&runtime);
+        if let Some(runtime) = self.runtime() {
+            wait::attend(&self.cell, &runtime);
         }
     }
 
     /// The API wants what no refresh can bring.
     pub(crate) fn step_up_required(&self, step_up: StepUp) {
         let StepUp { acr_values, max_age } = step_up;
-        self.shared.events.send(Event::StepUpRequired { acr_values, max_age });
+        self.cell.apply(|state, _| state.step_up_required(acr_values, max_age));
     }
 
     /// Sees to a successor of a refused token, without waiting for it.
     pub(crate) fn refused_in_background(&self, token: TokenId) {
-        if let Some(runtime) = self.shared.runtime() {
+        if let Some(runtime) = self.runtime() {
             let _ = self.join(Need::Refused(token), &runtime);
         }
     }
 
-    /// Lets somebody's decision count at once, and then saves it.
-    async fn decide(&self, decide: impl FnOnce(&mut State), event: Event) -> Result<(), Error> {
-        let claimed = self.shared.change(|state| {
-            decide(state);
-            state.claim_saving()
-        });
-        let saver = claimed.then(|| Saver::new(&self.shared, false));
-        self.shared.events.send(event);
-        if let Some(saver) = saver {
-            saver.start();
-        }
-        self.saved().await
-    }
-
-    /// Waits until memory is saved, for as long as one save may take. Without a runtime nobody else
-    /// may be there to do it.
-    async fn saved(&self) -> Result<(), Error> {
-        let Some(runtime) = self.shared.runtime() else {
-            for _ in 0..RESTARTS {
-                if self.shared.read(|state| state.unsaved().is_none()) {
-                    return Ok(());
-                }
-                save::once(&self.shared).await?;
-            }
-            let message = "the token store changes faster than it can be written";
-            return Err(Error::new(ErrorKind::Store, message));
-        };
-        self.shared.start_tasks(&runtime);
-        let saved = self.shared.wait_until(|shared| shared.read(|s| s.unsaved().is_none()));
-        let saved = pin!(saved);
-        let message = "the token store did not take the change in time; saving goes on";
-        self.within(self.shared.config.store_timeout, saved)
-            .await
-            .ok_or_else(|| Error::new(ErrorKind::Store, message))
+    /// The runtime that tasks are started on: the one that was named, or the caller's.
+    fn runtime(&self) -> Option<Handle> {
+        self.cell.backend.runtime().cloned().or_else(|| Handle::try_current().ok())
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.fmt(f)
+        self.cell.fmt(f)
     }
 }

@@ -1,208 +1,105 @@
-//! Bringing memory and store together before a refresh.
+//! Bringing memory and store together before a call.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{failure::Failure, shared::Shared, state::State, waiting::Flight};
+use super::{
+    cell::Cell,
+    failure::Failure,
+    refresh::Refresh,
+    single_flight::Stage,
+    state::{Base, Plan, Seen, Write},
+};
 use crate::{
-    event::Event,
-    store::{LoginHistory, RESTORED, Record, SaveOutcome},
-    token::Tokens,
+    error::Error,
+    store::{Record, SaveOutcome},
 };
 
-/// What a refresh starts from: the newest tokens there are.
-pub(super) struct Base {
-    pub(super) tokens: Tokens,
-    /// Their version in the store; `None` if it holds nothing.
-    pub(super) version: Option<u64>,
-    /// What led to them.
-    pub(super) decisions: LoginHistory,
-}
+/// Between looks at a record that another process has leased: at first, and at most.
+const POLL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-impl Base {
-    fn of(state: &State, version: Option<u64>) -> Self {
-        let tokens = state.tokens().cloned().unwrap_or_default();
-        Self { tokens, version, decisions: state.decisions().clone() }
-    }
-}
-
-pub(super) enum Reconciled {
-    /// Nothing is left to do: the store held a newer token that is live, and it is published; or
-    /// the flight is of an earlier login.
-    Over,
-    /// Memory and store agree, a refresh is needed, and the store says that we are at it.
-    Base(Base),
-}
-
-enum Step {
-    Done(Reconciled),
-    Write(Box<Write>),
-    /// Another process is spending the token, with or without a lease. Look again soon.
-    Yield,
-}
-
-/// What the store gets in place of the version that is expected there.
-struct Write {
-    record: Record,
-    expected: Option<u64>,
-    then: Then,
-}
-
-enum Then {
-    /// Memory was ahead; now look again.
-    Again,
-    /// The store has the word that we are about to spend the token of this.
-    Spend(Base),
-}
-
-/// Between looks at a store that another is at work on, give or take a half.
-pub(super) const POLL: Duration = Duration::from_millis(100);
-
-/// So many processes would have to write at once for us to lose each time.
+/// Compare-and-swap attempts before giving up: losing this many in a row means constant contention.
 const TRIES: usize = 8;
 
-/// Loads the store and makes it agree with memory. The greater version wins, unless somebody set
-/// tokens here; a seed goes into an empty store only.
-pub(super) async fn reconcile(
-    shared: &Arc<Shared>,
-    flight: &Arc<Flight>,
-) -> Result<Reconciled, Failure> {
+/// Calls to a store that fails before it counts as down.
+const LOADS: u32 = 3;
+
+/// Loads the store and makes it agree with memory. `None` if that ended the refresh.
+pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Failure> {
+    let (cell, ticket) = (refresh.cell, refresh.ticket);
+    let (backend, config) = (&cell.backend, cell.backend.config());
+    let alone = || Ok(cell.apply(|state, now| state.go_alone(ticket, config, now)));
+    if !backend.is_stored() {
+        return alone();
+    }
+    let (mut seen, mut poll, began) = (Seen::default(), POLL.0, Instant::now());
     let mut tries = 0;
-    let mut yielding: Option<(Option<u64>, Instant)> = None;
     while tries < TRIES {
-        let writing = shared.writing.lock().await;
-        let stored = match shared.load().await {
+        let stored = match load(cell).await {
             Ok(stored) => stored,
-            Err(_) if shared.goes_alone() => return Ok(alone(shared, flight)),
+            Err(_) if cell.read(|state| state.goes_alone(config)) => return alone(),
             Err(error) => return Err(Failure::store(error)),
         };
-        let version = stored.as_ref().map(Record::version);
-        // A lease is respected for its life by our own clock, however wrong the others' are.
-        let (_, since) = *yielding
-            .insert(yielding.filter(|(v, _)| *v == version).unwrap_or((version, Instant::now())));
-        let held = since.elapsed();
-        let write = match compare(shared, flight, stored, held) {
-            Step::Done(reconciled) => return Ok(reconciled),
-            Step::Yield => {
-                drop(writing);
-                shared.changed_or(POLL).await;
-                continue;
+        let plan = cell.apply(|state, now| {
+            state.on_loaded(ticket, stored, (backend.owner(), &mut seen), (config, now))
+        });
+        match plan {
+            Plan::Done => return Ok(None),
+            Plan::Go(base) => return Ok(Some(base)),
+            Plan::Yield => {
+                refresh.set_stage(Stage::AnotherProcess);
+                if began.elapsed() >= config.attempt_timeout {
+                    refresh.set_overdue();
+                }
+                let jitter = 0.5 + fastrand::f64();
+                // Either way it is time to look.
+                let _ = timeout(poll.mul_f64(jitter), backend.changed()).await;
+                poll = (poll * 2).min(POLL.1);
             }
-            Step::Write(write) => write,
-        };
-        let Write { record, expected, then } = *write;
-        tries += 1;
-        let (version, now) = (record.version(), Instant::now());
-        match (shared.in_time(|store| store.save(record, expected)).await, then) {
-            (Ok(SaveOutcome::Stored), Then::Spend(base)) => {
-                let ours =
-                    shared.change(|state| state.is_flying(flight) && state.marked(version, now));
-                return Ok(match ours {
-                    true => Reconciled::Base(Base { version: Some(version), ..base }),
-                    false => Reconciled::Over,
-                });
-            }
-            (Ok(SaveOutcome::Stored), Then::Again) => {
-                // Whoever has logged in or out since may have the version that the seed had.
-                if shared.change(|state| state.is_flying(flight) && state.saved(version)) {
-                    shared.events.send(Event::Saved);
+            Plan::Write(write) => {
+                tries += 1;
+                match put(cell, write).await {
+                    Ok(_) => {}
+                    Err(_) if cell.read(|state| state.goes_alone(config)) => return alone(),
+                    Err(error) if tries >= LOADS as usize => return Err(Failure::store(error)),
+                    Err(_) => sleep(POLL.0.mul_f64(fastrand::f64())).await,
                 }
             }
-            // Look at what is there now.
-            (Ok(SaveOutcome::Conflict), _) => {}
-            (Err(_), _) if shared.goes_alone() => return Ok(alone(shared, flight)),
-            (Err(error), _) => return Err(Failure::store(error)),
         }
     }
     Err(Failure::conflict())
 }
 
-/// Follows a store that is ahead of memory; `true` if that ended the flight.
-pub(super) fn adopt(shared: &Arc<Shared>, flight: &Arc<Flight>, stored: Option<&Record>) -> bool {
-    if let Some(stored) = stored {
-        shared.follow(stored);
-    }
-    shared.change(|state| {
-        let news = state.id().generation > flight.replaces();
-        if state.is_flying(flight) && news && state.live_token(Instant::now()).is_some() {
-            state.land(flight, &shared.config);
-        }
-        !state.is_flying(flight)
-    })
-}
-
-fn compare(
-    shared: &Arc<Shared>,
-    flight: &Arc<Flight>,
-    stored: Option<Record>,
-    held: Duration,
-) -> Step {
-    if adopt(shared, flight, stored.as_ref()) {
-        return Step::Done(Reconciled::Over);
-    }
-    let (owner, lease) = (&shared.owner, shared.config.lease);
-    let version = stored.as_ref().map(Record::version);
-    shared.change(|state| {
-        if !state.is_flying(flight) {
-            return Step::Done(Reconciled::Over);
-        }
-        let empty = stored.as_ref().is_none_or(Record::is_empty);
-        if let Some(seed) = state.seed().filter(|seed| empty && !seed.is_empty()) {
-            let next = version.unwrap_or_default() + 1;
-            let record = state.record_of(next, Some(seed.clone()), state.decisions());
-            return Step::Write(Box::new(Write { record, expected: version, then: Then::Again }));
-        }
-        let holds_more = |stored: &Record| {
-            stored.is_empty() && state.version() > 0 && !stored.holds(state.tokens())
+/// Reads the store, and once more after a failure.
+pub(super) async fn load(cell: &Arc<Cell>) -> Result<Option<Record>, Error> {
+    let config = cell.backend.config();
+    let mut failures = 0;
+    loop {
+        let error = match cell.backend.load().await {
+            Ok(stored) => return Ok(stored),
+            Err(error) => error,
         };
-        let outranked = |stored: &&Record| state.outranks(stored) || holds_more(stored);
-        if let Some(stored) = stored.as_ref().filter(outranked) {
-            state.outrank(stored);
+        cell.apply(|state, now| state.note_outage(config, now));
+        failures += 1;
+        if failures >= LOADS {
+            return Err(error);
         }
-        if version.unwrap_or_default() < state.version() {
-            let record = match shared.is_shared && state.is_lost(version) {
-                true => state.record().with_lease(RESTORED, lease),
-                false => state.record(),
-            };
-            return Step::Write(Box::new(Write { record, expected: version, then: Then::Again }));
-        }
-        state.note_stored(version);
-        let base = Base::of(state, version);
-        if !shared.is_shared || base.tokens.refresh_token().is_none() {
-            return Step::Done(Reconciled::Base(base));
-        }
-        match stored.as_ref().and_then(Record::lease) {
-            Some(ours)
-                if ours.owner() == owner
-                    && state.marked_at().is_some_and(|at| at.elapsed() < ours.life() / 2) =>
-            {
-                Step::Done(Reconciled::Base(base))
-            }
-            Some(theirs) if theirs.owner() != owner && held < theirs.life() => Step::Yield,
-            _ => Step::Write(Box::new(Write {
-                record: state.record().with_version(state.version() + 1).with_lease(owner, lease),
-                expected: version,
-                then: Then::Spend(base),
-            })),
-        }
-    })
+        sleep(POLL.0.mul_f64(fastrand::f64())).await;
+    }
 }
 
-/// What memory holds, when the store does not answer and need not be waited for.
-fn alone(shared: &Arc<Shared>, flight: &Arc<Flight>) -> Reconciled {
-    shared.change(|state| {
-        if !state.is_flying(flight) {
-            return Reconciled::Over;
+/// Writes what the state wants the store to hold.
+pub(super) async fn put(cell: &Arc<Cell>, write: Write) -> Result<SaveOutcome, Error> {
+    let turn = write.record.turn();
+    let outcome = cell.backend.save(write.record, write.expected).await;
+    match outcome {
+        Ok(SaveOutcome::Stored) => cell.apply(|state, _| state.on_stored(turn)),
+        Ok(SaveOutcome::Conflict) => {}
+        Err(_) => {
+            let config = cell.backend.config();
+            cell.apply(|state, now| state.note_outage(config, now));
         }
-        if let Some(seed) = state.seed().cloned() {
-            state.install(seed, 1, &shared.config);
-            if state.live_token(Instant::now()).is_some() {
-                state.land(flight, &shared.config);
-                return Reconciled::Over;
-            }
-        }
-        let version = (state.version() > 0).then(|| state.version());
-        Reconciled::Base(Base::of(state, version))
-    })
+    }
+    outcome
 }

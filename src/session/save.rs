@@ -1,174 +1,174 @@
-//! Saving what memory holds and the store does not: it is tried until it succeeds, or until
-//! something newer makes it needless.
-
-use std::{sync::Arc, time::Duration};
-
-use tokio::time::sleep;
+//! Saving what a call has brought, and then publishing it.
 
 use super::{
-    backoff,
+    end,
     lease::Lease,
-    reconcile::Base,
-    shared::Shared,
-    state::{State, Unsaved},
-    waiting::Flight,
+    reconcile::load,
+    refresh::Refresh,
+    single_flight::Stage,
+    state::{Base, Compared, Now, Published, State, next_version},
 };
 use crate::{
     error::{Error, ErrorKind},
-    event::Event,
     store::{Record, SaveOutcome},
     token::Tokens,
 };
 
-/// Starts the task that saves, if there is something to save and nobody does.
-pub(super) fn spawn(shared: &Arc<Shared>) {
-    if shared.change(State::claim_saving) {
-        Saver::new(shared, false).start();
-    }
+/// What became of the tokens that a call has brought.
+pub(super) enum Saved {
+    /// They are in use, or of an earlier login and dropped.
+    Done,
+    /// Other tokens are stored.
+    Superseded,
 }
 
-/// Writes what memory holds, once; `false` if somebody else wrote at the same time.
-pub(super) async fn once(shared: &Arc<Shared>) -> Result<bool, Error> {
-    let _writing = shared.writing.lock().await;
-    let stored = shared.load().await?;
-    if let Some(stored) = &stored {
-        shared.follow(stored);
-    }
-    let expected = stored.as_ref().map(Record::version);
-    let (write, settled) = shared.change(|state| {
-        let unsaved = state.unsaved().is_some();
-        match stored.filter(|stored| stored.version() >= state.version()) {
-            _ if !unsaved => return (None, false),
-            Some(stored) if stored.holds(state.tokens()) => {
-                // Saved after all, though we never heard so.
-                state.settle_at(stored.version());
-                return (None, state.saved(stored.version()));
-            }
-            Some(stored) => state.outrank(&stored),
-            None => {}
+/// What comes after the save.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The refresh has succeeded.
+    Publish,
+    /// There is a new refresh token and no access token.
+    Keep,
+}
+
+enum Written {
+    Stored,
+    Failed(Error),
+    Superseded { logged_out: bool },
+}
+
+/// Saves the new tokens, then publishes them. A save that fails does not hold them back: the
+/// refresh token before them is worth nothing any more, so these are the only good ones.
+pub(super) async fn save(
+    refresh: &Refresh<'_>,
+    base: &Base,
+    tokens: Tokens,
+    lease: &mut Lease<'_>,
+    then: Then,
+) -> Saved {
+    refresh.set_stage(Stage::Save);
+    let turn = base.turn.max(base.version.map_or(0, |_| base.record.turn())) + 1;
+    let unpublished = Unpublished { refresh, base, turn, then, tokens: Some(tokens.clone()) };
+    let published = match write(refresh, base, &tokens, turn, lease).await {
+        Written::Stored => {
+            lease.replaced();
+            unpublished.publish(Ok(()))
         }
-        (Some(state.record()), false)
-    });
-    let saved = match write {
-        Some(record) => {
-            let version = record.version();
-            if shared.in_time(|store| store.save(record, expected)).await? == SaveOutcome::Conflict
-            {
-                return Ok(false);
-            }
-            shared.change(|state| state.saved(version))
-        }
-        None => settled,
+        Written::Failed(error) => unpublished.publish(Err(error)),
+        Written::Superseded { logged_out } => unpublished.drop_tokens(logged_out),
     };
-    if saved {
-        shared.events.send(Event::Saved);
+    match published {
+        Published::Done => Saved::Done,
+        Published::Superseded => Saved::Superseded,
+        Published::EarlierLogin { logged_out } => {
+            if logged_out && let Some(refresh_token) = tokens.refresh {
+                end::revoke_late(refresh.cell, refresh_token).await;
+            }
+            Saved::Done
+        }
     }
-    Ok(true)
 }
 
-/// Saves what a call has brought by compare-and-swap, and says as which version; `false` if somebody
-/// else was faster.
-///
-/// If the store could not be read before the call it may hold less than memory did, and it may
-/// hold the same under another version. Neither is anybody's work that we would overwrite, and
-/// to drop what the call has brought would be to go on with a refresh token that is spent.
-pub(super) async fn rotated(
-    shared: &Shared,
-    flight: &Arc<Flight>,
+async fn write(
+    refresh: &Refresh<'_>,
     base: &Base,
     tokens: &Tokens,
-) -> (u64, Result<bool, Error>) {
-    let mut expected = base.version;
+    turn: u64,
+    lease: &Lease<'_>,
+) -> Written {
+    let backend = &refresh.cell.backend;
+    if !backend.is_stored() {
+        return Written::Stored;
+    }
+    let history = refresh.cell.read(State::login_history);
+    let mut expected = lease.version().or(base.version);
+    let mut failures = 0;
     loop {
-        let version = expected.max(base.version).unwrap_or(0) + 1;
-        let record =
-            shared.read(|state| state.record_of(version, Some(tokens.clone()), &base.decisions));
-        match shared.in_time(|store| store.save(record, expected)).await {
-            Ok(SaveOutcome::Stored) => return (version, Ok(true)),
-            Ok(SaveOutcome::Conflict) => {}
-            Err(error) => return (version, Err(error)),
+        if !refresh.cell.read(|state| state.is_current(refresh.ticket)) {
+            return Written::Superseded { logged_out: false };
         }
-        let stored = match shared.load().await {
+        let record = Record::new(1, turn, Some(tokens.clone())).with_logins(&history);
+        let record = record.carrying(&base.record);
+        let record = record.with_version(next_version(expected, &Now::read()));
+        let error = match backend.save(record, expected).await {
+            Ok(SaveOutcome::Stored) => return Written::Stored,
+            Ok(SaveOutcome::Conflict) => None,
+            Err(error) => Some(error),
+        };
+        let stored = match load(refresh.cell).await {
             Ok(stored) => stored,
-            Err(error) => return (version, Err(error)),
+            Err(unread) => return Written::Failed(error.unwrap_or(unread)),
         };
-        let found = stored.as_ref().map(Record::version);
-        let stored = stored.filter(|stored| !stored.is_empty());
-        if found == expected {
-            let message = "the token store contradicts itself: it has the version that it \
-                           refuses to replace";
-            return (version, Err(Error::new(ErrorKind::Store, message)));
-        }
-        let ours = stored.is_none_or(|stored| stored.holds(Some(&base.tokens)));
-        if found > base.version && !ours || !shared.read(|s| s.is_flying(flight)) {
-            return (version, Ok(false));
-        }
-        expected = found;
-    }
-}
-
-/// The one task that saves, from the claim on. If it is dropped before it is done (there is no
-/// runtime, or that has ended), whoever comes by with another takes it on.
-pub(super) struct Saver {
-    shared: Arc<Shared>,
-    claimed: bool,
-    /// Operators know already that it is needed.
-    told: bool,
-}
-
-impl Saver {
-    /// For whoever has made the claim.
-    pub(super) fn new(shared: &Arc<Shared>, told: bool) -> Self {
-        shared.task_started();
-        Self { shared: shared.clone(), claimed: true, told }
-    }
-
-    pub(super) fn start(self) {
-        if let Some(runtime) = self.shared.runtime() {
-            runtime.spawn(self.run());
-        }
-    }
-
-    async fn run(mut self) {
-        let shared = self.shared.clone();
-        let lease = Lease::of(&shared);
-        // After a refresh the store still holds the old refresh token, and nobody may try it
-        // meanwhile. The lease is ours, and who knows for how much longer.
-        let first = match shared.read(State::unsaved) {
-            Some(Unsaved::Rotation) => Duration::ZERO,
-            _ => lease.third(),
-        };
-        lease.renewed_during(first, self.save()).await;
-        self.claimed = false;
-        // A refresh whose turn it is uses the lease, which is the whole session's.
-        if let Ok(_turn) = shared.turn.try_lock() {
-            lease.release().await;
-        }
-    }
-
-    async fn save(&mut self) {
-        let config = &self.shared.config;
-        let mut delays = backoff::delays(config.backoff);
-        while self.shared.change(State::keep_saving) {
-            match once(&self.shared).await {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) if !std::mem::replace(&mut self.told, true) => {
-                    self.shared.events.send(Event::SaveFailed { error });
-                }
-                Err(_) => {}
+        let (from, new) = ((&base.tokens, base.turn), (backend.owner(), Some(tokens)));
+        let compared =
+            refresh.cell.read(|state| state.compare(refresh.ticket, from, stored.as_ref(), new));
+        match compared {
+            Compared::Landed => return Written::Stored,
+            Compared::EarlierLogin => return Written::Superseded { logged_out: false },
+            Compared::Superseded => {
+                let logged_out = stored.is_some_and(|stored| stored.is_logged_out());
+                return Written::Superseded { logged_out };
             }
-            let most = config.backoff.1.min(config.lease / 3);
-            sleep(delays.next().unwrap_or(most).min(most)).await;
+            // Also over the lease of another process: what it may save cannot be newer.
+            Compared::Unchanged { version, .. } => match error {
+                Some(error) if failures > 0 => return Written::Failed(error),
+                Some(_) => failures += 1,
+                None if version == expected => {
+                    let message = "the token store contradicts itself: it has the version that it \
+                                   refuses to replace";
+                    return Written::Failed(Error::new(ErrorKind::Store, message));
+                }
+                None => {}
+            },
         }
+        expected = stored.as_ref().map(Record::version);
     }
 }
 
-impl Drop for Saver {
-    fn drop(&mut self) {
-        if self.claimed {
-            self.shared.change(State::give_up_saving);
+/// New tokens between the endpoint's answer and their use. They are not lost with the runtime that
+/// they are being saved on: dropped there, they come into use unsaved.
+struct Unpublished<'a> {
+    refresh: &'a Refresh<'a>,
+    base: &'a Base,
+    turn: u64,
+    then: Then,
+    /// `None` once they are in use, or dropped for those of another process.
+    tokens: Option<Tokens>,
+}
+
+impl Unpublished<'_> {
+    fn publish(mut self, saved: Result<(), Error>) -> Published {
+        self.put_into_use(saved)
+    }
+
+    fn drop_tokens(mut self, logged_out: bool) -> Published {
+        self.tokens = None;
+        let here = self
+            .refresh
+            .cell
+            .read(|state| (!state.is_current(self.refresh.ticket)).then(|| state.is_logged_out()));
+        match here {
+            Some(logged_out) => Published::EarlierLogin { logged_out },
+            None if logged_out => Published::EarlierLogin { logged_out },
+            None => Published::Superseded,
         }
-        self.shared.task_ended();
+    }
+
+    fn put_into_use(&mut self, saved: Result<(), Error>) -> Published {
+        let Some(tokens) = self.tokens.take() else { return Published::Done };
+        let Refresh { cell, ticket, .. } = *self.refresh;
+        let (replaced, turn) = (self.base.tokens.refresh_token(), self.turn);
+        let land = self.then == Then::Publish;
+        cell.apply(|state, now| {
+            let context = (cell.backend.config(), now);
+            state.publish(ticket, replaced, (tokens, turn, saved), land, context)
+        })
+    }
+}
+
+impl Drop for Unpublished<'_> {
+    fn drop(&mut self) {
+        let message = "the runtime ended before the token store had taken the new tokens";
+        self.put_into_use(Err(Error::new(ErrorKind::Store, message)));
     }
 }

@@ -1,4 +1,4 @@
-//! When: the deadlines of a token, and how many refreshes refusals may cause.
+//! When: the deadlines of a token, the pause after a failure, and the budget of refusals.
 
 use std::{
     collections::VecDeque,
@@ -7,8 +7,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::config::Config;
-use crate::token::Tokens;
+use super::{Now, State};
+use crate::{
+    error::Error,
+    session::config::Config,
+    token::{LONGEST_LIFE, Tokens},
+};
 
 /// The deadlines of one token on the monotonic clock; `None` if nothing says when it expires.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +23,9 @@ pub(super) struct Deadlines {
     agreed: (Instant, SystemTime),
 }
 
+/// Two ends of one life are no farther apart than this, however they are computed.
+const SLACK: Duration = Duration::from_secs(1);
+
 /// More than this between the clocks is a suspended machine or a clock that was set.
 const DRIFT: Duration = Duration::from_secs(30);
 
@@ -28,35 +35,75 @@ impl Deadlines {
     /// Both margins shrink with the life, or a token that lives 20 s would be refreshed on each
     /// request. The window for refreshing ahead is cut by a random part, so that a fleet whose
     /// tokens were made together does not come back together.
-    pub(super) fn of(tokens: &Tokens, config: &Config) -> Option<Self> {
-        let (now, wall) = (Instant::now(), SystemTime::now());
+    pub(super) fn of(tokens: &Tokens, config: &Config, now: &Now) -> Option<Self> {
         let life = tokens.life?;
         // The wall clock is asked only if this process has not seen the token arrive.
         let (from, left) = match tokens.arrived {
             Some(arrived) => (arrived, life),
-            None => (now, tokens.left(wall)?),
+            None => (now.mono, tokens.left(now.wall)?),
         };
         let leeway = config.leeway.min(life.mul_f64(0.05));
         let ahead = config.refresh_ahead.min(life.mul_f64(0.20));
-        let ahead = ahead.mul_f64(1.0 - fastrand::f64() / 2.0).max(leeway);
+        let ahead = ahead.mul_f64(1.0 - now.chance / 2.0).max(leeway);
         Some(Self {
             stale_at: from + left.saturating_sub(ahead),
             expires_at: from + left.saturating_sub(leeway),
-            agreed: (now, wall),
+            agreed: (now.mono, now.wall),
         })
+    }
+
+    /// Whether these are the deadlines of a later life.
+    pub(super) fn is_later_than(&self, other: &Self) -> bool {
+        self.expires_at > other.expires_at + SLACK
     }
 
     /// The monotonic clock stands still while a machine is suspended. If the wall clock has run
     /// ahead of it, the token is stale: it may well be expired by now, but that clock is no better
     /// a witness, so it is not thrown away.
-    pub(super) fn follow_wall_clock(&mut self, now: Instant, wall: SystemTime) {
-        let ran = now.duration_since(self.agreed.0);
-        let passed = wall.duration_since(self.agreed.1).unwrap_or_default();
-        if passed.saturating_sub(ran) > DRIFT {
-            self.stale_at = self.stale_at.min(now);
-            self.agreed = (now, wall);
+    fn follow_wall_clock(&mut self, now: &Now) {
+        if self.drift(now) > DRIFT {
+            self.stale_at = self.stale_at.min(now.mono);
+            self.agreed = (now.mono, now.wall);
         }
     }
+
+    /// How far the wall clock has run ahead of the monotonic one.
+    fn drift(&self, now: &Now) -> Duration {
+        let ran = now.mono.duration_since(self.agreed.0);
+        let passed = now.wall.duration_since(self.agreed.1).unwrap_or_default();
+        passed.saturating_sub(ran)
+    }
+}
+
+impl State {
+    /// Makes a token stale if the wall clock has gone on without the monotonic one: the machine
+    /// was suspended, and for the server time has passed.
+    pub(super) fn notice_drift(&mut self, now: &Now) {
+        if let Some(deadlines) = self.deadlines_mut() {
+            deadlines.follow_wall_clock(now);
+        }
+    }
+
+    /// Whether the token has expired while the machine was suspended, if the wall clock is right.
+    pub(in crate::session) fn has_slept_past_expiry(&self, now: &Now) -> bool {
+        let deadlines = self.slot.current.as_ref().and_then(|current| current.deadlines);
+        deadlines.is_some_and(|deadlines| {
+            let drift = deadlines.drift(now);
+            drift > DRIFT && now.mono + drift.min(LONGEST_LIFE) >= deadlines.expires_at
+        })
+    }
+
+    fn deadlines_mut(&mut self) -> Option<&mut Deadlines> {
+        self.slot.current.as_mut()?.deadlines.as_mut()
+    }
+}
+
+/// After a failed refresh no other starts before `until`, and callers that need a token get `error`.
+pub(super) struct Pause {
+    pub(super) until: Instant,
+    pub(super) error: Error,
+    /// The server asked for it, so that not even a refresh by hand cuts it short.
+    pub(super) demanded: bool,
 }
 
 /// How many refreshes refusals have caused lately. It bounds what an API costs that refuses
@@ -85,7 +132,6 @@ mod tests {
     use proptest::{prelude::*, test_runner::RngSeed};
 
     use super::*;
-    use crate::token::LONGEST_LIFE;
 
     /// From nothing to all there is, the small ones as often as the large.
     fn durations() -> impl Strategy<Value = Duration> {
@@ -124,7 +170,7 @@ mod tests {
 
             let config = Config { refresh_ahead, leeway, ..Config::default() };
             let before = Instant::now();
-            let deadlines = Deadlines::of(&tokens, &config).unwrap();
+            let deadlines = Deadlines::of(&tokens, &config, &Now::read()).unwrap();
             let (stale, over) = (deadlines.stale_at, deadlines.expires_at);
             prop_assert!(before <= stale && stale <= over);
             // The clock goes on while this is computed.
@@ -146,13 +192,14 @@ mod tests {
         ) {
             let hour = Duration::from_secs(3600);
             let tokens = living(hour, Duration::ZERO);
-            let mut deadlines = Deadlines::of(&tokens, &Config::default()).unwrap();
+            let mut deadlines = Deadlines::of(&tokens, &Config::default(), &Now::read()).unwrap();
             let (mut now, wall) = deadlines.agreed;
             for (ran, jump, ahead) in steps {
                 now += Duration::from_secs(ran);
                 let wall = if ahead { wall.checked_add(jump) } else { wall.checked_sub(jump) };
                 let before = deadlines;
-                deadlines.follow_wall_clock(now, wall.unwrap_or(SystemTime::UNIX_EPOCH));
+                let wall = wall.unwrap_or(SystemTime::UNIX_EPOCH);
+                deadlines.follow_wall_clock(&at(now, wall));
                 prop_assert!(deadlines.stale_at <= before.stale_at);
                 prop_assert_eq!(deadlines.expires_at, before.expires_at);
             }
@@ -177,6 +224,10 @@ mod tests {
         }
     }
 
+    fn at(mono: Instant, wall: SystemTime) -> Now {
+        Now { mono, wall, chance: 0.5 }
+    }
+
     fn living(life: Duration, age: Duration) -> Tokens {
         Tokens {
             life: Some(life),
@@ -189,7 +240,8 @@ mod tests {
     async fn a_long_life_has_the_full_margins() {
         let (now, config) = (Instant::now(), Config::default());
         let hour = Duration::from_secs(3600);
-        let deadlines = Deadlines::of(&living(hour, Duration::ZERO), &config).unwrap();
+        let deadlines =
+            Deadlines::of(&living(hour, Duration::ZERO), &config, &Now::read()).unwrap();
         let left = deadlines.expires_at - now;
         assert!(left <= hour - config.leeway && left > hour - config.leeway * 2);
         let ahead = now + hour - deadlines.stale_at;
@@ -202,7 +254,8 @@ mod tests {
     async fn a_life_shorter_than_the_leeway_shrinks_the_margins() {
         let (now, config) = (Instant::now(), Config::default());
         let life = Duration::from_secs(5);
-        let deadlines = Deadlines::of(&living(life, Duration::ZERO), &config).unwrap();
+        let deadlines =
+            Deadlines::of(&living(life, Duration::ZERO), &config, &Now::read()).unwrap();
         assert!(deadlines.expires_at - now > life.mul_f64(0.9));
         assert!(deadlines.stale_at - now > life.mul_f64(0.7));
         assert!(deadlines.stale_at < deadlines.expires_at);
@@ -212,7 +265,7 @@ mod tests {
     async fn a_life_that_is_over_is_over_now() {
         let (now, config) = (Instant::now(), Config::default());
         for life in [Duration::ZERO, Duration::from_secs(60), crate::token::LONGEST_LIFE] {
-            let deadlines = Deadlines::of(&living(life, life), &config).unwrap();
+            let deadlines = Deadlines::of(&living(life, life), &config, &Now::read()).unwrap();
             assert_eq!((deadlines.stale_at, deadlines.expires_at), (now, now), "{life:?}");
         }
     }
@@ -220,19 +273,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_machine_that_slept_finds_its_token_stale() {
         let config = Config::default();
-        let mut deadlines =
-            Deadlines::of(&living(Duration::from_secs(3600), Duration::ZERO), &config).unwrap();
+        let mut deadlines = Deadlines::of(
+            &living(Duration::from_secs(3600), Duration::ZERO),
+            &config,
+            &Now::read(),
+        )
+        .unwrap();
         let (now, wall) = deadlines.agreed;
         let (stale_at, expires_at) = (deadlines.stale_at, deadlines.expires_at);
 
-        deadlines.follow_wall_clock(now, wall + DRIFT);
-        deadlines.follow_wall_clock(now + DRIFT, wall + DRIFT * 2);
-        deadlines.follow_wall_clock(now, wall - Duration::from_secs(3600));
-        deadlines.follow_wall_clock(now + Duration::from_secs(3000), wall);
+        deadlines.follow_wall_clock(&at(now, wall + DRIFT));
+        deadlines.follow_wall_clock(&at(now + DRIFT, wall + DRIFT * 2));
+        deadlines.follow_wall_clock(&at(now, wall - Duration::from_secs(3600)));
+        deadlines.follow_wall_clock(&at(now + Duration::from_secs(3000), wall));
         assert_eq!(deadlines.stale_at, stale_at, "within what clocks do");
 
         let woke = now + Duration::from_secs(60);
-        deadlines.follow_wall_clock(woke, wall + Duration::from_secs(60 + 31));
+        deadlines.follow_wall_clock(&at(woke, wall + Duration::from_secs(60 + 31)));
         assert_eq!((deadlines.stale_at, deadlines.expires_at), (woke, expires_at));
     }
 

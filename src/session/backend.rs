@@ -1,0 +1,176 @@
+//! What a session asks of the world: its settings, a store, an endpoint, a runtime, a listener.
+
+use std::{
+    future::{Future, pending},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::{runtime::Handle, time::timeout};
+use tower::util::BoxCloneService;
+
+use super::{config::Config, endpoint::Endpoint, state::News};
+use crate::{
+    endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
+    error::{BoxError, Error, ErrorKind},
+    event::{EventSender, Events},
+    store::{Record, SaveOutcome, TokenStore},
+};
+
+/// A clone of the token endpoint, for one call.
+pub(super) type TokenEndpoint = BoxCloneService<RefreshRequest, TokenResponse, BoxError>;
+
+/// A clone of the revocation endpoint, for one call.
+pub(super) type Revocation = BoxCloneService<RevokeRequest, (), BoxError>;
+
+/// The session's side of the world. It has no key, no store handle and no endpoint type in it, so
+/// that a session can be one of many.
+pub(super) trait Backend: Send + Sync {
+    fn config(&self) -> &Config;
+
+    /// Names this session among those that share a store.
+    fn owner(&self) -> &str;
+
+    /// Whether there is a store at all, or only this session's memory.
+    fn is_stored(&self) -> bool;
+
+    /// Reads the store, within its time-out.
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, Error>>;
+
+    /// Writes to the store by compare-and-swap, within its time-out.
+    fn save(
+        &self,
+        record: Record,
+        expected: Option<u64>,
+    ) -> BoxFuture<'_, Result<SaveOutcome, Error>>;
+
+    /// Resolves when the store may have changed. It keeps no session alive.
+    fn changed(&self) -> BoxFuture<'static, ()>;
+
+    fn endpoint(&self) -> TokenEndpoint;
+
+    fn revocation(&self) -> Option<Revocation>;
+
+    /// The runtime that was named for this session's tasks.
+    fn runtime(&self) -> Option<&Handle>;
+
+    fn tell(&self, news: News);
+
+    fn events(&self) -> Events;
+
+    /// A refresh has ended after this long.
+    fn refresh_took(&self, elapsed: Duration);
+
+    /// The span that a refresh runs in, which replaces this generation.
+    #[cfg(feature = "tracing")]
+    fn span(&self, replaces: u64) -> tracing::Span;
+}
+
+/// The backend of a session that is built by itself.
+pub(super) struct Single {
+    pub(super) config: Config,
+    pub(super) owner: String,
+    /// `None`: the session's memory is all there is.
+    pub(super) store: Option<Arc<dyn TokenStore>>,
+    pub(super) endpoint: Endpoint<RefreshRequest, TokenResponse>,
+    pub(super) revocation: Option<Endpoint<RevokeRequest, ()>>,
+    pub(super) runtime: Option<Handle>,
+    pub(super) events: EventSender,
+}
+
+impl Backend for Single {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    fn is_stored(&self) -> bool {
+        self.store.is_some()
+    }
+
+    fn load(&self) -> BoxFuture<'_, Result<Option<Record>, Error>> {
+        let Some(store) = &self.store else { return Box::pin(async { Ok(None) }) };
+        let limit = self.config.store_timeout;
+        Box::pin(async move {
+            // An encrypted record is an error: it says nothing, not even that there are no tokens.
+            in_time(limit, async { store.load().await }).await?.map(Record::opened).transpose()
+        })
+    }
+
+    fn save(
+        &self,
+        record: Record,
+        expected: Option<u64>,
+    ) -> BoxFuture<'_, Result<SaveOutcome, Error>> {
+        let Some(store) = &self.store else {
+            return Box::pin(async { Ok(SaveOutcome::Stored) });
+        };
+        let limit = self.config.store_timeout;
+        Box::pin(async move { in_time(limit, async { store.save(record, expected).await }).await })
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let Some(store) = self.store.clone() else { return pending().boxed() };
+        async move {
+            // One that panics has no news.
+            if AssertUnwindSafe(async { store.changed().await }).catch_unwind().await.is_err() {
+                pending().await
+            }
+        }
+        .boxed()
+    }
+
+    fn endpoint(&self) -> TokenEndpoint {
+        self.endpoint.instance()
+    }
+
+    fn revocation(&self) -> Option<Revocation> {
+        Some(self.revocation.as_ref()?.instance())
+    }
+
+    fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
+    fn tell(&self, news: News) {
+        match news {
+            News::Event(event) => self.events.send(event),
+            News::TokenLife(life) => self.events.observer().token_lives(life),
+        }
+    }
+
+    fn events(&self) -> Events {
+        self.events.subscribe()
+    }
+
+    fn refresh_took(&self, elapsed: Duration) {
+        self.events.observer().refresh_took(elapsed);
+    }
+
+    #[cfg(feature = "tracing")]
+    fn span(&self, replaces: u64) -> tracing::Span {
+        self.events.observer().span(replaces)
+    }
+}
+
+/// Gives a call to the store its time-out, and its failures their kind. A panic is a failure: a
+/// refresh that died of it would take a rotated refresh token along.
+async fn in_time<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, BoxError>>,
+) -> Result<T, Error> {
+    let call = AssertUnwindSafe(call).catch_unwind();
+    let call = call.map(|result| result.unwrap_or_else(|_panic| Err("it panicked".into())));
+    let result = match timeout(limit, call).await {
+        Ok(result) => result,
+        Err(_elapsed) => Err(format!("it did not answer within {limit:?}: is it up?").into()),
+    };
+    result.map_err(|error| {
+        Error::with_source(ErrorKind::Store, "the token store cannot be used", error)
+    })
+}

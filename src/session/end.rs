@@ -1,0 +1,187 @@
+//! The ends of a session. `close`, before a program ends: no new refresh, and all is saved.
+//! `log_out`: no new refresh, the newest refresh token revoked, a tombstone in the store.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, time::timeout};
+use tower::ServiceExt;
+use tower_service::Service;
+
+use super::{
+    Session,
+    cell::Cell,
+    failure::Failure,
+    state::State,
+    unique::unique,
+    wait::{attend, no_runtime, overdue},
+    worker,
+};
+use crate::{
+    endpoint::RevokeRequest,
+    error::{Error, ErrorKind},
+    token::RefreshToken,
+};
+
+impl Session {
+    /// Starts no more refreshes, and waits until the one under way is done, its call included, and
+    /// its tokens are saved. Call it before a program ends.
+    ///
+    /// A token that is live is still given out afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TimedOut`] if the refresh is still under way after
+    /// [`call_limit`](super::SessionBuilder::call_limit), and what it has used up may be lost when
+    /// the program ends; [`ErrorKind::Store`] if tokens could not be saved within
+    /// [`wait_limit`](super::SessionBuilder::wait_limit); [`ErrorKind::NoRuntime`] outside a Tokio
+    /// runtime if there is something to wait for.
+    pub async fn close(&self) -> Result<(), Error> {
+        let cell = &self.cell;
+        cell.apply(|state, _| state.close());
+        let is_settled = |cell: &Cell| {
+            let settled = |state: &State| !state.is_refreshing() && !state.is_unsaved();
+            cell.is_idle() && cell.read(settled)
+        };
+        if is_settled(cell) {
+            return Ok(());
+        }
+        let current = Handle::try_current().map_err(|_| no_runtime())?;
+        attend(cell, cell.backend.runtime().unwrap_or(&current));
+        let config = cell.backend.config();
+        let limit = match cell.read(State::is_refreshing) {
+            // What is left of its call, and a save.
+            true => config.wait_limit.max(config.call_limit + config.store_timeout * 4),
+            false => config.wait_limit,
+        };
+        let idle = cell.wait_until(is_settled);
+        timeout(limit, idle).await.map_err(|_elapsed| {
+            if !cell.read(State::is_refreshing) && cell.read(State::is_unsaved) {
+                let message = "the session is closed, but its last tokens are not saved";
+                return unsaved(cell, message);
+            }
+            let message = "the session is closed, but its refresh is not over";
+            overdue(cell, format!("{message} after {limit:?}"))
+        })
+    }
+
+    /// Logs out: waits for the refresh under way, tells the server to revoke the newest refresh
+    /// token if the session has a [`revocation`](super::SessionBuilder::revocation) endpoint, and
+    /// forgets the tokens, here and in the store, where a *tombstone* tells all processes that share
+    /// it. Requests fail until new tokens are set.
+    ///
+    /// No refresh starts meanwhile. One that takes longer than
+    /// [`attempt_timeout`](super::SessionBuilder::attempt_timeout) is not waited for: what it brings
+    /// is revoked when it comes. If the future is dropped before it is done, nothing may have been
+    /// revoked, and the session goes on. Without a revocation endpoint there is nothing to wait
+    /// for: the log-out counts from the first poll on.
+    ///
+    /// # Errors
+    ///
+    /// If the server did not revoke the token ([`ErrorKind::Misconfigured`] if it never will as the
+    /// endpoint is configured) or the store did not take the tombstone. The session is logged out
+    /// all the same. [`ErrorKind::NoRuntime`] outside a Tokio runtime: then nothing has changed.
+    pub async fn log_out(&self) -> Result<(), Error> {
+        let cell = &self.cell;
+        Handle::try_current().map_err(|_| no_runtime())?;
+        if cell.backend.revocation().is_none() {
+            return self.decide(|state, _| state.log_out(unique())).await;
+        }
+        let leaving = LogOut::begin(cell);
+        let ended = cell.wait_until(|cell| !cell.read(State::is_refreshing));
+        // One that takes longer is overtaken: it belongs to a login that ends here.
+        let _ = timeout(cell.backend.config().attempt_timeout, ended).await;
+        let revoked = if leaving.is_overtaken() { Ok(()) } else { self.revoke().await };
+        // A login that came meanwhile is not ended by a log-out from before.
+        if leaving.is_overtaken() {
+            return Ok(());
+        }
+        let decided = self.decide(|state, _| state.log_out(unique())).await;
+        drop(leaving);
+        decided.and(revoked)
+    }
+
+    async fn revoke(&self) -> Result<(), Error> {
+        // Another process may have rotated the refresh token since. A store that cannot be read
+        // does not stop a log-out.
+        if self.cell.backend.is_stored() {
+            let _ = worker::look(&self.cell).await;
+        }
+        let newest = self.cell.read(|state| state.refresh_token().cloned());
+        match newest {
+            Some(refresh_token) => revoke(&self.cell, refresh_token).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Lets a decision count at once, and then waits for as long as one save may take.
+    pub(super) async fn decide(
+        &self,
+        decide: impl FnOnce(&mut State, &super::state::Now),
+    ) -> Result<(), Error> {
+        let current = Handle::try_current().map_err(|_| no_runtime())?;
+        let cell = &self.cell;
+        cell.apply(decide);
+        attend(cell, cell.backend.runtime().unwrap_or(&current));
+        let saved = cell.wait_until(|cell| !cell.read(State::is_unsaved));
+        let limit: Duration = cell.backend.config().store_timeout;
+        timeout(limit, saved).await.map_err(|_elapsed| {
+            let message = "the token store did not take the change in time; saving goes on";
+            unsaved(cell, message)
+        })
+    }
+}
+
+/// What a refresh has brought for a login that has ended meanwhile in a log-out.
+pub(super) async fn revoke_late(cell: &Arc<Cell>, refresh_token: RefreshToken) {
+    // There is no caller left to be told.
+    let _ = revoke(cell, refresh_token).await;
+}
+
+async fn revoke(cell: &Arc<Cell>, refresh_token: RefreshToken) -> Result<(), Error> {
+    let Some(mut revocation) = cell.backend.revocation() else { return Ok(()) };
+    let call = async { revocation.ready().await?.call(RevokeRequest::new(refresh_token)).await };
+    let limit = cell.backend.config().attempt_timeout;
+    let error = match timeout(limit, call).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => Failure::of(error).error,
+        Err(_elapsed) => Failure::timed_out(limit).error,
+    };
+    let message = "logged out here, but the server did not revoke the refresh token";
+    // Whatever else went wrong, no user has to log in for it.
+    let kind = match error.kind() {
+        ErrorKind::Misconfigured => ErrorKind::Misconfigured,
+        _ => ErrorKind::Unavailable,
+    };
+    Err(Error::with_source(kind, message, error))
+}
+
+fn unsaved(cell: &Cell, message: &'static str) -> Error {
+    match cell.read(|state| state.save_error().cloned()) {
+        Some(error) => Error::with_source(ErrorKind::Store, message, error),
+        None => Error::new(ErrorKind::Store, message),
+    }
+}
+
+/// While it lives, no refresh starts.
+struct LogOut<'a> {
+    cell: &'a Cell,
+    login: u64,
+}
+
+impl<'a> LogOut<'a> {
+    fn begin(cell: &'a Cell) -> Self {
+        cell.apply(|state, _| state.begin_log_out());
+        Self { cell, login: cell.read(State::id).login }
+    }
+
+    /// Whether tokens were set or the session was logged out since.
+    fn is_overtaken(&self) -> bool {
+        self.cell.read(State::id).login != self.login
+    }
+}
+
+impl Drop for LogOut<'_> {
+    fn drop(&mut self) {
+        self.cell.apply(|state, _| state.end_log_out());
+    }
+}

@@ -1,0 +1,246 @@
+//! What a caller that needs a token has to do.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{End, Event, Now, Pause, Running, State, Ticket, Worker};
+use crate::{
+    error::{Error, ErrorKind},
+    session::{
+        config::Config,
+        single_flight::Waiters,
+        snapshot::{Token, TokenId},
+    },
+};
+
+/// What a caller needs of the session.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::session) enum Need {
+    /// A token that is live, for a request that was not sent yet.
+    Live,
+    /// A successor of this token, because the API refused it.
+    Refused(TokenId),
+    /// A successor of this token, asked for by hand.
+    Renewed(TokenId),
+}
+
+pub(in crate::session) enum Join {
+    Ready(Token),
+    Wait {
+        waiters: Arc<Waiters>,
+        /// The call is overdue: wait for this long at most.
+        overdue: bool,
+        start: Option<Started>,
+    },
+}
+
+/// A refresh that was put into the slot and needs its task.
+#[must_use = "callers wait for it"]
+pub(in crate::session) struct Started {
+    pub(in crate::session) ticket: Ticket,
+    pub(in crate::session) waiters: Arc<Waiters>,
+    /// The generation that it replaces.
+    pub(in crate::session) replaces: u64,
+}
+
+/// What is due when a request comes by, and no caller waits for.
+#[derive(Default)]
+pub(in crate::session) struct Attention {
+    pub(in crate::session) refresh: Option<Started>,
+    pub(in crate::session) worker: bool,
+}
+
+impl State {
+    /// Decides what a caller with this need has to do.
+    pub(in crate::session) fn join(
+        &mut self,
+        need: Need,
+        config: &Config,
+        now: &Now,
+    ) -> Result<Join, Error> {
+        self.notice_drift(now);
+        match need {
+            Need::Refused(seen) if seen.session != self.login.session => {
+                return Err(Error::invalid(
+                    "the token to replace belongs to another session: ask the session that it \
+                     came from",
+                ));
+            }
+            Need::Refused(seen) if seen.login != self.login.number => {
+                return Err(Error::new(
+                    ErrorKind::TokenRefused,
+                    "the refused token belongs to an identity that has since been replaced",
+                ));
+            }
+            Need::Refused(seen) if seen == self.id() => return self.invalidate(config, now),
+            Need::Renewed(seen) if seen == self.id() => {}
+            // That token was replaced already: any live one will do.
+            Need::Live | Need::Refused(_) | Need::Renewed(_) => {
+                if let Some(token) = self.live_token(now) {
+                    return Ok(Join::Ready(token));
+                }
+            }
+        }
+        let by_hand = matches!(need, Need::Renewed(_));
+        if let Some(running) = &self.slot.refresh {
+            let pause = self.life.pause.as_ref().filter(|pause| now.mono < pause.until);
+            return match pause.filter(|_| running.overdue) {
+                Some(pause) => Err(pause.error.clone()),
+                None => Ok(running.join()),
+            };
+        }
+        // Another process may have logged in since.
+        let looks = self.login.end.is_some() && self.look_at().is_some_and(|at| at <= now.mono);
+        if !looks {
+            self.may_refresh(by_hand)?;
+        }
+        match &self.life.pause {
+            Some(pause) if !pause.permits(by_hand, now.mono) => Err(pause.error.clone()),
+            _ => Ok(self.start(by_hand).into()),
+        }
+    }
+
+    /// A refusal of the current token. It joins the running refresh or starts one, and while that
+    /// lasts the token is not sent. In the pause after a failure, and past the budget of refusals,
+    /// the refusal goes to the caller.
+    fn invalidate(&mut self, config: &Config, now: &Now) -> Result<Join, Error> {
+        if self.login.end.is_some() {
+            self.withdraw();
+        }
+        let pause = self.life.pause.as_ref().filter(|pause| now.mono < pause.until);
+        if let Some(running) = &self.slot.refresh {
+            if let Some(pause) = pause.filter(|_| running.overdue) {
+                return Err(pause.error.clone());
+            }
+            let join = running.join();
+            if !running.overdue {
+                self.refuse();
+            }
+            return Ok(join);
+        }
+        if let Some(pause) = pause {
+            return Err(pause.error.clone());
+        }
+        self.may_refresh(false)?;
+        let refusals = self.life.refusals.get_or_insert_default();
+        if !refusals.admit(now.mono, config.refusals) {
+            return Err(Error::new(
+                ErrorKind::TokenRefused,
+                "the API has refused several new tokens in a row: it is left alone for a while",
+            ));
+        }
+        self.refuse();
+        Ok(self.start(false).into())
+    }
+
+    /// Told once, however many requests were refused.
+    fn refuse(&mut self) {
+        if !std::mem::replace(&mut self.slot.invalidated, true) {
+            self.tell(Event::Refused { generation: self.slot.generation });
+        }
+    }
+
+    /// Starts what is due, for a caller inside a runtime.
+    pub(in crate::session) fn attend(&mut self, now: &Now) -> Attention {
+        if self.look_at().is_some_and(|at| at <= now.mono) {
+            self.replica.look_owed = true;
+            self.owe_worker();
+        }
+        Attention { worker: self.claim_worker(), refresh: self.refresh_if_due(now) }
+    }
+
+    /// Starts a refresh that no caller waits for, if one is due.
+    pub(super) fn refresh_if_due(&mut self, now: &Now) -> Option<Started> {
+        self.refresh_at().filter(|&at| at <= now.mono)?;
+        Some(self.start(false))
+    }
+
+    /// When the next request has to come the slow way, although there is a live token.
+    pub(super) fn attention_at(&self) -> Option<Instant> {
+        if self.life.worker == Worker::Owed {
+            return Some(self.life.began);
+        }
+        [self.refresh_at(), self.look_at()].into_iter().flatten().min()
+    }
+
+    /// When the next refresh should start if no caller needs it earlier; `None` while one runs or
+    /// may not start, and for a token of which nothing says when it expires.
+    pub(super) fn refresh_at(&self) -> Option<Instant> {
+        if self.slot.refresh.is_some() || self.may_refresh(false).is_err() {
+            return None;
+        }
+        let stale_at = match &self.slot.current {
+            Some(current) if current.header_value.is_some() => {
+                Some(current.deadlines.as_ref()?.stale_at)
+            }
+            _ => None,
+        };
+        let pause = self.life.pause.as_ref().map(|pause| pause.until);
+        let earliest = [stale_at, pause, self.life.not_before].into_iter().flatten().max();
+        Some(earliest.unwrap_or(self.life.began))
+    }
+
+    pub(super) fn may_refresh(&self, by_hand: bool) -> Result<(), Error> {
+        match &self.login.end {
+            Some(End::Refused(_)) if by_hand => {}
+            Some(End::LoggedOut(error) | End::Refused(error)) => return Err(error.clone()),
+            None => {}
+        }
+        if self.life.log_outs_in_progress > 0 {
+            return Err(Error::new(ErrorKind::Closed, "the session is being logged out"));
+        }
+        if self.life.closed {
+            return Err(Error::new(ErrorKind::Closed, "the session was closed"));
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, by_hand: bool) -> Started {
+        self.life.tickets += 1;
+        let ticket = Ticket(self.life.tickets);
+        let waiters = Arc::new(Waiters::new());
+        self.slot.refresh = Some(Running {
+            ticket,
+            waiters: waiters.clone(),
+            replaces: self.slot.lives,
+            by_hand,
+            overdue: false,
+        });
+        Started { ticket, waiters, replaces: self.slot.generation }
+    }
+
+    /// The token was refused and will have no successor: it serves no more.
+    pub(super) fn withdraw(&mut self) {
+        if let Some(current) = &mut self.slot.current {
+            current.header_value = None;
+        }
+    }
+
+    /// The worker has something to do.
+    pub(super) fn owe_worker(&mut self) {
+        if self.life.worker == Worker::None {
+            self.life.worker = Worker::Owed;
+        }
+    }
+}
+
+impl Running {
+    fn join(&self) -> Join {
+        Join::Wait { waiters: self.waiters.clone(), overdue: self.overdue, start: None }
+    }
+}
+
+impl Pause {
+    /// Whether a refresh may start all the same.
+    fn permits(&self, by_hand: bool, now: Instant) -> bool {
+        now >= self.until || (by_hand && !self.demanded)
+    }
+}
+
+impl From<Started> for Join {
+    fn from(started: Started) -> Self {
+        let waiters = started.waiters.clone();
+        Self::Wait { waiters, overdue: false, start: Some(started) }
+    }
+}

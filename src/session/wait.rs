@@ -1,0 +1,161 @@
+//! How a caller waits for a token, and for how long.
+
+use std::sync::Arc;
+
+use tokio::{runtime::Handle, time::timeout};
+
+use super::{
+    Session,
+    cell::Cell,
+    refresh,
+    single_flight::{Outcome, Progress},
+    snapshot::Token,
+    state::{Attention, Join, Need, Now, State},
+    worker,
+};
+use crate::error::{Error, ErrorKind};
+
+/// How often a waiting caller looks again when a refresh ended without an outcome for it, before
+/// it gives up. A runtime that is shutting down drops each task that it is given.
+const RESTARTS: usize = 8;
+
+impl Session {
+    /// Waits for what the caller needs, for as long as it may.
+    pub(super) async fn wait(&self, need: Need) -> Result<Token, Error> {
+        if refresh::is_own_refresh(&self.cell) {
+            return Err(Error::new(
+                ErrorKind::Recursion,
+                "the token endpoint sends its requests through the session that waits for it: \
+                 give it a client without this session's layer",
+            ));
+        }
+        let runtime = match Handle::try_current() {
+            Ok(current) => self.cell.backend.runtime().cloned().unwrap_or(current),
+            Err(_) => return self.wait_elsewhere(need).await,
+        };
+        let limit = self.cell.backend.config().wait_limit;
+        match timeout(limit, self.look(need, &runtime)).await {
+            Ok(outcome) => outcome,
+            Err(_elapsed) => {
+                let message = format!("no access token after {limit:?}; the refresh goes on");
+                Err(overdue(&self.cell, message))
+            }
+        }
+    }
+
+    /// For a caller on no runtime: it waits on the one that was named, if there is one.
+    async fn wait_elsewhere(&self, need: Need) -> Result<Token, Error> {
+        let Some(runtime) = self.cell.backend.runtime() else {
+            let error = self.cell.read(|state| state.ended().cloned());
+            return self.or_live_token(error.unwrap_or_else(no_runtime), need);
+        };
+        let session = self.clone();
+        let waiting = runtime.spawn(async move { session.wait_boxed(need).await });
+        waiting.await.unwrap_or_else(|_| {
+            let message = "the runtime that was named for the session has ended";
+            Err(Error::new(ErrorKind::NoRuntime, message))
+        })
+    }
+
+    fn wait_boxed(&self, need: Need) -> futures_util::future::BoxFuture<'_, Result<Token, Error>> {
+        Box::pin(self.wait(need))
+    }
+
+    async fn look(&self, need: Need, runtime: &Handle) -> Result<Token, Error> {
+        for _ in 0..RESTARTS {
+            let login = self.snapshot().login;
+            let (waiters, overdue) = match self.join(need, runtime)? {
+                Join::Ready(token) => return Ok(token),
+                Join::Wait { waiters, overdue, .. } => (waiters, overdue),
+            };
+            let outcome = match overdue {
+                false => waiters.outcome().await,
+                true => {
+                    let limit = self.cell.backend.config().attempt_timeout;
+                    match timeout(limit, waiters.outcome()).await {
+                        Ok(outcome) => outcome,
+                        Err(_elapsed) => {
+                            let message = format!("no access token after another {limit:?}");
+                            let error = self::overdue(&self.cell, message);
+                            let kind = ErrorKind::Unavailable;
+                            Outcome::Failed(Error::with_source(
+                                kind,
+                                "a call to the token endpoint is still without an answer",
+                                error,
+                            ))
+                        }
+                    }
+                }
+            };
+            match outcome {
+                // A login or a log-out came before this caller learned of the outcome.
+                _ if self.snapshot().login != login => {}
+                Outcome::Granted(token) => return Ok(token),
+                Outcome::Failed(error) => return self.or_live_token(error, need),
+                Outcome::Superseded => {}
+            }
+        }
+        let message = "the refresh was cut off again and again: is the runtime shutting down?";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// Decides what to do, and starts the refresh if there has to be a new one.
+    pub(super) fn join(&self, need: Need, runtime: &Handle) -> Result<Join, Error> {
+        let config = self.cell.backend.config();
+        let (join, worker) =
+            self.cell.apply(|state, now| (state.join(need, config, now), state.claim_worker()));
+        if worker {
+            worker::start(&self.cell, runtime);
+        }
+        let mut join = join?;
+        if let Join::Wait { start, .. } = &mut join
+            && let Some(started) = start.take()
+        {
+            refresh::start(&self.cell, started, runtime);
+        }
+        Ok(join)
+    }
+
+    /// A failed refresh leaves a live token in use, also for those who waited because it had been
+    /// refused: a caller that comes a moment later gets it too.
+    fn or_live_token(&self, error: Error, need: Need) -> Result<Token, Error> {
+        match need {
+            Need::Live => self.cell.read(|state| state.live_token(&Now::read())).ok_or(error),
+            Need::Refused(_) | Need::Renewed(_) => Err(error),
+        }
+    }
+}
+
+/// Starts what is due and no caller waits for.
+pub(super) fn attend(cell: &Arc<Cell>, runtime: &Handle) {
+    let Attention { refresh, worker } = cell.apply(State::attend);
+    if worker {
+        worker::start(cell, runtime);
+    }
+    if let Some(started) = refresh {
+        refresh::start(cell, started, runtime);
+    }
+}
+
+/// What a caller learns that has waited too long: what the refresh waits for, and its last failure.
+pub(super) fn overdue(cell: &Cell, message: String) -> Error {
+    let waiters = cell.read(|state| state.waiters().cloned());
+    match waiters.map(|waiters| waiters.progress()) {
+        None => Error::new(ErrorKind::TimedOut, message),
+        Some(Progress { stage, error: None }) => {
+            Error::new(ErrorKind::TimedOut, format!("{message}: {stage}"))
+        }
+        Some(Progress { stage, error: Some(error) }) => {
+            let message = format!("{message} after a failed attempt: {stage}");
+            Error::with_source(ErrorKind::TimedOut, message, error)
+        }
+    }
+}
+
+pub(super) fn no_runtime() -> Error {
+    Error::new(
+        ErrorKind::NoRuntime,
+        "there is no Tokio runtime to run this on: call from within one, or give the session a \
+         handle with `SessionBuilder::runtime`",
+    )
+}

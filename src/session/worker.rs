@@ -1,0 +1,167 @@
+//! The task that does what no caller waits for: looks at the store, saves what is unsaved, and the
+//! timer of `keep_fresh`. One at a time, and none while there is nothing to do.
+//!
+//! It keeps no session alive while it waits. When its runtime ends, the next caller inside another
+//! starts it anew.
+
+use std::{
+    pin::pin,
+    sync::{Arc, Weak},
+};
+
+use futures_util::future::{Either, pending, select};
+use tokio::{runtime::Handle, time::sleep_until};
+
+use super::{
+    cell::Cell,
+    reconcile::put,
+    refresh,
+    state::{Owed, State},
+};
+use crate::{error::Error, store::SaveOutcome};
+
+/// Starts the worker, for the caller that has the claim.
+pub(super) fn start(cell: &Arc<Cell>, runtime: &Handle) {
+    let claim = Claim(Some(Arc::downgrade(cell)));
+    runtime.spawn(run(claim));
+}
+
+/// The claim to be the worker.
+struct Claim(Option<Weak<Cell>>);
+
+impl Claim {
+    fn session(&self) -> Option<Arc<Cell>> {
+        self.0.as_ref()?.upgrade()
+    }
+
+    /// There was nothing left to do, and by now another may be the worker.
+    fn give_up(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(cell) = self.session() {
+            let config = cell.backend.config();
+            cell.apply(|state, _| state.worker_ended(config));
+        }
+    }
+}
+
+async fn run(claim: Claim) {
+    loop {
+        let Some(cell) = claim.session() else { return };
+        let config = cell.backend.config();
+        let (until, news) = match cell.apply(|state, now| state.owed(config, now)) {
+            Owed::Save => {
+                save(&cell).await;
+                continue;
+            }
+            Owed::Look => {
+                // A store that fails is looked at again.
+                let _ = look(&cell).await;
+                continue;
+            }
+            Owed::Refresh(started) => {
+                refresh::start(&cell, started, &Handle::current());
+                continue;
+            }
+            Owed::Wait { until, news } => (until, news),
+            Owed::Nothing => return claim.give_up(),
+        };
+        let (version, changes) = (cell.version(), cell.changes());
+        let mut changed = pin!(changes.notified());
+        changed.as_mut().enable();
+        if cell.version() != version {
+            continue;
+        }
+        let told = news.then(|| cell.backend.changed());
+        drop(cell);
+        let told = async {
+            match told {
+                Some(told) => told.await,
+                None => pending().await,
+            }
+        };
+        let timer = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => pending().await,
+            }
+        };
+        let (timer, told) = (pin!(timer), pin!(told));
+        let woken = select(changed, select(timer, told)).await;
+        if let Either::Right((Either::Right(_), _)) = woken
+            && let Some(cell) = claim.session()
+        {
+            cell.apply(|state, _| state.look_soon());
+        }
+    }
+}
+
+/// Reads the store: follows it if it is ahead of memory, and gives it back what it has lost.
+pub(super) async fn look(cell: &Arc<Cell>) -> Result<(), Error> {
+    let config = cell.backend.config();
+    let stored = match cell.backend.load().await {
+        Ok(stored) => stored,
+        Err(error) => {
+            cell.apply(|state, now| state.note_outage(config, now));
+            return Err(error);
+        }
+    };
+    let write = cell.apply(|state, now| state.on_look(stored.as_ref(), config, now));
+    if let Some(write) = write {
+        // Another process may have been faster, with the same tokens or newer ones.
+        put(cell, write).await?;
+    }
+    Ok(())
+}
+
+/// Tries once to save what is unsaved.
+async fn save(cell: &Arc<Cell>) {
+    cell.task_started();
+    let _running = Running(cell);
+    let config = cell.backend.config();
+    let failed = |error| cell.apply(|state, now| state.save_failed(error, config, now));
+    let stored = match cell.backend.load().await {
+        Ok(stored) => stored,
+        Err(error) => return failed(error),
+    };
+    let write = cell.apply(|state, now| state.on_saving(stored.as_ref(), config, now));
+    let Some(write) = write else { return };
+    match put(cell, write).await {
+        Ok(SaveOutcome::Stored) => {}
+        Ok(SaveOutcome::Conflict) => cell.apply(|state, now| state.save_conflicted(now)),
+        Err(error) => {
+            failed(error);
+            if cell.read(State::is_rotation_unsaved) {
+                keep_leased(cell).await;
+            }
+        }
+    }
+}
+
+/// The store holds a refresh token that is used up, and does not take the next: its lease keeps
+/// other processes from it.
+async fn keep_leased(cell: &Arc<Cell>) {
+    let Ok(Some(stored)) = cell.backend.load().await else { return };
+    let owner = cell.backend.owner();
+    let is_another = |lease: &crate::store::Lease| lease.owner() != owner;
+    if stored.lease().is_some_and(is_another) || stored.is_logged_out() {
+        return;
+    }
+    let expected = stored.version();
+    let record = stored.with_lease(owner, cell.backend.config().lease);
+    let version = super::state::next_version(Some(expected), &super::state::Now::read());
+    let _ = cell.backend.save(record.with_version(version), Some(expected)).await;
+}
+
+/// A save under way, for `close`.
+struct Running<'a>(&'a Arc<Cell>);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.task_ended();
+    }
+}
