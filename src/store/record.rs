@@ -92,7 +92,7 @@ pub(crate) struct Ended {
     unknown: Unknown,
 }
 
-/// So many seed tokens are remembered.
+/// How many seed tokens are remembered.
 const SEEDS: usize = 4;
 
 impl Record {

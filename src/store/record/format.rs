@@ -28,7 +28,7 @@ const NUMBERS: RangeInclusive<u64> = 1..=i64::MAX as u64;
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
-    /// `None` where somebody has written tokens by hand, and nothing else.
+    /// `None` in a record that was written by hand and has tokens alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     format: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -82,7 +82,7 @@ where
 /// The [`Connect`] that [`connect_fn`] makes.
 pub struct ConnectFn<F, C> {
     connect: F,
-    /// Whoever holds this connects, and all who need the connection wait for it.
+    /// Locked while the closure connects, so that all calls wait for one connection.
     current: Mutex<Current<C>>,
 }
 

@@ -35,7 +35,7 @@ fn full() -> Value {
 
 // S88
 #[test]
-fn a_record_is_written_as_it_was_read_with_members_that_nobody_here_knows() {
+fn a_record_is_written_as_it_was_read_with_its_unknown_members() {
     let record = read(full());
     assert_eq!(written(&record), full());
     assert_eq!((record.version(), record.turn()), (7, 3));
@@ -95,7 +95,7 @@ fn a_record_without_tokens_is_empty_and_no_log_out_unless_it_says_so() {
 
 // S88
 #[test]
-fn a_name_in_crit_that_nobody_here_knows_is_refused_and_named() {
+fn an_unknown_name_in_crit_is_refused_and_named() {
     let mut json = full();
     json["crit"] = json!([]);
     read(json.clone());
