@@ -40,7 +40,7 @@ async fn main() -> Result<(), BoxError> {
     let session =
         Session::builder(JsonEndpoint::new(auth.refresh_url())?).tokens(login.tokens()?).build();
     let channel = ServiceBuilder::new()
-        .layer(RefreshLayer::new(session.clone()).origin(&*api)?)
+        .layer(RefreshLayer::new(session.clone()).origin(api.parse()?))
         .service(Channel::from_shared(api.clone())?.connect().await?);
     let mut client = HealthClient::new(channel);
 

@@ -38,13 +38,14 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod cache;
 pub mod endpoint;
 mod error;
 mod event;
-mod future;
+pub mod future;
 pub mod guide;
+mod head;
 mod jwt;
-mod lane;
 mod layer;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
@@ -52,7 +53,8 @@ mod observe;
 mod origin;
 mod refusal;
 pub mod replay;
-mod sent;
+mod retry;
+mod rules;
 mod service;
 mod session;
 pub mod store;
@@ -64,10 +66,12 @@ mod token;
 pub use self::{
     error::{BoxError, Error, ErrorKind},
     event::{Event, Events, Status},
-    future::ResponseFuture,
-    layer::{NoToken, RefreshLayer},
+    head::{RequestHead, ResponseHead},
+    layer::RefreshLayer,
+    origin::Origin,
+    rules::NoToken,
     service::Refresh,
-    session::{Session, SessionBuilder, Token},
+    session::{AuthScheme, Session, SessionBuilder, Token},
     token::{AccessToken, RefreshToken, Tokens},
 };
 

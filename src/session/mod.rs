@@ -12,6 +12,7 @@ mod flight;
 mod lease;
 mod reconcile;
 mod save;
+mod scheme;
 mod shared;
 mod snapshot;
 mod state;
@@ -38,12 +39,13 @@ use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     event::{Event, Events, Status},
+    origin::Origin,
     refusal::StepUp,
     token::Tokens,
 };
 
 pub(crate) use self::snapshot::{Readiness, Snapshot, Stamp};
-pub use self::{builder::SessionBuilder, snapshot::Token};
+pub use self::{builder::SessionBuilder, scheme::AuthScheme, snapshot::Token};
 
 /// The live tokens of one identity: the access token in use, how to get the next one, and where
 /// to keep it.
@@ -203,6 +205,12 @@ impl Session {
     #[inline]
     pub(crate) fn version(&self) -> u64 {
         self.shared.version()
+    }
+
+    /// The origins that its tokens are for. `None` is all.
+    #[inline]
+    pub(crate) fn origins(&self) -> Option<&[Origin]> {
+        self.shared.config.origins.as_deref()
     }
 
     /// Whether somebody has logged in or out since.

@@ -43,7 +43,10 @@ impl State {
         self.seed = None;
         self.ended = None;
         self.current = Some(Current {
-            header_value: tokens.access.as_ref().map(|access| access.header_value(&config.scheme)),
+            header_value: tokens
+                .access
+                .as_ref()
+                .map(|access| access.header_value(config.scheme.as_str())),
             deadlines: Deadlines::of(&tokens, config),
             tokens,
         });
