@@ -38,7 +38,7 @@ impl<P> SnapshotCache<P> {
 
     /// The session's current snapshot. `used` says whether this service has asked before: from the
     /// second time on the answer is a copy, which is made anew when it is out of date.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn load<'a>(
         this: &'a mut Arc<Self>,
         used: &mut bool,
@@ -50,11 +50,16 @@ impl<P> SnapshotCache<P> {
             }
             *this = Arc::new(this.reload());
         }
-        let loaded = match &this.cached {
+        (this, this.cached())
+    }
+
+    /// What is cached, whether or not it is current.
+    #[inline(always)]
+    fn cached(&self) -> Loaded<'_> {
+        match &self.cached {
             Some(cached) => Loaded::Cached(&cached.snapshot),
-            None => Loaded::Shared(this.config.session.snapshot()),
-        };
-        (this, loaded)
+            None => Loaded::Shared(self.config.session.snapshot()),
+        }
     }
 
     #[inline]

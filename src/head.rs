@@ -10,7 +10,10 @@ use crate::refusal::{Verdict, standard};
 ///
 /// [`RefreshLayer::refused_when`](crate::RefreshLayer::refused_when) passes it to its predicate.
 pub struct RequestHead<'a> {
-    head: &'a Head,
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a [(HeaderName, HeaderValue)],
+    pub(crate) extensions: &'a Extensions,
 }
 
 /// The head of a response.
@@ -22,29 +25,15 @@ pub struct ResponseHead<'a> {
     extensions: &'a Extensions,
 }
 
-/// The head of a request, kept while the request is under way.
-pub(crate) struct Head {
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    /// A list: hardly any is ever read again, and a list is smaller and made faster than a second
-    /// map.
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(crate) extensions: Extensions,
-}
-
 impl<'a> RequestHead<'a> {
-    pub(crate) fn new(head: &'a Head) -> Self {
-        Self { head }
-    }
-
     /// The request's method.
     pub fn method(&self) -> &'a Method {
-        &self.head.method
+        self.method
     }
 
     /// The request's URI.
     pub fn uri(&self) -> &'a Uri {
-        &self.head.uri
+        self.uri
     }
 
     /// The first value of a header.
@@ -54,12 +43,12 @@ impl<'a> RequestHead<'a> {
 
     /// All headers; one that has several values comes several times.
     pub fn headers(&self) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> + use<'a> {
-        self.head.headers.iter().map(|(name, value)| (name, value))
+        self.headers.iter().map(|(name, value)| (name, value))
     }
 
     /// What the caller has put into the request's extensions.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
-        self.head.extensions.get()
+        self.extensions.get()
     }
 }
 
@@ -95,25 +84,13 @@ impl<'a> ResponseHead<'a> {
     }
 }
 
-impl Head {
-    #[inline(always)]
-    pub(crate) fn new(
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-    ) -> Self {
-        let headers = match headers {
-            none if none.is_empty() => Vec::new(),
-            some => list(some),
-        };
-        let (method, uri, extensions) = (method.clone(), uri.clone(), extensions.clone());
-        Self { method, uri, headers, extensions }
-    }
-}
-
+/// The headers of a request that is under way, to be kept: hardly any are ever read again, and a
+/// list is smaller and made faster than a second map.
 #[inline(always)]
-fn list(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+pub(crate) fn list(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    if headers.is_empty() {
+        return Vec::new();
+    }
     let mut list = Vec::with_capacity(headers.len());
     for (name, value) in headers {
         list.push((name.clone(), value.clone()));

@@ -11,7 +11,7 @@ use reqwest_middleware::{Error as MiddlewareError, Middleware, Next};
 
 use crate::{
     error::{Error, ErrorKind},
-    head::{Head, ResponseHead},
+    head::{RequestHead, ResponseHead, list},
     layer::RefreshLayer,
     origin::is_cross_origin,
     replay::Policy,
@@ -65,12 +65,16 @@ where
         // Both are kept before the header is put in, so a retry starts from what the caller sent,
         // and a predicate sees it.
         let backup = policy.backup(&mut request);
-        let custom = rules.refused_when.as_ref().map(|predicate| {
-            (predicate, Head::new(request.method(), &asked, request.headers(), extensions))
-        });
+        let head = rules
+            .refused_when
+            .is_some()
+            .then(|| (request.method().clone(), list(request.headers()), extensions.clone()));
         rules.put(&token, request.headers_mut());
         let response = next.clone().run(request, extensions).await?;
-        let custom = custom.as_ref().map(|(predicate, head)| (*predicate, head));
+        let custom = rules.refused_when.as_ref().zip(head.as_ref().map(|head| {
+            let (method, headers, extensions) = head;
+            RequestHead { method, uri: &asked, headers, extensions }
+        }));
         let answer =
             ResponseHead::new(response.status(), response.headers(), response.extensions());
         let cross_origin =

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::parser::ChallengeParser;
 
-use crate::head::{Head, RequestHead, ResponseHead};
+use crate::head::{RequestHead, ResponseHead};
 
 /// What the user says is a refusal.
 #[derive(Clone)]
@@ -39,12 +39,12 @@ impl RefusedWhen {
         Self(Arc::new(predicate))
     }
 
-    pub(crate) fn judge(&self, request: &Head, response: &ResponseHead<'_>) -> Verdict {
+    pub(crate) fn judge(&self, request: &RequestHead<'_>, response: &ResponseHead<'_>) -> Verdict {
         let standard = standard(response);
         if matches!(standard, Verdict::StepUp(_)) {
             return standard;
         }
-        if !(self.0)(&RequestHead::new(request), response) {
+        if !(self.0)(request, response) {
             return Verdict::Fine;
         }
         // No refresh cures what the challenge says is wrong with a valid token, whatever the

@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, HeaderName, Uri, header::AUTHORIZATION, uri::S
 
 use crate::{
     error::{Error, ErrorKind},
-    head::{Head, ResponseHead},
+    head::{RequestHead, ResponseHead},
     origin::{Origin, check_encrypted},
     refusal::{RefusedWhen, Verdict, standard},
     session::{Session, Token},
@@ -46,18 +46,22 @@ impl<P> Config<P> {
     ///
     /// The order counts. A request that goes out unsigned is not checked any further; and which
     /// origins a token may reach depends on whose it is, so that comes first.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn signs(
         &self,
         uri: &Uri,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<bool, Error> {
-        if !self.rules.apply_to(uri, headers, extensions)? {
+        let (rules, origins) = (&self.rules, self.session.origins());
+        if rules.leave_alone(headers, extensions) {
             return Ok(false);
         }
-        self.rules.check_destination(uri, self.session.origins())?;
-        Ok(true)
+        if rules.only_for.is_none() && origins.is_none() && uri.scheme() == Some(&Scheme::HTTPS) {
+            // The usual case; what is below would say the same.
+            return Ok(true);
+        }
+        rules.permit(uri, origins)
     }
 
     /// Whether a response refuses the token of its request, so that another is to be tried.
@@ -68,13 +72,13 @@ impl<P> Config<P> {
     #[inline]
     pub(crate) fn is_refused(
         &self,
-        custom: Option<(&RefusedWhen, &Head)>,
+        custom: Option<(&RefusedWhen, RequestHead<'_>)>,
         response: &ResponseHead<'_>,
         cross_origin: impl FnOnce() -> bool,
     ) -> bool {
         let verdict = match custom {
             None => standard(response),
-            Some((predicate, request)) => predicate.judge(request, response),
+            Some((predicate, request)) => predicate.judge(&request, response),
         };
         match verdict {
             Verdict::Fine => false,
@@ -89,19 +93,30 @@ impl<P> Config<P> {
 }
 
 impl Rules {
-    /// Whether the layer signs such a request at all. If not, it is no error for any later reason.
+    /// Whether the caller has seen to this request: it opted out, or has the header already.
     #[inline]
-    fn apply_to(
-        &self,
-        uri: &Uri,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-    ) -> Result<bool, Error> {
+    fn leave_alone(&self, headers: &HeaderMap, extensions: &Extensions) -> bool {
         let opted_out = extensions.get::<NoToken>().is_some();
         // There are a few headers at most: to hash a name takes longer than to look at them.
-        if opted_out || headers.keys().any(|name| *name == self.header) {
+        opted_out || headers.keys().any(|name| *name == self.header)
+    }
+
+    /// Whether a token may go to this URI, or rather nothing at all: an error.
+    fn permit(&self, uri: &Uri, origins: Option<&[Origin]>) -> Result<bool, Error> {
+        if !self.reach(uri)? {
             return Ok(false);
         }
+        if let Some(origins) = origins
+            && !self.is_one_of(origins, uri)?
+        {
+            return Err(self.wrong_origin(origins, uri));
+        }
+        self.check_encrypted(uri)?;
+        Ok(true)
+    }
+
+    /// Whether the layer signs requests to this URI. If not, none is an error for a later reason.
+    fn reach(&self, uri: &Uri) -> Result<bool, Error> {
         if uri.scheme().is_none() && uri.authority().is_some() {
             // A tunnel (`CONNECT host:port`): the token is for what will be asked through it.
             return Ok(false);
@@ -110,20 +125,6 @@ impl Rules {
             None => Ok(true),
             Some(origins) => self.is_one_of(origins, uri),
         }
-    }
-
-    /// Fails if the token would reach an origin that it is not for, or travel unencrypted.
-    #[inline]
-    fn check_destination(&self, uri: &Uri, origins: Option<&[Origin]>) -> Result<(), Error> {
-        if let Some(origins) = origins
-            && !self.is_one_of(origins, uri)?
-        {
-            return Err(self.wrong_origin(origins, uri));
-        }
-        if uri.scheme() == Some(&Scheme::HTTPS) {
-            return Ok(());
-        }
-        self.check_encrypted(uri)
     }
 
     fn check_encrypted(&self, uri: &Uri) -> Result<(), Error> {
@@ -159,7 +160,6 @@ impl Rules {
         })
     }
 
-    #[cold]
     fn wrong_origin(&self, origins: &[Origin], uri: &Uri) -> Error {
         let asked = Origin::of(uri).or_else(|| self.origin.clone());
         let asked = asked.map_or_else(|| "an unknown origin".to_owned(), |asked| asked.to_string());

@@ -76,7 +76,7 @@ fn the_list_names_each_test_that_shows_a_promise() {
     let stale: Vec<_> = listed.difference(&named).collect();
     assert!(stale.is_empty(), "in tests/README.md, but no such test: {stale:#?}");
     let promises: BTreeSet<_> = listed.iter().map(|(number, ..)| *number).collect();
-    assert!(promises.into_iter().eq(1..=68), "a promise that no test shows");
+    assert!((1..=68).all(|number| promises.contains(&number)), "a promise that no test shows");
 }
 
 /// Each row of the front page's table names a test and links to its file.
