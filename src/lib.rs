@@ -51,6 +51,7 @@ mod layer;
 mod middleware;
 mod observe;
 mod origin;
+mod plaintext;
 mod refusal;
 pub mod replay;
 mod retry;

@@ -5,7 +5,8 @@ use http::{Extensions, HeaderMap, HeaderName, Uri, header::AUTHORIZATION, uri::S
 use crate::{
     error::{Error, ErrorKind},
     head::{RequestHead, ResponseHead},
-    origin::{Origin, check_encrypted},
+    origin::Origin,
+    plaintext::check_encrypted,
     refusal::{RefusedWhen, Verdict, standard},
     session::{Session, Token},
 };
