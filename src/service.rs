@@ -39,6 +39,24 @@ pub struct Refresh<S, P = Standard> {
 impl<S> Refresh<S> {
     /// Puts `session` in front of `inner`, with the defaults of a
     /// [`RefreshLayer`](crate::RefreshLayer).
+    ///
+    /// ```
+    /// # use http::{Request, Response, header::AUTHORIZATION};
+    /// # use tower::ServiceExt;
+    /// # use tower_refresh::{BoxError, Refresh, Session, Tokens, testing::GatedEndpoint};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let client = tower::service_fn(|request: Request<String>| async move {
+    /// #     Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
+    /// # });
+    /// # let tokens = Tokens::new("t")?;
+    /// # let session = Session::builder(GatedEndpoint::new()).tokens(tokens).build();
+    /// let client = Refresh::new(client, session);
+    /// # let request = Request::get("https://api.example.com/").body(String::new())?;
+    /// # assert_eq!(client.oneshot(request).await?.into_body(), "Bearer t");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(inner: S, session: Session) -> Self {
         let config = Config { session, rules: Rules::default(), policy: Standard };
         Self::with_config(inner, config)
