@@ -41,7 +41,7 @@ async fn main() -> Result<(), BoxError> {
         .initial_tokens(login.tokens()?)
         .build();
     let channel = ServiceBuilder::new()
-        .layer(RefreshLayer::new(session.clone()).origin(&*api)?)
+        .layer(RefreshLayer::new(session.clone()).origin(api.parse()?))
         .service(Channel::from_shared(api.clone())?.connect().await?);
     let mut client = HealthClient::new(channel);
 

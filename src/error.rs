@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Plaintext,
     /// A rule needs to know where the request goes, and neither its URI nor the layer says so.
     UnknownOrigin,
+    /// The token would have reached another origin than those that it is for.
+    WrongOrigin,
     /// The grant is over: somebody has to log in and set new tokens.
     LoginRequired,
     /// The token endpoint refuses the call as it is configured: a fault of configuration, such as
@@ -81,6 +83,10 @@ impl Error {
 
     /// Finds the `Error` in `error` or in the chain of its sources, however deep other
     /// middlewares have wrapped it.
+    ///
+    /// An error type of your own that wraps a [`BoxError`] is to return it as its `source`
+    /// (thiserror's `#[source]`). One that poses as what it wraps (`#[error(transparent)]`) skips
+    /// it in the chain.
     pub fn find<'a>(error: &'a (dyn error::Error + 'static)) -> Option<&'a Error> {
         chain(error).find_map(|error| error.downcast_ref())
     }

@@ -1,3 +1,5 @@
+//! The future of a [`Refresh`](crate::Refresh) service.
+
 use std::{
     fmt,
     future::Future,
@@ -12,10 +14,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use crate::{
+    cache::SnapshotCache,
     error::{BoxError, Error},
-    lane::Lane,
-    replay::Split,
-    sent::Sent,
+    replay::Policy,
+    retry::RetryState,
     session::{Session, Token, TokenId},
 };
 
@@ -33,7 +35,7 @@ pin_project! {
         state: State<S, P, B, F, R>,
         // What a second sending takes, from the first on. `None` if there will be none. It is not
         // part of the state, as it would then be moved once more for each request.
-        sent: Option<Sent<S, P, B>>,
+        retry: Option<RetryState<S, P, B>>,
     }
 }
 
@@ -53,8 +55,8 @@ pin_project! {
         Readying { token: Token, next: Option<Box<Next<S, P, B>>> },
         /// Nothing was sent.
         Failed { error: Option<Error> },
-        /// The refused call's future is gone, and with it whatever it held.
-        Answered,
+        /// The refused call's future is gone, and with it what it held.
+        Refused,
     }
 }
 
@@ -63,7 +65,7 @@ type Wait = BoxFuture<'static, Result<Token, Error>>;
 /// A request that is to be sent once there is a token.
 struct Next<S, P, B> {
     service: S,
-    lane: Arc<Lane<P>>,
+    cache: Arc<SnapshotCache<P>>,
     request: Request<B>,
     is_retry: bool,
 }
@@ -71,8 +73,8 @@ struct Next<S, P, B> {
 impl<S, P, B, F, R> ResponseFuture<S, P, B, F, R> {
     /// The usual way: the request is signed, and sent.
     #[inline(always)]
-    pub(crate) fn sent(call: F, sent: Sent<S, P, B>) -> Self {
-        Self { state: State::Calling { call }, sent: Some(sent) }
+    pub(crate) fn signed(call: F, retry: RetryState<S, P, B>) -> Self {
+        Self { state: State::Calling { call }, retry: Some(retry) }
     }
 
     /// The request is none of our business.
@@ -81,8 +83,8 @@ impl<S, P, B, F, R> ResponseFuture<S, P, B, F, R> {
     }
 
     /// There is no live token yet.
-    pub(crate) fn wait(service: S, request: Request<B>, lane: Arc<Lane<P>>) -> Self {
-        State::wait(Box::new(Next { service, lane, request, is_retry: false })).into()
+    pub(crate) fn wait(service: S, request: Request<B>, cache: Arc<SnapshotCache<P>>) -> Self {
+        State::wait(Box::new(Next { service, cache, request, is_retry: false })).into()
     }
 
     /// Nothing is sent.
@@ -94,13 +96,13 @@ impl<S, P, B, F, R> ResponseFuture<S, P, B, F, R> {
 /// Nothing is kept of the request.
 impl<S, P, B, F, R> From<State<S, P, B, F, R>> for ResponseFuture<S, P, B, F, R> {
     fn from(state: State<S, P, B, F, R>) -> Self {
-        Self { state, sent: None }
+        Self { state, retry: None }
     }
 }
 
 impl<S, P, B, F, R> State<S, P, B, F, R> {
     fn wait(next: Box<Next<S, P, B>>) -> Self {
-        let session = next.lane.session.clone();
+        let session = next.cache.config.session.clone();
         let token = async move { session.token().await }.boxed();
         Self::Waiting { token, next: Some(next) }
     }
@@ -114,7 +116,7 @@ impl<S, P, B, F, R> State<S, P, B, F, R> {
 impl<S, P, B, R> Future for ResponseFuture<S, P, B, S::Future, Response<R>>
 where
     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
-    P: Split<B>,
+    P: Policy<B>,
 {
     type Output = Result<Response<R>, BoxError>;
 
@@ -124,21 +126,21 @@ where
             match this.state.as_mut().project() {
                 StateProj::Calling { call } => {
                     let response = ready!(call.poll(cx)).map_err(Into::into)?;
-                    let refused = this.sent.as_ref().filter(|sent| sent.is_refused(&response));
-                    let Some(sent) = refused else {
+                    let refused = this.retry.as_ref().filter(|retry| retry.is_refused(&response));
+                    let Some(retry) = refused else {
                         // Nothing is kept of a request that need not be sent again.
-                        *this.sent = None;
+                        *this.retry = None;
                         return Poll::Ready(Ok(response));
                     };
                     // A permit may live in the call's future, and the refresh may need it.
-                    this.state.set(State::Answered);
-                    let session = &sent.lane.session;
-                    if sent.body.is_lost() {
+                    this.state.set(State::Refused);
+                    let session = &retry.cache.config.session;
+                    if retry.body.is_unavailable() {
                         // For the next request.
-                        session.refused_in_background(sent.token);
+                        session.refused_in_background(retry.token);
                         return Poll::Ready(Ok(response));
                     }
-                    let next = State::refresh(session.clone(), sent.token, response);
+                    let next = State::refresh(session.clone(), retry.token, response);
                     this.state.set(next);
                 }
                 StateProj::Waiting { token, next } => {
@@ -149,23 +151,23 @@ where
                 StateProj::Refreshing { token, refusal } => {
                     let successor = ready!(token.poll_unpin(cx));
                     let refusal = refusal.take().expect("polled after completion");
-                    let sent = this.sent.take().expect("it was refused");
+                    let retry = this.retry.take().expect("it was refused");
                     let Ok(token) = successor else {
                         return Poll::Ready(Ok(*refusal));
                     };
-                    let Some((service, lane, request)) = sent.again() else {
+                    let Some((service, cache, request)) = retry.into_retry() else {
                         return Poll::Ready(Ok(*refusal));
                     };
                     // Its connection may be the one that the retry needs.
                     drop(refusal);
-                    let next = Box::new(Next { service, lane, request, is_retry: true });
+                    let next = Box::new(Next { service, cache, request, is_retry: true });
                     this.state.set(State::Readying { token, next: Some(next) });
                 }
                 StateProj::Readying { token, next } => {
                     let pending = next.as_mut().expect("polled after completion");
                     ready!(pending.service.poll_ready(cx)).map_err(Into::into)?;
                     let mut next = next.take().expect("just readied");
-                    let next = if !next.is_retry && next.lane.session.has_outlived(token) {
+                    let next = if !next.is_retry && next.cache.config.session.has_outlived(token) {
                         // Somebody logged in or out while it waited to be ready.
                         next.service = next.service.clone();
                         State::wait(next).into()
@@ -178,7 +180,7 @@ where
                     let error = error.take().expect("polled after completion");
                     return Poll::Ready(Err(error.into()));
                 }
-                StateProj::Answered => panic!("polled after completion"),
+                StateProj::Refused => panic!("polled after completion"),
             }
         }
     }
@@ -187,16 +189,16 @@ where
 impl<S, P, B> Next<S, P, B>
 where
     S: Service<Request<B>> + Clone,
-    P: Split<B>,
+    P: Policy<B>,
 {
     fn send(mut self, token: &Token) -> ResponseFuture<S, P, B, S::Future, S::Response> {
         if self.is_retry {
             // Its answer is the caller's, whatever it is.
-            self.lane.rules.put(token, self.request.headers_mut());
+            self.cache.config.rules.put(token, self.request.headers_mut());
             return ResponseFuture::unsigned(self.service.call(self.request));
         }
-        let sent = Sent::sign(&mut self.request, token, self.service.clone(), &self.lane);
-        ResponseFuture::sent(self.service.call(self.request), sent)
+        let retry = RetryState::sign(&mut self.request, token, self.service.clone(), &self.cache);
+        ResponseFuture::signed(self.service.call(self.request), retry)
     }
 }
 
@@ -208,7 +210,7 @@ impl<S, P, B, F, R> fmt::Debug for ResponseFuture<S, P, B, F, R> {
             State::Refreshing { .. } => "Refreshing",
             State::Readying { .. } => "Readying",
             State::Failed { .. } => "Failed",
-            State::Answered => "Answered",
+            State::Refused => "Refused",
         };
         f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }

@@ -38,21 +38,24 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod cache;
 pub mod endpoint;
 mod error;
 mod event;
-mod future;
+pub mod future;
 pub mod guide;
+mod head;
 mod jwt;
-mod lane;
 mod layer;
 #[cfg(feature = "reqwest-middleware")]
 mod middleware;
 mod observe;
 mod origin;
+mod plaintext;
 mod refusal;
 pub mod replay;
-mod sent;
+mod retry;
+mod rules;
 mod service;
 mod session;
 pub mod store;
@@ -64,10 +67,12 @@ mod token;
 pub use self::{
     error::{BoxError, Error, ErrorKind},
     event::{Event, Events, Status},
-    future::ResponseFuture,
-    layer::{NoToken, RefreshLayer},
+    head::{RequestHead, ResponseHead},
+    layer::RefreshLayer,
+    origin::Origin,
+    rules::NoToken,
     service::Refresh,
-    session::{Session, SessionBuilder, Token, TokenId},
+    session::{AuthScheme, Session, SessionBuilder, Token, TokenId},
     token::{AccessToken, RefreshToken, Tokens},
 };
 

@@ -1,4 +1,8 @@
 //! The layer as a middleware of reqwest-middleware.
+//!
+//! It tells in one function what `service`, `retry` and `future` do under Tower: read it first.
+
+use std::{error, fmt};
 
 use async_trait::async_trait;
 use http::{Extensions, Uri};
@@ -7,9 +11,11 @@ use reqwest_middleware::{Error as MiddlewareError, Middleware, Next};
 
 use crate::{
     error::{Error, ErrorKind},
-    layer::{Policy, RefreshLayer},
-    origin::differ,
-    replay::Split,
+    head::{RequestHead, ResponseHead, list},
+    layer::RefreshLayer,
+    origin::is_cross_origin,
+    replay::Policy,
+    rules::Config,
 };
 
 /// A layer is a middleware too, with all its options: `.with(RefreshLayer::new(session))`.
@@ -35,12 +41,13 @@ use crate::{
 /// # Errors
 ///
 /// Those of the session come as `reqwest_middleware::Error::Middleware`, and
-/// [`Error::find`](crate::Error::find) digs them out.
+/// [`Error::find`](crate::Error::find) digs them out, also from under other middlewares such as
+/// those of reqwest-retry.
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 #[async_trait]
 impl<P> Middleware for RefreshLayer<P>
 where
-    P: Split<Request> + Send + Sync + 'static,
+    P: Policy<Request> + Send + Sync + 'static,
 {
     async fn handle(
         &self,
@@ -48,25 +55,35 @@ where
         extensions: &mut Extensions,
         next: Next<'_>,
     ) -> Result<Response, MiddlewareError> {
-        let Policy { session, rules, split } = &self.policy;
-        let asked = uri(request.url()).map_err(MiddlewareError::middleware)?;
-        let sign = rules.sign(&asked, request.headers(), extensions);
-        if !sign.map_err(MiddlewareError::middleware)? {
+        let Config { session, rules, policy } = &self.config;
+        let asked = uri(request.url()).map_err(not_sent)?;
+        if !self.config.signs(&asked, request.headers(), extensions).map_err(not_sent)? {
             return next.run(request, extensions).await;
         }
 
-        let token = session.token().await.map_err(MiddlewareError::middleware)?;
-        // The copy is made before the header is put in, so a retry starts from what the caller
-        // sent.
-        let spare = split.keep(&mut request);
+        let token = session.token().await.map_err(not_sent)?;
+        // Both are kept before the header is put in, so a retry starts from what the caller sent,
+        // and a predicate sees it.
+        let backup = policy.backup(&mut request);
+        let head = rules
+            .refused_when
+            .is_some()
+            .then(|| (request.method().clone(), list(request.headers()), extensions.clone()));
         rules.put(&token, request.headers_mut());
         let response = next.clone().run(request, extensions).await?;
-        let elsewhere = || uri(response.url()).is_ok_and(|answered| differ(&asked, &answered));
-        if !self.policy.is_refused(response.status(), response.headers(), elsewhere) {
+        let custom = rules.refused_when.as_ref().zip(head.as_ref().map(|head| {
+            let (method, headers, extensions) = head;
+            RequestHead { method, uri: &asked, headers, extensions }
+        }));
+        let answer =
+            ResponseHead::new(response.status(), response.headers(), response.extensions());
+        let cross_origin =
+            || uri(response.url()).is_ok_and(|answered| is_cross_origin(&asked, &answered));
+        if !self.config.is_refused(custom, &answer, cross_origin) {
             return Ok(response);
         }
 
-        if spare.is_lost() {
+        if backup.is_unavailable() {
             // For the next request.
             session.refused_in_background(token.id());
             return Ok(response);
@@ -74,7 +91,7 @@ where
         let Ok(token) = session.replace(token.id()).await else {
             return Ok(response);
         };
-        let Some(mut request) = spare.take() else {
+        let Some(mut request) = backup.into_body() else {
             return Ok(response);
         };
         // Its connection may be the one that the retry needs.
@@ -88,4 +105,29 @@ fn uri(url: &Url) -> Result<Uri, Error> {
     url.as_str().parse().map_err(|error| {
         Error::with_source(ErrorKind::InvalidInput, "the URL of a request is not a URI", error)
     })
+}
+
+/// Carries an error of ours through the errors of other middlewares.
+///
+/// They wrap it transparently, each as if it were what it wraps: the `source` of all of them is
+/// that of the innermost, which skips the innermost itself. So that is to be this one.
+#[derive(Debug)]
+struct NotSent {
+    source: Error,
+}
+
+fn not_sent(source: Error) -> MiddlewareError {
+    MiddlewareError::middleware(NotSent { source })
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request was not sent")
+    }
+}
+
+impl error::Error for NotSent {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.source)
+    }
 }

@@ -1,21 +1,98 @@
 //! Where a token may travel.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{fmt, str::FromStr};
 
 use http::{
     Extensions, Uri,
     uri::{Authority, Scheme},
 };
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    plaintext::check_encrypted,
+};
 
-/// Scheme, host and port, compared as RFC 6454 §5 does: the host in lower case, the scheme's own
-/// port for none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Origin {
+/// Where requests go: a scheme, a host and a port, such as `https://api.example.com` (RFC 6454).
+///
+/// Two are equal if their schemes, hosts and ports are: case does not matter, and a missing port is
+/// the scheme's own.
+///
+/// ```
+/// # fn doc() -> Result<(), tower_refresh::Error> {
+/// use tower_refresh::Origin;
+///
+/// let origin: Origin = "https://API.example.com:443/".parse()?;
+/// assert_eq!(origin, Origin::try_from("https://api.example.com")?);
+/// assert_eq!(origin.to_string(), "https://api.example.com");
+/// # Ok(())
+/// # }
+/// # doc().unwrap();
+/// ```
+///
+/// # Errors
+///
+/// It does not parse if there is more to it than that (a path other than `/`, a query, a fragment, a
+/// user name), or less (no scheme or no host), or if its port is invalid.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
     scheme: Scheme,
     host: String,
     port: Option<u16>,
+}
+
+impl FromStr for Origin {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let uri: Uri = text.parse().map_err(|error| {
+            let message = "an origin is not a URI: write it as in \"https://api.example.com\"";
+            Error::with_source(ErrorKind::InvalidInput, message, error)
+        })?;
+        let origin = Self::try_from(uri)?;
+        // A `Uri` drops it.
+        if text.contains('#') {
+            return Err(origin.is_not("has a fragment"));
+        }
+        Ok(origin)
+    }
+}
+
+impl TryFrom<&str> for Origin {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+impl TryFrom<Uri> for Origin {
+    type Error = Error;
+
+    fn try_from(uri: Uri) -> Result<Self, Error> {
+        // The rest of it may hold a password.
+        let host = uri.host().unwrap_or_default();
+        if uri.authority().is_some_and(|authority| !has_valid_port(authority)) {
+            return Err(Error::invalid(format!(
+                "the origin {host:?} has an invalid port: write a number up to 65535"
+            )));
+        }
+        let origin = Self::of(&uri).filter(|origin| !origin.host.is_empty()).ok_or_else(|| {
+            Error::invalid(format!(
+                "the origin {host:?} has no scheme or no host: write it as in \
+                 \"https://api.example.com\""
+            ))
+        })?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(origin.is_not("has a user name or a password"));
+        }
+        if uri.query().is_some() {
+            return Err(origin.is_not("has a query"));
+        }
+        if !matches!(uri.path(), "" | "/") {
+            return Err(origin.is_not("has a path"));
+        }
+        Ok(origin)
+    }
 }
 
 impl Origin {
@@ -29,27 +106,9 @@ impl Origin {
         })
     }
 
-    pub(crate) fn parse<U>(uri: U) -> Result<Self, Error>
-    where
-        U: TryInto<Uri, Error: Into<http::Error>>,
-    {
-        let uri = uri.try_into().map_err(|error| {
-            let message = "an origin is not a URI: write it as in \"https://api.example.com\"";
-            Error::with_source(ErrorKind::InvalidInput, message, error.into())
-        })?;
-        // The rest of it may hold a password.
-        let host = uri.host().unwrap_or_default();
-        if uri.authority().is_some_and(|authority| !has_port_or_none(authority)) {
-            return Err(Error::invalid(format!(
-                "the origin {host:?} has a port that is none: write a number up to 65535"
-            )));
-        }
-        Self::of(&uri).ok_or_else(|| {
-            Error::invalid(format!(
-                "the origin {host:?} has no scheme or no host: write it as in \
-                 \"https://api.example.com\""
-            ))
-        })
+    /// It has something that no origin has.
+    fn is_not(&self, fault: &str) -> Error {
+        Error::invalid(format!("an origin {fault}: write \"{self}\" alone"))
     }
 
     /// The same question as `Origin::of(uri) == Some(self)`, without building one.
@@ -68,92 +127,69 @@ impl Origin {
     }
 }
 
-/// Whether a client below us that follows redirects says that it ended at another origin than it
-/// was asked for.
+/// Whether a client below the layer that follows redirects says that the response comes from
+/// another origin than it was asked for.
 #[cfg_attr(
     not(any(feature = "follow-redirect", feature = "reqwest")),
     expect(unused_variables, reason = "no such client is known")
 )]
-pub(crate) fn is_elsewhere(asked: &Uri, answer: &Extensions) -> bool {
+pub(crate) fn redirected_cross_origin(asked: &Uri, answer: &Extensions) -> bool {
     #[cfg(feature = "reqwest")]
     if let Some(answered) = answer.get::<tower_http_06::follow_redirect::RequestUri>()
-        && differ(asked, &answered.0)
+        && is_cross_origin(asked, &answered.0)
     {
         return true;
     }
     #[cfg(feature = "follow-redirect")]
     if let Some(answered) = answer.get::<tower_http::follow_redirect::RequestUri>()
-        && differ(asked, &answered.0)
+        && is_cross_origin(asked, &answered.0)
     {
         return true;
     }
     false
 }
 
-/// Whether these are of two origins; one that does not say where it goes differs from none.
+/// Whether these are of two origins. A request that does not say where it goes is of any.
 #[cfg(any(feature = "follow-redirect", feature = "reqwest"))]
-pub(crate) fn differ(asked: &Uri, answered: &Uri) -> bool {
+pub(crate) fn is_cross_origin(asked: &Uri, answered: &Uri) -> bool {
     Origin::of(asked).is_some_and(|asked| !asked.is_of(answered))
 }
 
-/// `host` is asked for only if the scheme leaves it open: to find it takes a parse.
-pub(crate) fn check_encrypted<'a>(
-    scheme: &Scheme,
-    host: impl FnOnce() -> &'a str,
-    allow_plaintext: bool,
-) -> Result<(), Error> {
-    if *scheme == Scheme::HTTPS {
-        return Ok(());
-    }
-    let host = host();
-    if *scheme == Scheme::HTTP && (allow_plaintext || is_loopback(host)) {
-        return Ok(());
-    }
-    if *scheme == Scheme::HTTP {
-        return Err(Error::new(
-            ErrorKind::Plaintext,
-            format!(
-                "the token would travel to {host} unencrypted: use https, or permit it with \
-                 `RefreshLayer::allow_plaintext`"
-            ),
-        ));
-    }
-    Err(Error::new(
-        ErrorKind::Plaintext,
-        format!("a token does not travel over the scheme {scheme:?}: use https"),
-    ))
-}
-
-/// Whether what stands behind the host can be a port. A `Uri` takes anything there, and clients go
-/// to the scheme's own port if it is none.
-pub(crate) fn has_port_or_none(authority: &Authority) -> bool {
+/// Whether there is no port or a valid one. A `Uri` takes anything there, and clients go to the
+/// scheme's own port if it is invalid.
+pub(crate) fn has_valid_port(authority: &Authority) -> bool {
     let host_and_port = authority.as_str().rsplit(['@', ']']).next().unwrap_or_default();
     let port = host_and_port.split_once(':').map_or("", |(_, port)| port);
     port.is_empty() || authority.port_u16().is_some()
 }
 
 fn port(scheme: &Scheme, authority: &Authority) -> Option<u16> {
-    authority.port_u16().or(match scheme.as_str() {
+    authority.port_u16().or_else(|| default_port(scheme))
+}
+
+fn default_port(scheme: &Scheme) -> Option<u16> {
+    match scheme.as_str() {
         "https" => Some(443),
         "http" => Some(80),
         _ => None,
-    })
+    }
 }
 
-/// Whether `host`, as a URI spells it, can only be this very machine: `localhost`, an address in
-/// 127/8, or `[::1]`.
-///
-/// Nothing is resolved: what a name leads to may change between the check and the sending, and
-/// names that merely look local (`localhost.example.com`, `127.1`) prove nothing.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    if host.eq_ignore_ascii_case("localhost") {
-        return true;
+/// As RFC 6454 §6.2 writes it: without the scheme's own port.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str().to_ascii_lowercase(), self.host)?;
+        match self.port {
+            Some(port) if default_port(&self.scheme) != Some(port) => write!(f, ":{port}"),
+            _ => Ok(()),
+        }
     }
-    let literal = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
-        Some(v6) => v6.parse::<Ipv6Addr>().map(IpAddr::V6),
-        None => host.parse::<Ipv4Addr>().map(IpAddr::V4),
-    };
-    literal.is_ok_and(|address| address.is_loopback())
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Origin({self})")
+    }
 }
 
 #[cfg(test)]
@@ -161,7 +197,13 @@ mod tests {
     use super::*;
 
     fn origin(uri: &str) -> Origin {
-        Origin::parse(uri).unwrap()
+        uri.parse().unwrap()
+    }
+
+    fn fault(uri: &str) -> String {
+        let error = uri.parse::<Origin>().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{uri}");
+        format!("{error} {error:?}")
     }
 
     // S8
@@ -186,72 +228,62 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_named() {
-        for bad in ["api.example.com", "/v1", "https://", "", "http://a b"] {
-            let error = Origin::parse(bad).unwrap_err();
-            assert!(error.to_string().contains("https://api.example.com"), "{bad}: {error}");
+    fn equal_ones_are_one_in_a_set_and_read_alike() {
+        let spellings = ["https://API.example.com:443", "HTTPS://api.example.com/"];
+        let set: std::collections::HashSet<_> = spellings.map(origin).into_iter().collect();
+        assert_eq!(set.len(), 1);
+        for spelling in spellings {
+            assert_eq!(origin(spelling).to_string(), "https://api.example.com");
+        }
+        for text in ["https://api.example.com:8443", "http://[::1]", "http://a.test:443"] {
+            assert_eq!(origin(text).to_string(), text);
+            assert_eq!(origin(&origin(text).to_string()), origin(text));
+            assert_eq!(format!("{:?}", origin(text)), format!("Origin({text})"));
         }
     }
 
     #[test]
-    fn a_port_that_is_none_is_not_the_schemes_own() {
-        for bad in ["https://a.test:65536", "https://a.test:a.test", "http://[::1]:80x/"] {
-            let error = Origin::parse(bad).unwrap_err();
-            assert!(error.to_string().contains("a port that is none"), "{bad}: {error}");
+    fn what_is_no_origin_is_told_what_to_write() {
+        for bad in ["api.example.com", "/v1", "https://", "", "http://a b", "https://:443", "*"] {
+            let fault = fault(bad);
+            assert!(fault.contains("https://api.example.com"), "{bad}: {fault}");
         }
-        for good in ["https://a.test:65535", "https://a.test:", "http://[::1]", "http://u:p@a.test"]
-        {
-            assert!(Origin::parse(good).is_ok(), "{good}");
+    }
+
+    #[test]
+    fn more_than_an_origin_is_refused_and_not_dropped() {
+        for (bad, what) in [
+            ("https://a.test/v1", "path"),
+            ("https://a.test//", "path"),
+            ("https://a.test?key=hunter2", "query"),
+            ("https://a.test/?", "query"),
+            ("https://a.test/#hunter2", "fragment"),
+            ("https://me:hunter2@a.test", "a user name or a password"),
+            ("https://me@a.test", "a user name or a password"),
+        ] {
+            let fault = fault(bad);
+            assert!(fault.contains(what), "{bad}: {fault}");
+            assert!(fault.contains("write \"https://a.test\" alone"), "{bad}: {fault}");
+            assert!(!fault.contains("hunter2"), "{fault}");
+        }
+        assert_eq!(origin("https://a.test/"), origin("https://a.test"));
+    }
+
+    #[test]
+    fn an_invalid_port_is_not_the_schemes_own() {
+        for bad in ["https://a.test:65536", "https://a.test:a.test", "http://[::1]:80x/"] {
+            let fault = fault(bad);
+            assert!(fault.contains("an invalid port"), "{bad}: {fault}");
+        }
+        for good in ["https://a.test:65535", "https://a.test:", "http://[::1]"] {
+            assert!(good.parse::<Origin>().is_ok(), "{good}");
         }
     }
 
     #[test]
     fn what_is_no_origin_is_not_repeated_with_its_password() {
         for uri in ["https://me:hunter2/x@a.test", "me:hunter2@a.test", "/x?key=hunter2"] {
-            let error = Origin::parse(uri).unwrap_err();
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
-        }
-    }
-
-    // S7
-    #[test]
-    fn only_encrypted_or_loopback() {
-        let fine = |uri| origin(uri).check_encrypted(false);
-        for uri in ["https://a.test", "http://localhost:1", "http://127.8.9.1", "http://[::1]:1"] {
-            assert!(fine(uri).is_ok(), "{uri}");
-        }
-        for uri in
-            ["http://a.test", "http://localhost.a.test", "http://127.0.0.1.a.test", "http://[::2]"]
-        {
-            let error = fine(uri).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Plaintext);
-            assert!(error.to_string().contains("allow_plaintext"), "{error}");
-        }
-        assert!(fine("ftp://localhost").is_err());
-    }
-
-    #[test]
-    fn loopback_is_told_by_the_spelling_alone() {
-        for host in
-            ["localhost", "LocalHost", "127.0.0.1", "127.255.255.254", "[::1]", "[0:0:0:0:0:0:0:1]"]
-        {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "",
-            "localhost.example.com",
-            "127.0.0.1.example.com",
-            "127.1",
-            "0177.0.0.1",
-            "128.0.0.1",
-            "0.0.0.0",
-            "::1",
-            "[::2]",
-            "[::ffff:127.0.0.1]",
-            "[127.0.0.1]",
-            "[::1",
-        ] {
-            assert!(!is_loopback(host), "{host}");
+            assert!(!fault(uri).contains("hunter2"), "{}", fault(uri));
         }
     }
 }

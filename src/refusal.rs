@@ -5,21 +5,18 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::parser::ChallengeParser;
 
-/// Decides whether a response refuses the token.
-#[derive(Clone, Default)]
-pub(crate) enum Refusal {
-    /// A 401 that a new token can cure, or gRPC's `UNAUTHENTICATED` in the headers.
-    #[default]
-    Standard,
-    Custom(Arc<Predicate>),
-}
+use crate::head::{RequestHead, ResponseHead};
 
-type Predicate = dyn Fn(StatusCode, &HeaderMap) -> bool + Send + Sync;
+/// What the user says is a refusal.
+#[derive(Clone)]
+pub(crate) struct RefusedWhen(Arc<Predicate>);
+
+type Predicate = dyn Fn(&RequestHead<'_>, &ResponseHead<'_>) -> bool + Send + Sync;
 
 /// What a response says about the token that its request carried.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nothing that concerns us.
+    /// Nothing, or nothing that a new token can cure.
     Fine,
     /// It was refused, and another may do.
     Refused,
@@ -34,23 +31,33 @@ pub(crate) struct StepUp {
     pub(crate) max_age: Option<u64>,
 }
 
-impl Refusal {
-    #[inline]
-    pub(crate) fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Verdict {
-        let standard = standard(status, headers);
-        match self {
-            Self::Standard => standard,
-            // What no refresh can cure is none of the predicate's business.
-            Self::Custom(_) if matches!(standard, Verdict::StepUp(_)) => standard,
-            Self::Custom(predicate) if predicate(status, headers) => Verdict::Refused,
-            Self::Custom(_) => Verdict::Fine,
+impl RefusedWhen {
+    pub(crate) fn new<F>(predicate: F) -> Self
+    where
+        F: Fn(&RequestHead<'_>, &ResponseHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        Self(Arc::new(predicate))
+    }
+
+    pub(crate) fn judge(&self, request: &RequestHead<'_>, response: &ResponseHead<'_>) -> Verdict {
+        let standard = standard(response);
+        if matches!(standard, Verdict::StepUp(_)) {
+            return standard;
         }
+        if !(self.0)(request, response) {
+            return Verdict::Fine;
+        }
+        // No refresh cures what the challenge says is wrong with a valid token, whatever the
+        // predicate returns. `insufficient_scope` usually comes with a 403 (RFC 6750 §3.1).
+        challenged(response.headers())
     }
 }
 
+/// A 401 that a new token can cure, or gRPC's `UNAUTHENTICATED` in the headers.
 #[inline]
-fn standard(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    match status {
+pub(crate) fn standard(response: &ResponseHead<'_>) -> Verdict {
+    let headers = response.headers();
+    match response.status() {
         StatusCode::UNAUTHORIZED => challenged(headers),
         // A gRPC status comes with HTTP 200; if it is in the headers, nothing was streamed.
         StatusCode::OK
@@ -66,8 +73,8 @@ fn standard(status: StatusCode, headers: &HeaderMap) -> Verdict {
 /// Parsed once, as it is looked for in every answer.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// Reads the challenges of a 401. One that says the token is valid but not enough (RFC 6750 §3.1)
-/// would be the answer to the next token too. What cannot be parsed says nothing.
+/// Reads the challenges of a refusal. One that says the token is valid but not enough (RFC 6750
+/// §3.1) would be the answer to the next token too. What cannot be parsed says nothing.
 fn challenged(headers: &HeaderMap) -> Verdict {
     let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     for value in values.map(single_spaced) {
@@ -113,27 +120,29 @@ fn single_spaced(value: &str) -> String {
     spaced
 }
 
-impl fmt::Debug for Refusal {
+impl fmt::Debug for RefusedWhen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Standard => "Standard",
-            Self::Custom(_) => "Custom",
-        })
+        f.debug_struct("RefusedWhen").finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{Extensions, HeaderValue};
 
     use super::*;
+
+    fn says(status: u16, headers: &HeaderMap) -> Verdict {
+        let status = StatusCode::from_u16(status).unwrap();
+        standard(&ResponseHead::new(status, headers, &Extensions::new()))
+    }
 
     fn judge(status: u16, challenges: &[&str]) -> Verdict {
         let mut headers = HeaderMap::new();
         for challenge in challenges {
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_str(challenge).unwrap());
         }
-        Refusal::Standard.judge(StatusCode::from_u16(status).unwrap(), &headers)
+        says(status, &headers)
     }
 
     fn refused(status: u16, challenges: &[&str]) -> bool {
@@ -187,8 +196,7 @@ mod tests {
     fn grpc_says_it_in_the_headers() {
         let with = |http: u16, grpc| {
             let headers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), grpc)]);
-            let status = StatusCode::from_u16(http).unwrap();
-            Refusal::Standard.judge(status, &headers) == Verdict::Refused
+            says(http, &headers) == Verdict::Refused
         };
         assert!(with(200, HeaderValue::from_static("16")));
         assert!(!with(200, HeaderValue::from_static("7")));

@@ -9,14 +9,13 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
+    cache::SnapshotCache,
     error::BoxError,
     future::ResponseFuture,
-    lane::{Lane, Read},
-    layer::Policy,
-    replay::ByBody,
-    replay::Split,
-    sent::Sent,
-    session::Readiness,
+    replay::{Policy, Standard},
+    retry::RetryState,
+    rules::{Config, Rules},
+    session::{Readiness, Session},
 };
 
 /// An HTTP service whose requests carry a live access token. See
@@ -24,16 +23,49 @@ use crate::{
 ///
 /// Request and response types are those of `S`. Its errors come through boxed; those of the
 /// session beside them are found by [`Error::find`](crate::Error::find).
-pub struct Refresh<S, P = ByBody> {
+///
+/// # Clone
+///
+/// The service inside has to be [`Clone`]. A clone of it is stored in the future of each request,
+/// and sends the request again if its token is refused. Clones of a `Refresh` share one session, so
+/// clone it for each request or each task as you like.
+pub struct Refresh<S, P = Standard> {
     inner: S,
-    lane: Arc<Lane<P>>,
+    cache: Arc<SnapshotCache<P>>,
     // Whether it was called before: this one, not what it was cloned from.
     used: bool,
 }
 
+impl<S> Refresh<S> {
+    /// Puts `session` in front of `inner`, with the defaults of a
+    /// [`RefreshLayer`](crate::RefreshLayer).
+    ///
+    /// ```
+    /// # use http::{Request, Response, header::AUTHORIZATION};
+    /// # use tower::ServiceExt;
+    /// # use tower_refresh::{BoxError, Refresh, Session, Tokens, testing::GatedEndpoint};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let client = tower::service_fn(|request: Request<String>| async move {
+    /// #     Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
+    /// # });
+    /// # let tokens = Tokens::new("t")?;
+    /// # let session = Session::builder(GatedEndpoint::new()).tokens(tokens).build();
+    /// let client = Refresh::new(client, session);
+    /// # let request = Request::get("https://api.example.com/").body(String::new())?;
+    /// # assert_eq!(client.oneshot(request).await?.into_body(), "Bearer t");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(inner: S, session: Session) -> Self {
+        let config = Config { session, rules: Rules::default(), policy: Standard };
+        Self::with_config(inner, config)
+    }
+}
+
 impl<S, P> Refresh<S, P> {
-    pub(crate) fn new(inner: S, policy: Policy<P>) -> Self {
-        Self { inner, lane: Arc::new(Lane::new(policy)), used: false }
+    pub(crate) fn with_config(inner: S, config: Config<P>) -> Self {
+        Self { inner, cache: Arc::new(SnapshotCache::new(config)), used: false }
     }
 
     /// The service inside.
@@ -55,7 +87,7 @@ impl<S, P> Refresh<S, P> {
 impl<S, P, B, R> Service<Request<B>> for Refresh<S, P>
 where
     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
-    P: Split<B>,
+    P: Policy<B>,
 {
     type Response = Response<R>;
     type Error = BoxError;
@@ -66,49 +98,39 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.lane.rules.sign(request.uri(), request.headers(), request.extensions()) {
+        match self.cache.config.signs(request.uri(), request.headers(), request.extensions()) {
             Ok(true) => {}
             Ok(false) => return ResponseFuture::unsigned(self.inner.call(request)),
             Err(error) => {
-                give_back(&mut self.inner);
+                release_readiness(&mut self.inner);
                 return ResponseFuture::failed(error);
             }
         }
 
-        let snapshot = match self.lane.own() {
-            Some(own) => Read::Own(own),
-            None if self.used => {
-                self.lane = Arc::new(self.lane.anew());
-                self.lane.read()
-            }
-            None => {
-                self.used = true;
-                self.lane.read()
-            }
-        };
+        let (cache, snapshot) = SnapshotCache::load(&mut self.cache, &mut self.used);
         let token = match snapshot.at(Instant::now()) {
             Readiness::Fresh(token) => token,
             Readiness::Stale(token) => {
-                self.lane.session.refresh_ahead();
+                cache.config.session.refresh_ahead();
                 token
             }
             Readiness::Wait => {
-                give_back(&mut self.inner);
-                return ResponseFuture::wait(self.inner.clone(), request, self.lane.clone());
+                release_readiness(&mut self.inner);
+                return ResponseFuture::wait(self.inner.clone(), request, cache.clone());
             }
             Readiness::LoginRequired(error) => {
-                give_back(&mut self.inner);
+                release_readiness(&mut self.inner);
                 return ResponseFuture::failed(error.clone());
             }
         };
-        let sent = Sent::sign(&mut request, token, self.inner.clone(), &self.lane);
-        ResponseFuture::sent(self.inner.call(request), sent)
+        let retry = RetryState::sign(&mut request, token, self.inner.clone(), cache);
+        ResponseFuture::signed(self.inner.call(request), retry)
     }
 }
 
 impl<S: Clone, P> Clone for Refresh<S, P> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), lane: self.lane.clone(), used: false }
+        Self { inner: self.inner.clone(), cache: self.cache.clone(), used: false }
     }
 }
 
@@ -116,13 +138,13 @@ impl<S: fmt::Debug, P> fmt::Debug for Refresh<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refresh")
             .field("inner", &self.inner)
-            .field("session", &self.lane.session)
+            .field("session", &self.cache.config.session)
             .finish_non_exhaustive()
     }
 }
 
-/// What a service holds by being ready (a permit, a place in a queue) may be what the refresh
-/// needs, and nobody is to keep it while nothing is sent.
-fn give_back<S: Clone>(ready: &mut S) {
+/// A readied service may hold a permit or a place in a queue that the refresh itself needs: replace
+/// it with a clone that has not been polled.
+fn release_readiness<S: Clone>(ready: &mut S) {
     *ready = ready.clone();
 }

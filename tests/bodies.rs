@@ -14,7 +14,7 @@ use hyper_util::{
 use tower::Service;
 use tower_refresh::{
     BoxError,
-    replay::{ByBody, Replay, ReplayBody, Rewrap, SendOnce, Spare, Split, Superseded},
+    replay::{Backup, Never, Policy, Replay, ReplayBody, Rewrap, Standard, Superseded},
 };
 
 /// A body type as frameworks have them: closed, with an error of its own, built from any body.
@@ -54,24 +54,24 @@ impl Body for Framework {
     }
 }
 
-fn assert_splits<B>(_: &impl Split<B>) {}
+fn assert_backs_up<B>(_: &impl Policy<B>) {}
 
 // S51
 #[test]
 fn every_usual_body_has_a_policy() {
-    assert_splits::<Full<Bytes>>(&ByBody);
-    assert_splits::<Empty<Bytes>>(&ByBody);
-    assert_splits::<String>(&ByBody);
-    assert_splits::<Either<Full<Bytes>, Empty<Bytes>>>(&ByBody);
-    assert_splits::<BoxBody<Bytes, BoxError>>(&ByBody);
-    assert_splits::<UnsyncBoxBody<Bytes, BoxError>>(&ByBody);
-    assert_splits::<UnsyncBoxBody<Bytes, Superseded>>(&ByBody);
-    assert_splits::<ReplayBody<Incoming>>(&ByBody);
-    assert_splits::<Framework>(&Rewrap(Framework::new));
-    assert_splits::<axum::body::Body>(&Rewrap(axum::body::Body::new));
+    assert_backs_up::<Full<Bytes>>(&Standard);
+    assert_backs_up::<Empty<Bytes>>(&Standard);
+    assert_backs_up::<String>(&Standard);
+    assert_backs_up::<Either<Full<Bytes>, Empty<Bytes>>>(&Standard);
+    assert_backs_up::<BoxBody<Bytes, BoxError>>(&Standard);
+    assert_backs_up::<UnsyncBoxBody<Bytes, BoxError>>(&Standard);
+    assert_backs_up::<UnsyncBoxBody<Bytes, Superseded>>(&Standard);
+    assert_backs_up::<ReplayBody<Incoming>>(&Standard);
+    assert_backs_up::<Framework>(&Rewrap(Framework::new));
+    assert_backs_up::<axum::body::Body>(&Rewrap(axum::body::Body::new));
     #[cfg(feature = "tonic")]
-    assert_splits::<tonic::body::Body>(&ByBody);
-    assert_splits::<Incoming>(&SendOnce);
+    assert_backs_up::<tonic::body::Body>(&Standard);
+    assert_backs_up::<Incoming>(&Never);
 }
 
 #[test]
@@ -87,16 +87,16 @@ fn a_body_of_ones_own_can_be_a_recording() {
     struct Mine(ReplayBody<Full<Bytes>>);
 
     impl Replay for Mine {
-        fn keep(&mut self) -> Spare<Self> {
-            self.0.keep().map(Self)
+        fn backup(&mut self) -> Backup<Self> {
+            self.0.backup().map(Self)
         }
     }
 
-    assert_splits::<Mine>(&ByBody);
-    let spare = Mine(ReplayBody::new(Full::from("hello"))).keep();
+    assert_backs_up::<Mine>(&Standard);
+    let backup = Mine(ReplayBody::new(Full::from("hello"))).backup();
     // Neither body need be printable.
-    assert_eq!(format!("{spare:?}"), "Spare::Recorded");
-    assert_eq!(format!("{:?}", Spare::ready(Framework::new(String::new()))), "Spare::Ready");
+    assert_eq!(format!("{backup:?}"), "Backup::Recorded");
+    assert_eq!(format!("{:?}", Backup::ready(Framework::new(String::new()))), "Backup::Ready");
 }
 
 #[test]

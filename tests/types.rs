@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use tower::{Service, util::BoxCloneSyncService};
 use tower_refresh::{
-    AccessToken, Error, ErrorKind, Event, Events, NoToken, Refresh, RefreshLayer, RefreshToken,
-    Session, SessionBuilder, Status, Token, Tokens, endpoint, replay, store, testing,
+    AccessToken, AuthScheme, Error, ErrorKind, Event, Events, NoToken, Origin, Refresh,
+    RefreshLayer, RefreshToken, RequestHead, ResponseHead, Session, SessionBuilder, Status, Token,
+    Tokens, endpoint, replay, store, testing,
 };
 
 /// Goes from thread to thread.
@@ -30,10 +31,12 @@ type Client = BoxCloneSyncService<Request, http::Response<Body>, Error>;
 #[test]
 fn the_root() {
     clones::<AccessToken>();
+    clones::<AuthScheme>();
     clones::<Error>();
     clones::<ErrorKind>();
     clones::<Event>();
     clones::<NoToken>();
+    clones::<Origin>();
     clones::<Refresh<Client>>();
     clones::<RefreshLayer>();
     clones::<RefreshToken>();
@@ -44,6 +47,8 @@ fn the_root() {
     errors::<Error>();
     sends::<Events>();
     sends::<<Refresh<Client> as Service<Request>>::Future>();
+    shares::<RequestHead<'static>>();
+    shares::<ResponseHead<'static>>();
     shares::<SessionBuilder>();
 }
 
@@ -66,14 +71,14 @@ fn endpoints() {
 
 #[test]
 fn bodies() {
-    clones::<replay::ByBody>();
-    clones::<replay::Rewrap<fn(replay::ReplayBody<Body>) -> Body>>();
-    clones::<replay::SendOnce>();
+    clones::<replay::Standard>();
+    clones::<replay::RewrapFn<Body>>();
+    clones::<replay::Never>();
     clones::<replay::Superseded>();
     errors::<replay::ReplayError>();
     errors::<replay::Superseded>();
     shares::<replay::ReplayBody<Body>>();
-    shares::<replay::Spare<Body>>();
+    shares::<replay::Backup<Body>>();
 }
 
 #[test]

@@ -145,12 +145,12 @@ impl Upload {
         Frames { frame: PAYLOAD.slice(..self.frame), left: self.size / self.frame }
     }
 
-    /// Keeps a spare as the layer does: it lives until the request has its answer.
+    /// Keeps a backup as the layer does: it lives until the request has its answer.
     fn recorded(self, send: impl FnOnce(ReplayBody<Frames>)) {
         let mut body = ReplayBody::with_limit(self.frames(), self.cap);
-        let spare = body.keep();
+        let backup = body.backup();
         send(body);
-        drop(spare);
+        drop(backup);
     }
 
     fn copied_frames(self) -> usize {

@@ -19,11 +19,13 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tower::{ServiceBuilder, ServiceExt};
-use tower_refresh::{BoxError, Error, Refresh, RefreshLayer, Session, replay::Rewrap};
+use tower_refresh::{
+    BoxError, Error, Refresh, RefreshLayer, Session,
+    replay::{Rewrap, RewrapFn},
+};
 
 /// The client, as the gateway's state names it.
-type Upstream = Refresh<Client<HttpConnector, Body>, Rewrap<fn(Recorded) -> Body>>;
-type Recorded = tower_refresh::replay::ReplayBody<Body>;
+type Upstream = Refresh<Client<HttpConnector, Body>, RewrapFn<Body>>;
 
 #[derive(Clone)]
 struct Gateway {
@@ -35,8 +37,9 @@ struct Gateway {
 pub(crate) fn gateway(session: Session, upstream: Uri) -> Result<Router, BoxError> {
     // axum's body can be built from any other, and so it can be recorded. Bodies of up to 64 KiB
     // are sent again if the token is refused, and larger ones stream through.
-    let recorded: Rewrap<fn(Recorded) -> Body> = Rewrap(Body::new);
-    let layer = RefreshLayer::new(session).only_for([upstream.clone()])?.replay_with(recorded);
+    let recorded: RewrapFn<Body> = Rewrap(Body::new);
+    let origin = upstream.clone().try_into()?;
+    let layer = RefreshLayer::new(session).only_for([origin]).replay_with(recorded);
     let client = ServiceBuilder::new()
         .layer(layer)
         .service(Client::builder(TokioExecutor::new()).build_http::<Body>());

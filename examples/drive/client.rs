@@ -25,7 +25,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tower::{Layer, Service};
 use tower_refresh::{
     BoxError,
-    replay::{Replay, ReplayBody, Spare},
+    replay::{Backup, Replay, ReplayBody},
 };
 
 use crate::timeline::Timeline;
@@ -77,8 +77,8 @@ impl Body {
 }
 
 impl Replay for Body {
-    fn keep(&mut self) -> Spare<Self> {
-        self.0.keep().map(Self)
+    fn backup(&mut self) -> Backup<Self> {
+        self.0.backup().map(Self)
     }
 }
 

@@ -4,7 +4,8 @@ use http::{Uri, uri::Scheme};
 
 use crate::{
     error::{Error, ErrorKind},
-    origin::{has_port_or_none, is_loopback},
+    origin::has_valid_port,
+    plaintext::is_loopback,
 };
 
 /// The URL of a token endpoint, checked once: refresh tokens and client secrets are safe to send
@@ -136,9 +137,9 @@ fn complete(uri: Uri) -> Result<Uri, Error> {
              authenticate with `OAuth2Client` or a header",
         ));
     }
-    if uri.authority().is_some_and(|authority| !has_port_or_none(authority)) {
+    if uri.authority().is_some_and(|authority| !has_valid_port(authority)) {
         return Err(Error::invalid(
-            "the token endpoint's URL has a port that is none: write a number up to 65535",
+            "the token endpoint's URL has an invalid port: write a number up to 65535",
         ));
     }
     if uri.host().unwrap_or_default().is_empty() {
@@ -204,9 +205,9 @@ mod tests {
             ("https://", "cannot be read"),
             ("https:///token", "cannot be read"),
             ("https://:443/token", "has no host"),
-            ("https://example.com:65536/token", "a port that is none"),
-            ("https://example.com:token/", "a port that is none"),
-            ("https://[2001:db8::1]:65536/", "a port that is none"),
+            ("https://example.com:65536/token", "an invalid port"),
+            ("https://example.com:token/", "an invalid port"),
+            ("https://[2001:db8::1]:65536/", "an invalid port"),
             ("https://example.com/to ken", "cannot be read"),
             ("https://example.com/token\n", "cannot be read"),
             ("https://me:hunter2@example.com/", "a user name"),

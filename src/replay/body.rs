@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{Replay, ReplayError, Spare, reader::Reader};
+use super::{Backup, Replay, ReplayError, reader::Reader};
 use crate::BoxError;
 
 /// How much payload a recording keeps unless told otherwise.
@@ -17,7 +17,7 @@ pub(super) const DEFAULT_LIMIT: usize = 64 * 1024;
 ///
 /// As the body type of a client (`Client<_, ReplayBody<Incoming>>`) it lets a
 /// [`RefreshLayer`](crate::RefreshLayer) retry requests whose body is a stream. Nothing is kept
-/// before the layer sends it, and nothing any more once the spare is used or dropped. See the
+/// before the layer sends it, and nothing any more once the backup is used or dropped. See the
 /// [module's documentation](super) for how a recording works and what it cannot do.
 pub struct ReplayBody<B> {
     pub(super) reader: Reader<B>,
@@ -43,8 +43,8 @@ impl<B> ReplayBody<B> {
 }
 
 impl<B: Body + Send + 'static> Replay for ReplayBody<B> {
-    fn keep(&mut self) -> Spare<Self> {
-        self.reader.keep().map(|reader| Self { reader })
+    fn backup(&mut self) -> Backup<Self> {
+        self.reader.backup().map(|reader| Self { reader })
     }
 }
 

@@ -7,33 +7,33 @@ use http_body_util::{
 };
 
 use super::{
-    Replay, Spare, Superseded,
+    Backup, Replay, Superseded,
     rewrap::{Boxable, rewrap},
 };
 
 impl<D: Buf + Clone> Replay for Full<D> {
-    fn keep(&mut self) -> Spare<Self> {
-        Spare::ready(self.clone())
+    fn backup(&mut self) -> Backup<Self> {
+        Backup::ready(self.clone())
     }
 }
 
 impl<D> Replay for Empty<D> {
-    fn keep(&mut self) -> Spare<Self> {
-        Spare::ready(Self::new())
+    fn backup(&mut self) -> Backup<Self> {
+        Backup::ready(Self::new())
     }
 }
 
 impl Replay for String {
-    fn keep(&mut self) -> Spare<Self> {
-        Spare::ready(self.clone())
+    fn backup(&mut self) -> Backup<Self> {
+        Backup::ready(self.clone())
     }
 }
 
 impl<L: Replay, R: Replay> Replay for Either<L, R> {
-    fn keep(&mut self) -> Spare<Self> {
+    fn backup(&mut self) -> Backup<Self> {
         match self {
-            Self::Left(body) => body.keep().map(Self::Left),
-            Self::Right(body) => body.keep().map(Self::Right),
+            Self::Left(body) => body.backup().map(Self::Left),
+            Self::Right(body) => body.backup().map(Self::Right),
         }
     }
 }
@@ -41,14 +41,14 @@ impl<L: Replay, R: Replay> Replay for Either<L, R> {
 // Without the attribute an error would be about `From` and not say what it is for.
 #[diagnostic::do_not_recommend]
 impl<E: From<Superseded> + 'static> Replay for BoxBody<Bytes, E> {
-    fn keep(&mut self) -> Spare<Self> {
+    fn backup(&mut self) -> Backup<Self> {
         rewrap::<_, Boxable<_, E>>(self, Self::default, Self::new)
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<E: From<Superseded> + 'static> Replay for UnsyncBoxBody<Bytes, E> {
-    fn keep(&mut self) -> Spare<Self> {
+    fn backup(&mut self) -> Backup<Self> {
         rewrap::<_, Boxable<_, E>>(self, Self::default, Self::new)
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
-    Spare,
+    Backup,
     error::Failed,
     recording::{CopyId, Recording, Turn},
     source::Source,
@@ -71,10 +71,10 @@ impl<B: Body + 'static> Reader<B> {
 }
 
 impl<B: Body + Send + 'static> Reader<B> {
-    /// Splits off a spare of what remains.
-    pub(super) fn keep(&mut self) -> Spare<Self> {
+    /// Splits off a backup of what remains.
+    pub(super) fn backup(&mut self) -> Backup<Self> {
         let Some(copy) = &mut self.copy else {
-            return Spare::ready(Self::empty());
+            return Backup::ready(Self::empty());
         };
         let own = copy.own().take();
         if let Some(source) = own {
@@ -82,10 +82,10 @@ impl<B: Body + Send + 'static> Reader<B> {
         }
         match copy.recording.split(copy.id) {
             Some(id) => {
-                let spare = Self { copy: Some(Copy::new(copy.recording.clone(), id)) };
-                Spare::recorded(spare, copy.recording.clone(), id)
+                let backup = Self { copy: Some(Copy::new(copy.recording.clone(), id)) };
+                Backup::recorded(backup, copy.recording.clone(), id)
             }
-            None => Spare::none(),
+            None => Backup::none(),
         }
     }
 }

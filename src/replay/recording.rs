@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{buffer::Buffer, error::Failed, source::Source, spare::Takeover};
+use super::{backup::Takeover, buffer::Buffer, error::Failed, source::Source};
 
 /// A body that is kept while it is read, and who may read it.
 ///

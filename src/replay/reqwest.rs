@@ -7,25 +7,25 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use reqwest::{Body, Request};
 
-use super::{Replay, ReplayBody, Spare, rewrap::rewrap};
+use super::{Backup, Replay, ReplayBody, rewrap::rewrap};
 
 /// Bytes are shared, and a stream is recorded.
 impl Replay for Body {
-    fn keep(&mut self) -> Spare<Self> {
+    fn backup(&mut self) -> Backup<Self> {
         if self.as_bytes().is_none() {
             return rewrap::<_, ReplayBody<Self>>(self, Self::default, Self::wrap);
         }
         let bytes = into_bytes(mem::take(self));
         *self = bytes.clone().into();
-        Spare::ready(bytes.into())
+        Backup::ready(bytes.into())
     }
 }
 
 /// What reqwest itself can clone: any request but one whose body is a stream, which is sent once.
 /// A layer that is used as a middleware keeps whole requests.
 impl Replay for Request {
-    fn keep(&mut self) -> Spare<Self> {
-        self.try_clone().map_or_else(Spare::none, Spare::ready)
+    fn backup(&mut self) -> Backup<Self> {
+        self.try_clone().map_or_else(Backup::none, Backup::ready)
     }
 }
 

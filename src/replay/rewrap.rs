@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{ReplayBody, Spare, Superseded, body::DEFAULT_LIMIT, error::Failed, reader::Reader};
+use super::{Backup, ReplayBody, Superseded, body::DEFAULT_LIMIT, error::Failed, reader::Reader};
 
 /// A recorded body that is to be boxed again, and so has to fail with the box's own error.
 pub(super) struct Boxable<B, E> {
@@ -66,22 +66,22 @@ pub(super) fn rewrap<B, R>(
     body: &mut B,
     empty: impl FnOnce() -> B,
     wrap: impl Fn(R) -> B,
-) -> Spare<B>
+) -> Backup<B>
 where
     B: Body + Send + 'static,
     R: FromReader<B>,
 {
     // Most requests: two bodies that know nothing of each other, and no recording.
     if body.is_end_stream() {
-        return Spare::ready(empty());
+        return Backup::ready(empty());
     }
     // To be sent once in any case, so it may as well stay as it is.
     if body.size_hint().lower() > DEFAULT_LIMIT as u64 {
-        return Spare::none();
+        return Backup::none();
     }
     let wrap = |reader| wrap(R::from_reader(reader));
     let mut reader = Reader::record(mem::replace(body, empty()), DEFAULT_LIMIT);
-    let spare = reader.keep();
+    let backup = reader.backup();
     *body = wrap(reader);
-    spare.map(wrap)
+    backup.map(wrap)
 }

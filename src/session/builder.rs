@@ -16,13 +16,15 @@ use super::{
     cell::Cell,
     config::Config,
     endpoint::Endpoint,
+    scheme::AuthScheme,
     state::{Beginning, Now, State},
     unique::unique,
 };
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
-    error::{BoxError, Error},
+    error::BoxError,
     event::EventSender,
+    origin::Origin,
     store::TokenStore,
     token::Tokens,
 };
@@ -138,23 +140,42 @@ impl SessionBuilder {
         self
     }
 
-    /// What stands before the token in the header. An empty scheme sends the bare token.
+    /// What stands before the token in the header: `"token".parse()?`, or [`AuthScheme::NONE`] for
+    /// the bare token.
     ///
-    /// Defaults to `Bearer` (RFC 6750 §2.1).
-    ///
-    /// # Errors
-    ///
-    /// If it has other characters than those of an HTTP token (RFC 9110 §5.6.2).
-    pub fn scheme(mut self, scheme: impl Into<String>) -> Result<Self, Error> {
-        let scheme = scheme.into();
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-        if let Some(wrong) = scheme.chars().find(|&c| !allowed(c)) {
-            return Err(Error::invalid(format!(
-                "the scheme has a {wrong:?}: pass the scheme's name alone, as in \"Bearer\""
-            )));
-        }
+    /// Defaults to [`AuthScheme::BEARER`].
+    pub fn scheme(mut self, scheme: AuthScheme) -> Self {
         self.config.scheme = scheme;
-        Ok(self)
+        self
+    }
+
+    /// The origins that the session's tokens are for. Whatever layer or middleware a request to
+    /// another origin goes through, it is an [error](crate::ErrorKind::WrongOrigin) that names
+    /// both, and nothing is sent.
+    ///
+    /// It is for programs with several identities, whose hosts differ or whose requests could be
+    /// mixed up. A layer's [`only_for`](crate::RefreshLayer::only_for) comes first: what it leaves
+    /// alone goes out without a token and is no error.
+    ///
+    /// ```
+    /// # fn doc(endpoint: tower_refresh::endpoint::JsonEndpoint) -> Result<(), tower_refresh::Error> {
+    /// use tower_refresh::Session;
+    ///
+    /// let session = Session::builder(endpoint)
+    ///     .origins(["https://acme.example.com".parse()?])
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It does not bind what takes a token from [`Session::token`], nor a client below a layer that
+    /// follows redirects: such a client takes `Authorization` off on the way to another host, and
+    /// leaves a [header of your own](crate::RefreshLayer::header) in place.
+    ///
+    /// Defaults to all origins. An empty list permits none.
+    pub fn origins(mut self, origins: impl IntoIterator<Item = Origin>) -> Self {
+        self.config.origins = Some(origins.into_iter().collect());
+        self
     }
 
     /// How long callers wait for one call to the endpoint. It begins when the endpoint is ready, and

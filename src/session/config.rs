@@ -1,11 +1,14 @@
 use std::time::Duration;
 
-use crate::token::LONGEST_LIFE;
+use super::scheme::AuthScheme;
+use crate::{origin::Origin, token::LONGEST_LIFE};
 
-/// The numbers of a session; their meaning and defaults stand at the builder's setters.
+/// The settings of a session; their meaning and defaults stand at the builder's setters.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
-    pub(super) scheme: String,
+    pub(super) scheme: AuthScheme,
+    /// Where its tokens may go. `None` is anywhere.
+    pub(super) origins: Option<Box<[Origin]>>,
     pub(super) attempt_timeout: Duration,
     pub(super) call_limit: Duration,
     pub(super) attempts: u32,
@@ -65,7 +68,8 @@ impl Default for Config {
     fn default() -> Self {
         let secs = Duration::from_secs;
         Self {
-            scheme: "Bearer".to_owned(),
+            scheme: AuthScheme::BEARER,
+            origins: None,
             attempt_timeout: secs(10),
             call_limit: secs(60),
             attempts: 3,

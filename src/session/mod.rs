@@ -15,6 +15,7 @@ mod lease;
 mod reconcile;
 mod refresh;
 mod save;
+mod scheme;
 mod single_flight;
 mod snapshot;
 mod state;
@@ -35,6 +36,7 @@ use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     event::{Events, Status},
+    origin::Origin,
     refusal::StepUp,
     token::Tokens,
 };
@@ -42,6 +44,7 @@ use crate::{
 pub(crate) use self::snapshot::{Readiness, Snapshot};
 pub use self::{
     builder::SessionBuilder,
+    scheme::AuthScheme,
     snapshot::{Token, TokenId},
 };
 
@@ -231,6 +234,12 @@ impl Session {
     #[inline]
     pub(crate) fn version(&self) -> u64 {
         self.cell.version()
+    }
+
+    /// The origins that its tokens are for. `None` is all.
+    #[inline]
+    pub(crate) fn origins(&self) -> Option<&[Origin]> {
+        self.cell.backend.config().origins.as_deref()
     }
 
     /// Whether somebody has logged in or out since.

@@ -3,7 +3,10 @@
 
 mod behaviour;
 mod bodies;
+mod destinations;
+mod heads;
 mod redirects;
+mod retry;
 #[path = "../wire/room.rs"]
 mod room;
 mod support;

@@ -66,7 +66,7 @@ async fn a_header_of_ones_own_leaks_if_reqwest_follows_a_redirect() {
     for through in EITHER {
         let (api, other) = two_hosts().await;
         let (_, session) = seeded();
-        let layer = RefreshLayer::new(session).header(X_TOKEN).only_for([&*api.url]).unwrap();
+        let layer = RefreshLayer::new(session).header(X_TOKEN).only_for([api.url.parse().unwrap()]);
         through.send(&layer, post(&api.url)).await.unwrap();
         assert_eq!(other.values("x-token"), ["Bearer seed"]);
     }
@@ -97,7 +97,7 @@ async fn a_header_of_ones_own_stays_if_reqwest_leaves_redirects_to_other_hosts_a
 async fn a_header_of_ones_own_stays_if_the_layer_is_bound_and_inside_of_what_follows() {
     let (api, other) = two_hosts().await;
     let (_, session) = seeded();
-    let layer = RefreshLayer::new(session).header(X_TOKEN).only_for([&*api.url]).unwrap();
+    let layer = RefreshLayer::new(session).header(X_TOKEN).only_for([api.url.parse().unwrap()]);
     let client = ServiceBuilder::new()
         .layer(FollowRedirectLayer::new())
         .layer(layer)

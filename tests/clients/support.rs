@@ -25,7 +25,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_refresh::{BoxError, RefreshLayer, Session, Tokens, testing::GatedEndpoint};
+use tower_refresh::{
+    BoxError, RefreshLayer, Session, SessionBuilder, Tokens, testing::GatedEndpoint,
+};
 use tower_reqwest::HttpClientLayer;
 
 /// How a layer gets in front of reqwest.
@@ -93,9 +95,20 @@ pub(crate) fn client() -> reqwest::ClientBuilder {
 
 /// A session with the token `seed` that an endpoint in memory renews.
 pub(crate) fn seeded() -> (GatedEndpoint, Session) {
+    let (endpoint, builder) = seed();
+    (endpoint, builder.build())
+}
+
+/// The same, with tokens that are for this origin only.
+pub(crate) fn seeded_for(origin: &str) -> (GatedEndpoint, Session) {
+    let (endpoint, builder) = seed();
+    (endpoint, builder.origins([origin.parse().unwrap()]).build())
+}
+
+fn seed() -> (GatedEndpoint, SessionBuilder) {
     let endpoint = GatedEndpoint::new();
     let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
-    (endpoint.clone(), Session::builder(endpoint).initial_tokens(tokens).build())
+    (endpoint.clone(), Session::builder(endpoint).initial_tokens(tokens))
 }
 
 pub(crate) fn post(url: &str) -> Request<Body> {

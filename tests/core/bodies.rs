@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_refresh::{
     BoxError, RefreshLayer,
     endpoint::EndpointError,
-    replay::{ReplayBody, Spare, Split},
+    replay::{Backup, Policy, ReplayBody},
 };
 
 use crate::support::{World, get, live, request, send, settle};
@@ -22,9 +22,9 @@ use crate::support::{World, get, live, request, send, settle};
 #[derive(Clone, Debug)]
 struct Once;
 
-impl<B> Split<B> for Once {
-    fn keep(&self, _: &mut B) -> Spare<B> {
-        Spare::none()
+impl<B> Policy<B> for Once {
+    fn backup(&self, _: &mut B) -> Backup<B> {
+        Backup::none()
     }
 }
 

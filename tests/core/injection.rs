@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use tower_refresh::{
-    Error, ErrorKind, NoToken, Session, Tokens,
+    AuthScheme, Error, ErrorKind, NoToken, Session, Tokens,
     endpoint::{EndpointError, TokenResponse},
     testing::GatedEndpoint,
 };
@@ -113,9 +113,13 @@ async fn a_token_of_64_kib_is_sent_whole() {
 
 #[tokio::test]
 async fn a_token_can_be_had_without_its_scheme() {
-    for (scheme, header) in [("Bearer", "Bearer seed"), ("DPoP", "DPoP seed"), ("", "seed")] {
+    for (scheme, header) in [
+        (AuthScheme::default(), "Bearer seed"),
+        ("DPoP".parse().unwrap(), "DPoP seed"),
+        (AuthScheme::NONE, "seed"),
+    ] {
         let builder = Session::builder(GatedEndpoint::new()).initial_tokens(live());
-        let token = builder.scheme(scheme).unwrap().build().token().await.unwrap();
+        let token = builder.scheme(scheme).build().token().await.unwrap();
         assert_eq!((token.header_value().to_str().unwrap(), token.expose()), (header, "seed"));
         assert!(!format!("{token:?}").contains("seed"));
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use tower::Layer;
-use tower_refresh::{BoxError, Error, ErrorKind, RefreshLayer};
+use tower_refresh::{BoxError, Error, ErrorKind, Origin, RefreshLayer};
 
 use crate::{
     injection::{opted_out, signed_by_the_caller},
@@ -38,6 +38,10 @@ impl World {
     }
 }
 
+pub(crate) fn origins<const N: usize>(texts: [&str; N]) -> [Origin; N] {
+    texts.map(|text| text.parse().unwrap())
+}
+
 fn kind(error: &BoxError) -> ErrorKind {
     Error::find(error.as_ref()).unwrap().kind()
 }
@@ -67,7 +71,7 @@ async fn a_token_travels_unencrypted_to_this_machine_alone_unless_allowed() {
 #[tokio::test(start_paused = true)]
 async fn a_bound_layer_signs_requests_to_its_origins_only() {
     let world = World::new(live());
-    let bound = world.layer().only_for(["https://api.example.com", "https://b.test:8443"]).unwrap();
+    let bound = world.layer().only_for(origins(["https://api.example.com", "https://b.test:8443"]));
     for ours in [
         "https://api.example.com/v1?x=y",
         "https://api.example.com:443/",
@@ -103,7 +107,7 @@ async fn a_bound_layer_signs_requests_to_its_origins_only() {
 #[tokio::test(start_paused = true)]
 async fn a_uri_without_authority_goes_where_the_layer_says() {
     let world = World::new(live());
-    let at = |origin: &str| world.layer().origin(origin).unwrap();
+    let at = |origin: &str| world.layer().origin(origin.parse().unwrap());
 
     let error = world.header_of(&world.layer(), to("/v1")).await.unwrap_err();
     assert_eq!(kind(&error), ErrorKind::UnknownOrigin);
@@ -117,7 +121,7 @@ async fn a_uri_without_authority_goes_where_the_layer_says() {
     let error = world.header_of(&at("http://api.example.com"), to("/v1")).await.unwrap_err();
     assert_eq!(kind(&error), ErrorKind::Plaintext);
 
-    let bound = |origin: &str| at(origin).only_for(["https://api.example.com"]).unwrap();
+    let bound = |origin: &str| at(origin).only_for(origins(["https://api.example.com"]));
     let header = world.header_of(&bound("https://api.example.com"), to("/v1")).await.unwrap();
     assert_eq!(header.as_deref(), SIGNED);
     assert_eq!(world.header_of(&bound("https://b.test"), to("/v1")).await.unwrap(), None);
@@ -132,7 +136,7 @@ async fn a_uri_without_authority_goes_where_the_layer_says() {
 async fn each_check_comes_before_the_next() {
     let world = World::new(live());
     world.session.log_out().await.unwrap();
-    let layer = world.layer().only_for(["https://api.example.com", "http://plain.test"]).unwrap();
+    let layer = world.layer().only_for(origins(["https://api.example.com", "http://plain.test"]));
     let result = async |request| {
         let header = world.header_of(&layer, request).await;
         header.map_err(|error| kind(&error))
@@ -152,7 +156,7 @@ async fn each_check_comes_before_the_next() {
 #[tokio::test]
 async fn a_tunnel_gets_no_token() {
     let world = World::new(live());
-    let layer = RefreshLayer::new(world.session.clone()).origin("https://api.example.com").unwrap();
+    let layer = world.layer().origin("https://api.example.com".parse().unwrap());
     let request = Request::connect("other.example.com:443").body(Full::default()).unwrap();
     assert_eq!(world.header_of(&layer, request).await.unwrap(), None);
 }

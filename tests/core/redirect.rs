@@ -1,23 +1,32 @@
-//! Clients that follow redirects below the layer.
+//! Clients that follow redirects below the layer, or above it.
 
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header::LOCATION};
 use http_body_util::Full;
-use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_http::follow_redirect::FollowRedirectLayer;
-use tower_refresh::{BoxError, RefreshLayer};
+use tower_refresh::{BoxError, Error, ErrorKind, RefreshLayer, Session, testing::GatedEndpoint};
 
 use crate::support::{World, live, request};
 
-/// Sends a request to an API that redirects to `target`, where everything is refused, and returns
-/// the status and which of the requests carried a token.
-async fn redirected(world: &World, target: &'static str) -> (StatusCode, Vec<(String, bool)>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
+type Req = Request<Full<Bytes>>;
+
+/// The hosts that were asked, and whether with a token.
+type Seen = Arc<Mutex<Vec<(String, bool)>>>;
+
+/// An API that redirects to `target`, where everything is refused.
+fn servers(
+    target: &'static str,
+) -> (
+    impl Service<Req, Response = Response<Full<Bytes>>, Error = BoxError, Future: Send> + Clone,
+    Seen,
+) {
+    let seen = Seen::default();
     let servers = tower::service_fn({
         let seen = seen.clone();
-        move |request: Request<Full<Bytes>>| {
+        move |request: Req| {
             let signed = request.headers().contains_key("authorization");
             let host = request.uri().host().unwrap().to_owned();
             let path = request.uri().path().to_owned();
@@ -29,6 +38,13 @@ async fn redirected(world: &World, target: &'static str) -> (StatusCode, Vec<(St
             async move { Ok::<_, BoxError>(response.body(Full::<Bytes>::default())?) }
         }
     });
+    (servers, seen)
+}
+
+/// Sends a request through a client that follows redirects below the layer, and returns the status
+/// and which of the requests carried a token.
+async fn redirected(world: &World, target: &'static str) -> (StatusCode, Vec<(String, bool)>) {
+    let (servers, seen) = servers(target);
     let client = ServiceBuilder::new().layer(FollowRedirectLayer::new()).service(servers);
     let client = RefreshLayer::new(world.session.clone()).layer(client);
     let status = client.oneshot(request("")).await.unwrap().status();
@@ -55,4 +71,29 @@ async fn a_refusal_at_the_end_of_a_redirect_within_the_origin_is_ours() {
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert_eq!(seen.len(), 4, "each sending follows the redirect: {seen:?}");
     assert_eq!(world.endpoint.calls(), 1);
+}
+
+// S87
+#[tokio::test(start_paused = true)]
+async fn a_redirect_takes_no_token_to_an_origin_that_is_not_its_identitys() {
+    let own = "https://api.example.com".parse().unwrap();
+    let builder = Session::builder(GatedEndpoint::new()).initial_tokens(live());
+    let world = World::of(GatedEndpoint::new(), builder.origins([own]).build());
+    // Below the layer it is the client that takes the token off.
+    let (status, seen) = redirected(&world, "https://other.example.net/login").await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert_eq!(seen.iter().map(|(_, signed)| *signed).collect::<Vec<_>>(), [true, false]);
+
+    // Above it each hop comes through the layer.
+    let target = "https://other.example.net/login";
+    let (servers, seen) = servers(target);
+    let client = ServiceBuilder::new()
+        .layer(FollowRedirectLayer::new())
+        .layer(RefreshLayer::new(world.session.clone()))
+        .service(servers);
+    let error = client.oneshot(request("")).await.unwrap_err();
+    let error = Error::find(&*error).unwrap();
+    assert_eq!(error.kind(), ErrorKind::WrongOrigin);
+    assert!(error.to_string().contains("https://other.example.net,"), "{error}");
+    assert_eq!(*seen.lock().unwrap(), [("api.example.com".to_owned(), true)]);
 }

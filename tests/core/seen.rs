@@ -86,7 +86,8 @@ async fn a_stronger_login_that_the_api_asks_for_is_told_and_refreshes_nothing() 
     world.api.refuse_all();
     world.api.refuse_with(refusal.body("").unwrap());
     let layer = RefreshLayer::new(world.session.clone());
-    let own = layer.clone().refused_when(|status, _| status == StatusCode::UNAUTHORIZED);
+    let own =
+        layer.clone().refused_when(|_, response| response.status() == StatusCode::UNAUTHORIZED);
     for client in [layer.layer(world.api.clone()), own.layer(world.api.clone())] {
         let mut events = world.session.events();
         assert_eq!(get(client).await.unwrap(), StatusCode::UNAUTHORIZED);

@@ -161,7 +161,7 @@ async fn two_sessions_with_headers_of_their_own_live_in_one_stack() {
         .layer(
             RefreshLayer::new(device.session.clone())
                 .header(header.clone())
-                .refused_when(|status, _| status == StatusCode::FORBIDDEN),
+                .refused_when(|_, response| response.status() == StatusCode::FORBIDDEN),
         )
         .service(service);
     let call = tokio::spawn(client.oneshot(request("")));
@@ -186,8 +186,8 @@ async fn two_sessions_for_origins_of_their_own_live_in_one_stack() {
     let (here, there) = (World::new(live()), World::new(live()));
     there.session.refresh().await.unwrap();
     let api = Api::new();
-    let bound = |world: &World, origin: &'static str| {
-        RefreshLayer::new(world.session.clone()).only_for([origin]).unwrap()
+    let bound = |world: &World, origin: &str| {
+        RefreshLayer::new(world.session.clone()).only_for([origin.parse().unwrap()])
     };
     let client = ServiceBuilder::new()
         .layer(bound(&here, "https://here.example.com"))

@@ -79,7 +79,7 @@ async fn a_channel_needs_to_be_told_its_origin() {
     assert!(status.message().contains("RefreshLayer::origin"), "{status}");
 
     // Told that it would be unencrypted, it does not send the token either.
-    let plain = layer.clone().origin("http://api.example.com").unwrap();
+    let plain = layer.clone().origin("http://api.example.com".parse().unwrap());
     let status = EchoClient::new(plain.layer(channel)).unary("hello".to_owned()).await.unwrap_err();
     assert_eq!(Error::find(&status).unwrap().kind(), ErrorKind::Plaintext);
     assert!(world.echo.seen().is_empty());

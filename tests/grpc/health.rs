@@ -35,7 +35,7 @@ async fn generated_clients_take_the_layer() {
     let session = Session::builder(endpoint.clone()).initial_tokens(seed()).build();
     let channel = Channel::from_shared(url.clone()).unwrap().connect().await.unwrap();
     let channel = ServiceBuilder::new()
-        .layer(RefreshLayer::new(session).origin(url).unwrap())
+        .layer(RefreshLayer::new(session).origin(url.parse().unwrap()))
         .service(channel);
     let mut client = HealthClient::new(channel);
 

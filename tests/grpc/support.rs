@@ -34,7 +34,7 @@ impl World {
     ) -> Self {
         let endpoint = GatedEndpoint::new();
         let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
-        let layer = RefreshLayer::new(session).origin(echo.url()).unwrap();
+        let layer = RefreshLayer::new(session).origin(echo.url().parse().unwrap());
         let channel = set_up(Endpoint::from_shared(echo.url()).unwrap()).connect().await.unwrap();
         Self { echo, endpoint, client: EchoClient::new(layer.layer(channel)) }
     }

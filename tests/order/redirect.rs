@@ -74,7 +74,7 @@ async fn outside_a_layer_that_is_bound_to_its_origin_it_hands_over_nothing() {
     let layer = RefreshLayer::new(world.session.clone());
     let client = ServiceBuilder::new()
         .layer(FollowRedirectLayer::new())
-        .layer(layer.only_for(["https://api.example.com"]).unwrap())
+        .layer(layer.only_for(["https://api.example.com".parse().unwrap()]))
         .service(servers(&seen));
     assert_eq!(signed(client, &seen).await, [true, false]);
 }
@@ -84,7 +84,7 @@ async fn a_header_of_ones_own_is_only_safe_the_other_way_round() {
     let layer = |world: &World| {
         let layer = RefreshLayer::new(world.session.clone());
         let layer = layer.header(HeaderName::from_static("x-token"));
-        layer.only_for(["https://api.example.com"]).unwrap()
+        layer.only_for(["https://api.example.com".parse().unwrap()])
     };
     // Nobody tells the redirects below that this header is one.
     let (world, seen) = (World::new(live()), Seen::default());

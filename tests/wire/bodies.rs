@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tower::{Layer, Service, ServiceExt};
 use tower_refresh::{
     BoxError, RefreshLayer,
-    replay::{Replay, ReplayBody, Rewrap, SendOnce},
+    replay::{Never, Replay, ReplayBody, Rewrap},
 };
 
 use crate::support::{
@@ -101,7 +101,7 @@ async fn a_body_of_a_foreign_type_is_rewrapped() {
 async fn what_is_sent_once_gets_the_refusal_and_the_next_request_a_new_token() {
     for version in BOTH {
         let world = World::new(version).await;
-        let layer = RefreshLayer::new(world.session.clone()).replay_with(SendOnce);
+        let layer = RefreshLayer::new(world.session.clone()).replay_with(Never);
         let client = layer.layer(http(version));
         world.server.revoke_access_tokens();
         let url = world.server.api_url();

@@ -7,7 +7,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt};
 use tower_refresh::{
-    AccessToken, BoxError, Error, ErrorKind, RefreshLayer, Session, SessionBuilder, Tokens,
+    AccessToken, AuthScheme, BoxError, Error, ErrorKind, Origin, RefreshLayer, Session,
+    SessionBuilder, Tokens,
     endpoint::{JsonEndpoint, OAuth2Client, OAuth2Endpoint},
     testing::{AuthServer, Fault, GatedEndpoint},
 };
@@ -92,14 +93,16 @@ fn an_endpoint_url_that_will_not_do_is_named_with_its_fault() {
 
 #[test]
 fn an_origin_or_a_scheme_that_will_not_do_is_named_with_its_fault() {
-    let session = Session::builder(GatedEndpoint::new()).build();
-    let layer = RefreshLayer::new(session);
-    let error = layer.clone().only_for(["api.example.com"]).unwrap_err();
+    let error = "api.example.com".parse::<Origin>().unwrap_err();
     says(&error, ErrorKind::InvalidInput, &["has no scheme", "https://api.example.com"]);
-    let error = layer.origin("https://").unwrap_err();
+    let error = "https://".parse::<Origin>().unwrap_err();
     says(&error, ErrorKind::InvalidInput, &["origin", "https://api.example.com"]);
-    let error = Session::builder(GatedEndpoint::new()).scheme("Bearer ").unwrap_err();
+    let error = "https://a.test/v1".parse::<Origin>().unwrap_err();
+    says(&error, ErrorKind::InvalidInput, &["has a path", "\"https://a.test\" alone"]);
+    let error = "Bearer ".parse::<AuthScheme>().unwrap_err();
     says(&error, ErrorKind::InvalidInput, &["scheme", "name alone"]);
+    let error = AuthScheme::try_from("").unwrap_err();
+    says(&error, ErrorKind::InvalidInput, &["scheme is empty", "AuthScheme::NONE"]);
 }
 
 #[tokio::test]

@@ -81,7 +81,7 @@ async fn requests_that_are_none_of_its_business_go_out_without_a_token() {
     let world = World::new(BOTH[0]).await;
     let (http, _) = anywhere(&world);
     let layer = RefreshLayer::new(world.session.clone());
-    let bound = layer.clone().only_for(["http://LOCALHOST:80"]).unwrap();
+    let bound = layer.clone().only_for(["http://LOCALHOST:80".parse().unwrap()]);
     let (bound, unbound) = (bound.layer(http.clone()), layer.layer(http));
 
     for url in ["http://localhost/api", "http://localhost:80/api"] {
@@ -132,6 +132,6 @@ async fn a_uri_without_an_authority_takes_the_origin_of_the_layer() {
     assert!(error.to_string().contains("RefreshLayer::origin"), "{error}");
     assert_eq!(world.server.counts().requests, 0, "`Host` is not believed");
 
-    let known = layer.origin(world.server.url()).unwrap();
+    let known = layer.origin(world.server.url().parse().unwrap());
     assert_eq!(send(known.layer(channel), request()).await.unwrap().status, 200);
 }

@@ -11,7 +11,7 @@ where
     (hint.lower(), hint.upper(), body.is_end_stream(), poll(body))
 }
 
-/// Drops the spare after each possible number of frames: the copy reads like the bare body.
+/// Drops the backup after each possible number of frames: the copy reads like the bare body.
 #[track_caller]
 fn assert_like_the_bare<B>(make: impl Fn() -> B, limit: usize, frames: usize)
 where
@@ -19,12 +19,12 @@ where
 {
     for dropped_after in 0..=frames {
         let mut bare = make();
-        let (mut body, spare) = split(ReplayBody::with_limit(make(), limit));
-        let mut spare = Some(spare);
+        let (mut body, backup) = split(ReplayBody::with_limit(make(), limit));
+        let mut backup = Some(backup);
         // Beyond the end as well.
         for frame in 0..frames + 2 {
             if frame == dropped_after {
-                spare = None;
+                backup = None;
             }
             let (expected, seen) = (step(&mut bare), step(&mut body));
             assert_eq!(seen.3, expected.3, "frame {frame} of {dropped_after}");
@@ -35,7 +35,7 @@ where
         }
         assert_eq!(body.size_hint().exact(), Some(0));
         assert!(body.is_end_stream());
-        drop(spare);
+        drop(backup);
     }
 }
 
@@ -45,7 +45,7 @@ fn mixed() -> Streamed {
 
 // S54
 #[test]
-fn without_a_spare_a_copy_is_like_the_bare_body() {
+fn without_a_backup_a_copy_is_like_the_bare_body() {
     assert_like_the_bare(|| Counted(b"abcd"), 64, 4);
     assert_like_the_bare(mixed, 64, 4);
 }
@@ -65,21 +65,21 @@ fn past_the_cap_a_body_need_not_be_made_of_bytes() {
     use http_body_util::BodyExt as _;
     let framed = streamed([data("one"), data("two")])
         .map_frame(|frame| frame.map_data(|data| Bytes::from_static(b"<").chain(data)));
-    let (body, _spare) = split(ReplayBody::with_limit(framed, 1));
+    let (body, _backup) = split(ReplayBody::with_limit(framed, 1));
     assert_eq!(read(body), [data("<one"), data("<two"), Seen::End]);
 }
 
 // S54
 #[test]
 fn kept_again_a_copy_is_replayed_from_there() {
-    let (mut body, spare) = split(ReplayBody::with_limit(Counted(b"abcdef"), 4));
-    drop(spare);
+    let (mut body, backup) = split(ReplayBody::with_limit(Counted(b"abcdef"), 4));
+    drop(backup);
     assert_eq!((poll(&mut body), poll(&mut body)), (data("a"), data("b")));
     for _ in 0..2 {
-        let (mut sent, spare) = split(body);
+        let (mut sent, backup) = split(body);
         assert_eq!(sent.size_hint().exact(), Some(4));
         assert_eq!((poll(&mut sent), poll(&mut sent)), (data("c"), data("d")));
-        body = spare.take().unwrap();
+        body = backup.into_body().unwrap();
         assert_eq!(poll(&mut sent), superseded());
         assert!(!sent.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(4));
@@ -96,21 +96,21 @@ fn a_copy_that_slept_alone_is_woken_when_it_is_superseded() {
     let mut body = ReplayBody::new(body);
     let wakes = Arc::new(Wakes::default());
     assert_eq!(poll_with(&mut body, &wakes.clone().into()), Seen::Pending);
-    let (mut body, spare) = split(body);
-    let _spare = spare.take().unwrap();
+    let (mut body, backup) = split(body);
+    let _backup = backup.into_body().unwrap();
     assert_eq!(wakes.count(), 1);
     assert_eq!(poll(&mut body), superseded());
 }
 
 #[test]
 fn a_superseded_copy_fails_beside_one_that_reads_alone() {
-    let (mut body, spare) = split(ReplayBody::new(streamed([data("one"), data("two")])));
+    let (mut body, backup) = split(ReplayBody::new(streamed([data("one"), data("two")])));
     assert_eq!(poll(&mut body), data("one"));
-    let mut spare = spare.take().unwrap();
-    assert_eq!((poll(&mut spare), poll(&mut spare)), (data("one"), data("two")));
+    let mut backup = backup.into_body().unwrap();
+    assert_eq!((poll(&mut backup), poll(&mut backup)), (data("one"), data("two")));
     assert_eq!(poll(&mut body), superseded());
-    assert!(split(body).1.is_lost());
-    assert_eq!(poll(&mut spare), Seen::End);
+    assert!(split(body).1.is_unavailable());
+    assert_eq!(poll(&mut backup), Seen::End);
 }
 
 // S55
@@ -123,5 +123,5 @@ fn a_copy_that_panicked_alone_is_not_replayed() {
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| poll(&mut body)));
     assert!(panicked.is_err());
     assert!(!body.is_end_stream());
-    assert!(split(body).1.is_lost());
+    assert!(split(body).1.is_unavailable());
 }

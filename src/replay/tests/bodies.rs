@@ -7,17 +7,17 @@ use http_body_util::{
 
 use super::*;
 
-/// Reads the body that is sent, then the spare.
+/// Reads the body that is sent, then the backup.
 #[track_caller]
-fn assert_sent_twice<B>(policy: impl Split<B>, mut body: B, expected: &[Seen])
+fn assert_sent_twice<B>(policy: impl Policy<B>, mut body: B, expected: &[Seen])
 where
     B: Body<Error: Into<BoxError>> + Unpin,
 {
-    let spare = policy.keep(&mut body);
-    assert!(!spare.is_lost());
+    let backup = policy.backup(&mut body);
+    assert!(!backup.is_unavailable());
     assert_eq!(read(body), expected, "the first copy");
-    let spare = spare.take().expect("a replay");
-    assert_eq!(read(spare), expected, "the spare");
+    let backup = backup.into_body().expect("a replay");
+    assert_eq!(read(backup), expected, "the backup");
 }
 
 fn hello() -> Vec<Seen> {
@@ -31,38 +31,38 @@ fn mixed() -> Vec<Seen> {
 // S51
 #[test]
 fn cheap_bodies_are_cloned() {
-    assert_sent_twice(ByBody, Full::<Bytes>::from("hello"), &hello());
-    assert_sent_twice(ByBody, String::from("hello"), &hello());
-    assert_sent_twice(ByBody, Empty::<Bytes>::new(), &[Seen::End]);
+    assert_sent_twice(Standard, Full::<Bytes>::from("hello"), &hello());
+    assert_sent_twice(Standard, String::from("hello"), &hello());
+    assert_sent_twice(Standard, Empty::<Bytes>::new(), &[Seen::End]);
 }
 
 // S51
 #[test]
 fn either_is_what_it_holds() {
     type Either_ = Either<Full<Bytes>, Empty<Bytes>>;
-    assert_sent_twice(ByBody, Either_::Left(Full::from("hello")), &hello());
-    assert_sent_twice(ByBody, Either_::Right(Empty::new()), &[Seen::End]);
+    assert_sent_twice(Standard, Either_::Left(Full::from("hello")), &hello());
+    assert_sent_twice(Standard, Either_::Right(Empty::new()), &[Seen::End]);
 }
 
 // S51
 #[test]
 fn boxed_bodies_are_recorded_and_boxed_again() {
     let boxed = Full::<Bytes>::from("hello").map_err(BoxError::from).boxed();
-    assert_sent_twice(ByBody, boxed, &hello());
+    assert_sent_twice(Standard, boxed, &hello());
 
     let mut expected = mixed();
     let unsync = streamed(mixed()).boxed_unsync();
     expected.push(Seen::End);
-    assert_sent_twice(ByBody, unsync, &expected);
+    assert_sent_twice(Standard, unsync, &expected);
 }
 
 // S51
 #[test]
 fn empty_boxes_are_not_recorded() {
-    let (body, spare) = split(BoxBody::<Bytes, BoxError>::default());
-    assert_eq!(format!("{spare:?}"), "Spare::Ready");
+    let (body, backup) = split(BoxBody::<Bytes, BoxError>::default());
+    assert_eq!(format!("{backup:?}"), "Backup::Ready");
     assert!(body.is_end_stream());
-    assert!(spare.take().unwrap().is_end_stream());
+    assert!(backup.into_body().unwrap().is_end_stream());
 }
 
 // S51
@@ -90,12 +90,12 @@ fn a_box_may_have_an_error_of_its_own() {
 
     let failing = || streamed([data("hello"), Seen::Error("broken".into())]);
     let boxed = BoxBody::new(failing().map_err(|_| Error::Mine));
-    let (body, _spare) = split(boxed);
+    let (body, _backup) = split(boxed);
     assert_eq!(read(body), [data("hello"), Seen::Error("Mine".into())]);
 
     let boxed = BoxBody::new(failing().map_err(|_| Error::Mine));
-    let (body, spare) = split(boxed);
-    let _spare = spare.take().unwrap();
+    let (body, backup) = split(boxed);
+    let _backup = backup.into_body().unwrap();
     assert_eq!(read(body), [Seen::Error("Superseded".into())]);
 }
 
@@ -104,10 +104,10 @@ fn a_box_may_have_an_error_of_its_own() {
 fn streams_are_recorded_with_their_trailers() {
     let mut expected = mixed();
     expected.push(Seen::End);
-    assert_sent_twice(ByBody, ReplayBody::new(streamed(mixed())), &expected);
+    assert_sent_twice(Standard, ReplayBody::new(streamed(mixed())), &expected);
     let only_trailers = [Seen::Trailers(trailers()), Seen::End];
     let body = ReplayBody::new(streamed([Seen::Trailers(trailers())]));
-    assert_sent_twice(ByBody, body, &only_trailers);
+    assert_sent_twice(Standard, body, &only_trailers);
 }
 
 // S51
@@ -117,7 +117,7 @@ fn a_body_need_not_be_made_of_bytes() {
         // Two pieces, as an encoder's header and payload.
         frame.map_data(|data| Bytes::from_static(b"<").chain(data))
     });
-    assert_sent_twice(ByBody, ReplayBody::new(body), &[data("<one"), Seen::End]);
+    assert_sent_twice(Standard, ReplayBody::new(body), &[data("<one"), Seen::End]);
 }
 
 type Foreign = UnsyncBoxBody<Bytes, BoxError>;
@@ -143,21 +143,21 @@ fn a_foreign_body_is_left_alone_if_there_is_nothing_to_record() {
         wrapped.set(wrapped.get() + 1);
         foreign(body)
     });
-    let spare = rewrap.keep(&mut UnsyncBoxBody::default());
-    assert_eq!((wrapped.get(), spare.is_lost()), (1, false), "the spare");
+    let backup = rewrap.backup(&mut UnsyncBoxBody::default());
+    assert_eq!((wrapped.get(), backup.is_unavailable()), (1, false), "the backup");
     let large = Full::new(Bytes::from_static(&[0; 64 * 1024 + 1]));
     let mut large = large.map_err(BoxError::from).boxed_unsync();
-    let spare = rewrap.keep(&mut large);
-    assert_eq!((wrapped.get(), spare.is_lost()), (1, true), "neither");
+    let backup = rewrap.backup(&mut large);
+    assert_eq!((wrapped.get(), backup.is_unavailable()), (1, true), "neither");
 }
 
 #[test]
-fn send_once_keeps_nothing() {
+fn never_keeps_nothing() {
     let mut body = Full::<Bytes>::from("hello");
-    let spare = SendOnce.keep(&mut body);
-    assert!(spare.is_lost());
+    let backup = Never.backup(&mut body);
+    assert!(backup.is_unavailable());
     assert_eq!(read(body), hello());
-    assert!(spare.take().is_none());
+    assert!(backup.into_body().is_none());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn recordings_can_be_shared_between_threads() {
     let (_sender, body) = live();
     // A stream's body is rarely `Sync`; its recording is.
     let unsync = UnsyncBoxBody::<Bytes, Infallible>::new(body);
-    let (body, spare) = split(ReplayBody::new(unsync));
+    let (body, backup) = split(ReplayBody::new(unsync));
     assert_send_sync(&body);
-    assert_send_sync(&spare);
+    assert_send_sync(&backup);
 }

@@ -48,9 +48,9 @@ fn superseded() -> Seen {
 }
 
 /// The body to send, and what is kept of it.
-fn split<B: Replay>(mut body: B) -> (B, Spare<B>) {
-    let spare = body.keep();
-    (body, spare)
+fn split<B: Replay>(mut body: B) -> (B, Backup<B>) {
+    let backup = body.backup();
+    (body, backup)
 }
 
 /// Polls a body once.

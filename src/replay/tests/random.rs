@@ -64,17 +64,17 @@ proptest! {
         // is refused on the way.
         for (for_good, polls) in rounds {
             had.extend(read_some(&mut body, for_good));
-            let (mut sent, spare) = split(body);
+            let (mut sent, backup) = split(body);
             let mut seen = read_some(&mut sent, polls);
-            let spare = spare.take();
-            prop_assert_eq!(spare.is_some(), joined(&seen).0.len() <= limit);
-            match spare {
-                Some(spare) => {
+            let backup = backup.into_body();
+            prop_assert_eq!(backup.is_some(), joined(&seen).0.len() <= limit);
+            match backup {
+                Some(backup) => {
                     prop_assert_eq!(poll(&mut sent), superseded());
-                    body = spare;
+                    body = backup;
                 }
                 None => {
-                    // It goes on as if there had been no spare.
+                    // It goes on as if there had been no backup.
                     seen.extend(read_to_end(sent));
                     had.extend(seen);
                     prop_assert_eq!(joined(&had), expected);

@@ -50,33 +50,33 @@ fn assert_counts_down(mut body: impl Body<Error: Into<BoxError>> + Unpin, from: 
 #[test]
 fn each_copy_counts_what_remains_for_it() {
     for read in 0..=3 {
-        let (mut body, spare) = split(ReplayBody::new(Counted(b"abc")));
+        let (mut body, backup) = split(ReplayBody::new(Counted(b"abc")));
         for left in 0..read {
             assert_eq!(body.size_hint().exact(), Some(3 - left));
             poll(&mut body);
         }
         assert_eq!(body.size_hint().exact(), Some(3 - read));
         assert_eq!(body.is_end_stream(), read == 3);
-        assert_counts_down(spare.take().unwrap(), 3);
+        assert_counts_down(backup.into_body().unwrap(), 3);
     }
 }
 
 // S54
 #[test]
 fn the_first_copy_counts_down() {
-    let (body, _spare) = split(ReplayBody::new(Counted(b"abc")));
+    let (body, _backup) = split(ReplayBody::new(Counted(b"abc")));
     assert_counts_down(body, 3);
     assert_counts_down(ReplayBody::new(Counted(b"abc")), 3);
 }
 
 // S54
 #[test]
-fn a_spare_counts_before_it_is_used() {
+fn a_backup_counts_before_it_is_used() {
     // Constructors look: some make a body that says it is empty into nothing.
     let mut seen = None;
-    let (mut body, spare) = split(ReplayBody::new(Counted(b"abc")));
+    let (mut body, backup) = split(ReplayBody::new(Counted(b"abc")));
     poll(&mut body);
-    let _spare = spare.map(|body| {
+    let _backup = backup.map(|body| {
         seen = Some((body.size_hint().exact(), body.is_end_stream()));
         body
     });
@@ -86,7 +86,7 @@ fn a_spare_counts_before_it_is_used() {
 // S54
 #[test]
 fn an_unknown_size_stays_unknown_until_the_body_has_been_read() {
-    let (mut body, spare) = split(ReplayBody::new(streamed([data("one"), data("two")])));
+    let (mut body, backup) = split(ReplayBody::new(streamed([data("one"), data("two")])));
     assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (0, None));
     assert!(!body.is_end_stream());
     poll(&mut body);
@@ -94,7 +94,7 @@ fn an_unknown_size_stays_unknown_until_the_body_has_been_read() {
     assert_eq!(body.size_hint().exact(), Some(0));
     assert!(body.is_end_stream());
 
-    assert_counts_down_by_three(spare.take().unwrap());
+    assert_counts_down_by_three(backup.into_body().unwrap());
 }
 
 #[track_caller]
@@ -109,22 +109,22 @@ fn assert_counts_down_by_three(mut body: impl Body<Error: Into<BoxError>> + Unpi
 // S54
 #[test]
 fn trailers_are_not_the_end() {
-    let (body, spare) = split(ReplayBody::new(streamed([Seen::Trailers(trailers())])));
+    let (body, backup) = split(ReplayBody::new(streamed([Seen::Trailers(trailers())])));
     read(body);
-    let mut spare = spare.take().unwrap();
-    assert_eq!(spare.size_hint().exact(), Some(0));
-    assert!(!spare.is_end_stream());
-    poll(&mut spare);
-    assert!(spare.is_end_stream());
+    let mut backup = backup.into_body().unwrap();
+    assert_eq!(backup.size_hint().exact(), Some(0));
+    assert!(!backup.is_end_stream());
+    poll(&mut backup);
+    assert!(backup.is_end_stream());
 }
 
 // S54
 #[test]
 fn bodies_that_are_cloned_or_empty_count_as_well() {
-    let (body, spare) = split(Full::<Bytes>::from("a"));
+    let (body, backup) = split(Full::<Bytes>::from("a"));
     assert_counts_down(body, 1);
-    assert_counts_down(spare.take().unwrap(), 1);
-    let (body, spare) = split(ReplayBody::new(Full::<Bytes>::default()));
+    assert_counts_down(backup.into_body().unwrap(), 1);
+    let (body, backup) = split(ReplayBody::new(Full::<Bytes>::default()));
     assert_counts_down(body, 0);
-    assert_counts_down(spare.take().unwrap(), 0);
+    assert_counts_down(backup.into_body().unwrap(), 0);
 }

@@ -25,7 +25,7 @@ async fn a_superseded_connection_is_closed_without_an_end_of_the_body() {
 
     let (sender, body) = live();
     sender.unbounded_send(Frame::data("one".into())).unwrap();
-    let (body, spare) = split(ReplayBody::new(body));
+    let (body, backup) = split(ReplayBody::new(body));
 
     // The server has read a part of the body, refuses and keeps the connection open.
     let refuse = async {
@@ -38,7 +38,7 @@ async fn a_superseded_connection_is_closed_without_an_end_of_the_body() {
     let (refused, mut first) = tokio::join!(client.request(request(body)), refuse);
     assert_eq!(refused.unwrap().status(), 401);
 
-    let spare = spare.take().unwrap();
+    let backup = backup.into_body().unwrap();
     sender.unbounded_send(Frame::data("two".into())).unwrap();
     drop(sender);
     let accept = async {
@@ -48,7 +48,7 @@ async fn a_superseded_connection_is_closed_without_an_end_of_the_body() {
         stream.write_all(answer.as_bytes()).await.unwrap();
         seen
     };
-    let (answered, seen) = tokio::join!(client.request(request(spare)), accept);
+    let (answered, seen) = tokio::join!(client.request(request(backup)), accept);
     assert_eq!(answered.unwrap().status(), 200);
     assert!(seen.ends_with("3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"), "{seen}");
 

@@ -64,7 +64,7 @@ impl State {
             // It was the old one that was refused.
             slot.invalidated = false;
         }
-        let scheme = &config.scheme;
+        let scheme = config.scheme.as_str();
         slot.current = Some(Current {
             header_value: tokens.access.as_ref().map(|access| access.header_value(scheme)),
             deadlines,

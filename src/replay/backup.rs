@@ -6,7 +6,7 @@ use super::recording::CopyId;
 ///
 /// Dropping it frees what is kept and stops the recording, if there is one.
 #[must_use = "what is kept is gone with it"]
-pub struct Spare<B> {
+pub struct Backup<B> {
     kept: Kept<B>,
 }
 
@@ -17,7 +17,7 @@ enum Kept<B> {
     Recorded(B, Arc<dyn Takeover>, CopyId),
 }
 
-/// A recording of any body, seen from the spare.
+/// A recording of any body, as a backup sees it.
 pub(super) trait Takeover: Send + Sync {
     /// Makes a waiting copy the one that reads, from where it was split off, and fails the one
     /// that has read so far. Returns `false` if what was kept is lost.
@@ -27,7 +27,7 @@ pub(super) trait Takeover: Send + Sync {
     fn is_lost(&self, id: CopyId) -> bool;
 }
 
-impl<B> Spare<B> {
+impl<B> Backup<B> {
     /// Nothing is kept: the request is sent once.
     pub fn none() -> Self {
         Kept::Nothing.into()
@@ -39,7 +39,7 @@ impl<B> Spare<B> {
     }
 
     /// Wraps the body that is kept, as the body that is sent was wrapped.
-    pub fn map<C>(self, wrap: impl FnOnce(B) -> C) -> Spare<C> {
+    pub fn map<C>(self, wrap: impl FnOnce(B) -> C) -> Backup<C> {
         match self.kept {
             Kept::Nothing => Kept::Nothing,
             Kept::Copy(body) => Kept::Copy(wrap(body)),
@@ -53,7 +53,7 @@ impl<B> Spare<B> {
     }
 
     /// Whether there is nothing to send again, from the start or by now.
-    pub(crate) fn is_lost(&self) -> bool {
+    pub(crate) fn is_unavailable(&self) -> bool {
         match &self.kept {
             Kept::Nothing => true,
             Kept::Copy(_) => false,
@@ -63,9 +63,9 @@ impl<B> Spare<B> {
 
     /// The body to send again, unless it is lost by now.
     ///
-    /// Whatever still reads the first copy fails from here on, and with it a response on the same
-    /// connection may: first finish with, or drop, the response.
-    pub(crate) fn take(self) -> Option<B> {
+    /// A first copy that is still being read fails from here on, and a response on the same
+    /// connection may fail with it: first finish with, or drop, the response.
+    pub(crate) fn into_body(self) -> Option<B> {
         match self.kept {
             Kept::Nothing => None,
             Kept::Copy(body) => Some(body),
@@ -74,18 +74,18 @@ impl<B> Spare<B> {
     }
 }
 
-impl<B> From<Kept<B>> for Spare<B> {
+impl<B> From<Kept<B>> for Backup<B> {
     fn from(kept: Kept<B>) -> Self {
         Self { kept }
     }
 }
 
-impl<B> fmt::Debug for Spare<B> {
+impl<B> fmt::Debug for Backup<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kept {
-            Kept::Nothing => "Spare::None",
-            Kept::Copy(_) => "Spare::Ready",
-            Kept::Recorded(..) => "Spare::Recorded",
+            Kept::Nothing => "Backup::None",
+            Kept::Copy(_) => "Backup::Ready",
+            Kept::Recorded(..) => "Backup::Recorded",
         })
     }
 }

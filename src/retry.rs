@@ -1,0 +1,85 @@
+//! What is kept of a request while it is under way.
+
+use std::sync::Arc;
+
+use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
+
+use crate::{
+    cache::SnapshotCache,
+    head::{RequestHead, ResponseHead, list},
+    origin::redirected_cross_origin,
+    replay::{Backup, Policy},
+    session::{Token, TokenId},
+};
+
+/// What a second sending takes, should the first be refused.
+pub(crate) struct RetryState<S, P, B> {
+    pub(crate) service: S,
+    pub(crate) cache: Arc<SnapshotCache<P>>,
+    /// The token that it went out with.
+    pub(crate) token: TokenId,
+    pub(crate) body: Backup<B>,
+    // The head, as the caller made it. Each part is a field of its own: a struct of them would be
+    // dropped by a call of its own, which costs each request a dozen instructions.
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extensions: Extensions,
+}
+
+impl<S, P, B> RetryState<S, P, B> {
+    /// Puts the token on a request, and keeps what a second sending takes.
+    //
+    // Inlined, for the result to be made where it stays: to move it costs as much as the clock.
+    #[inline(always)]
+    pub(crate) fn sign(
+        request: &mut Request<B>,
+        token: &Token,
+        service: S,
+        cache: &Arc<SnapshotCache<P>>,
+    ) -> Self
+    where
+        P: Policy<B>,
+    {
+        // Before the header is put in, so a second sending starts from what the caller sent.
+        let method = request.method().clone();
+        let uri = request.uri().clone();
+        let version = request.version();
+        let headers = list(request.headers());
+        let extensions = request.extensions().clone();
+        cache.config.rules.put(token, request.headers_mut());
+        let body = cache.config.policy.backup(request.body_mut());
+        let (cache, token) = (cache.clone(), token.id());
+        Self { service, cache, token, body, method, uri, version, headers, extensions }
+    }
+
+    #[inline]
+    pub(crate) fn is_refused<R>(&self, response: &Response<R>) -> bool {
+        let config = &self.cache.config;
+        let custom = config.rules.refused_when.as_ref().map(|predicate| {
+            let Self { method, uri, headers, extensions, .. } = self;
+            (predicate, RequestHead { method, uri, headers, extensions })
+        });
+        let answer =
+            ResponseHead::new(response.status(), response.headers(), response.extensions());
+        let cross_origin = || redirected_cross_origin(&self.uri, response.extensions());
+        config.is_refused(custom, &answer, cross_origin)
+    }
+
+    /// The request as the caller made it, and the service that is to send it. From here on the
+    /// first sending is given up: what it has not read of the body yet, the second takes over.
+    pub(crate) fn into_retry(self) -> Option<(S, Arc<SnapshotCache<P>>, Request<B>)> {
+        let mut request = Request::new(self.body.into_body()?);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        *request.extensions_mut() = self.extensions;
+        let headers = request.headers_mut();
+        headers.reserve(self.headers.len() + 1);
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
+        Some((self.service, self.cache, request))
+    }
+}
