@@ -50,7 +50,7 @@ impl<S> Refresh<S> {
     /// #     Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
     /// # });
     /// # let tokens = Tokens::new("t")?;
-    /// # let session = Session::builder(GatedEndpoint::new()).tokens(tokens).build();
+    /// # let session = Session::builder(GatedEndpoint::new()).initial_tokens(tokens).build();
     /// let client = Refresh::new(client, session);
     /// # let request = Request::get("https://api.example.com/").body(String::new())?;
     /// # assert_eq!(client.oneshot(request).await?.into_body(), "Bearer t");

@@ -15,7 +15,7 @@ use crate::{
 /// A session whose tokens are for one tenant's host.
 fn tenant(tokens: Tokens, origin: &str) -> World {
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).tokens(tokens);
+    let builder = Session::builder(endpoint.clone()).initial_tokens(tokens);
     World::of(endpoint, builder.origins(origins([origin])).build())
 }
 
