@@ -20,6 +20,13 @@ use super::{
 };
 use crate::{error::Error, store::SaveOutcome};
 
+/// Starts the worker, if it has something to do and does not run.
+pub(super) fn start_if_owed(cell: &Arc<Cell>, runtime: &Handle) {
+    if cell.read(State::is_worker_owed) && cell.apply(|state, _| state.claim_worker()) {
+        start(cell, runtime);
+    }
+}
+
 /// Starts the worker, for the caller that has the claim.
 pub(super) fn start(cell: &Arc<Cell>, runtime: &Handle) {
     let claim = Claim(Some(Arc::downgrade(cell)));
@@ -102,6 +109,9 @@ async fn run(claim: Claim) {
 
 /// Reads the store: follows it if it is ahead of memory, and gives it back what it has lost.
 pub(super) async fn look(cell: &Arc<Cell>) -> Result<(), Error> {
+    if !cell.backend.is_stored() {
+        return Ok(());
+    }
     let config = cell.backend.config();
     let stored = match cell.backend.load().await {
         Ok(stored) => stored,

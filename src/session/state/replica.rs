@@ -405,6 +405,20 @@ impl State {
         }
     }
 
+    /// Follows what has taken the place of the tokens that the refresh `ticket` started from.
+    pub(in crate::session) fn supersede(
+        &mut self,
+        ticket: Ticket,
+        stored: &Record,
+        config: &Config,
+        now: &Now,
+    ) {
+        if self.is_current(ticket) && matches!(self.relation(Some(stored)), Relation::Follow) {
+            self.follow(stored.clone(), config, now);
+            self.has_ended(ticket, config, now);
+        }
+    }
+
     /// What a look means that no refresh waits for.
     pub(in crate::session) fn on_look(
         &mut self,
