@@ -1,7 +1,7 @@
 //! The task that does what no caller waits for: looks at the store, saves what is unsaved, and the
 //! timer of `keep_fresh`. One at a time, and none while there is nothing to do.
 //!
-//! It keeps no session alive while it waits. When its runtime ends, the next caller inside another
+//! It keeps no session alive while it waits, unless something is unsaved. When its runtime ends, the next caller inside another
 //! starts it anew.
 
 use std::{
@@ -60,7 +60,7 @@ async fn run(claim: Claim) {
     loop {
         let Some(cell) = claim.session() else { return };
         let config = cell.backend.config();
-        let (until, news) = match cell.apply(|state, now| state.owed(config, now)) {
+        let (until, news, unsaved) = match cell.apply(|state, now| state.owed(config, now)) {
             Owed::Save => {
                 save(&cell).await;
                 continue;
@@ -74,7 +74,7 @@ async fn run(claim: Claim) {
                 refresh::start(&cell, started, &Handle::current());
                 continue;
             }
-            Owed::Wait { until, news } => (until, news),
+            Owed::Wait { until, news, unsaved } => (until, news, unsaved),
             Owed::Nothing => return claim.give_up(),
         };
         let (version, changes) = (cell.version(), cell.changes());
@@ -84,7 +84,7 @@ async fn run(claim: Claim) {
             continue;
         }
         let told = news.then(|| cell.backend.changed());
-        drop(cell);
+        let kept = unsaved.then_some(cell);
         let told = async {
             match told {
                 Some(told) => told.await,
@@ -99,6 +99,7 @@ async fn run(claim: Claim) {
         };
         let (timer, told) = (pin!(timer), pin!(told));
         let woken = select(changed, select(timer, told)).await;
+        drop(kept);
         if let Either::Right((Either::Right(_), _)) = woken
             && let Some(cell) = claim.session()
         {
