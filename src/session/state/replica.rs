@@ -121,6 +121,7 @@ pub(in crate::session) enum Owed {
     Wait {
         until: Option<Instant>,
         news: bool,
+        unsaved: bool,
     },
     Nothing,
 }
@@ -606,7 +607,8 @@ impl State {
         // However far off the next refresh is, so often the clocks are compared.
         let tick = now.mono + Duration::from_secs(15);
         let due = fresh.then(|| self.refresh_at().unwrap_or(tick).min(tick));
-        Owed::Wait { until: [due, try_at.flatten()].into_iter().flatten().min(), news }
+        let until = [due, try_at.flatten()].into_iter().flatten().min();
+        Owed::Wait { until, news, unsaved: try_at.is_some() }
     }
 
     /// Whether the caller is to start the worker.
