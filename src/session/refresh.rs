@@ -110,6 +110,7 @@ impl Refresh<'_> {
         }
         lease.end().await;
         worker::start_if_owed(self.cell, &Handle::current());
+        self.cell.wait_until(|cell| !cell.read(State::awaits_worker)).await;
     }
 
     async fn attempts(&self, lease: &mut Lease<'_>) -> Result<(), Failure> {

@@ -57,12 +57,15 @@ impl Drop for Claim {
 }
 
 async fn run(claim: Claim) {
+    // The session, while it must not end.
+    let mut kept: Option<Arc<Cell>> = None;
     loop {
-        let Some(cell) = claim.session() else { return };
+        let Some(cell) = kept.take().or_else(|| claim.session()) else { return };
         let config = cell.backend.config();
         let (until, news, unsaved) = match cell.apply(|state, now| state.owed(config, now)) {
             Owed::Save => {
                 save(&cell).await;
+                kept = Some(cell);
                 continue;
             }
             Owed::Look => {
@@ -84,7 +87,7 @@ async fn run(claim: Claim) {
             continue;
         }
         let told = news.then(|| cell.backend.changed());
-        let kept = unsaved.then_some(cell);
+        kept = unsaved.then_some(cell);
         let told = async {
             match told {
                 Some(told) => told.await,
@@ -99,7 +102,6 @@ async fn run(claim: Claim) {
         };
         let (timer, told) = (pin!(timer), pin!(told));
         let woken = select(changed, select(timer, told)).await;
-        drop(kept);
         if let Either::Right((Either::Right(_), _)) = woken
             && let Some(cell) = claim.session()
         {
