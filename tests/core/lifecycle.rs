@@ -357,3 +357,20 @@ fn with_a_runtime_of_its_own_it_works_outside_of_any() {
     assert!(vault.is_logged_out());
     block_on(session.close()).unwrap();
 }
+
+// S94
+#[test]
+fn a_session_that_was_first_used_on_a_runtime_that_stands_still_serves_callers_of_others() {
+    let vault = Vault::new();
+    let world = eager(vault.clone());
+    // It lives on, and is driven no more.
+    let still = Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(still.block_on(world.get()).unwrap(), StatusCode::OK);
+    world.api.refuse("access-1");
+    let other = runtime();
+    assert_eq!(other.block_on(world.get()).unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens().pop().unwrap(), "access-2");
+    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    other.block_on(world.session.close()).unwrap();
+    drop(still);
+}

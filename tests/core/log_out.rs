@@ -297,6 +297,40 @@ async fn without_a_refresh_token_nothing_is_revoked() {
     assert!(desk.revoked().is_empty() && vault.is_logged_out());
 }
 
+// S86
+#[tokio::test(start_paused = true)]
+async fn what_a_call_brings_after_the_log_out_is_revoked_and_never_used() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(expired(), &vault, &desk);
+    world.endpoint.answer(Answer::Next.after(Duration::from_secs(20)));
+    let caller = world.start();
+    world.endpoint.calls_reached(1).await;
+    world.session.log_out().await.unwrap();
+    assert!(caller.await.unwrap().is_err());
+    assert_eq!(desk.revoked(), ["refresh-0"]);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(desk.revoked(), ["refresh-0", "refresh-1"]);
+    assert!(vault.is_logged_out() && world.session.tokens().is_none());
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
+}
+
+// S86
+#[tokio::test(start_paused = true)]
+async fn what_a_call_brings_after_a_log_out_by_another_process_is_revoked() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(expired(), &vault, &desk);
+    world.endpoint.answer(Answer::Next.after(Duration::from_secs(1)));
+    let caller = world.start();
+    world.endpoint.calls_reached(1).await;
+    let there = Session::builder(GatedEndpoint::new()).store(vault.other_view()).build();
+    there.log_out().await.unwrap();
+    assert!(error_of(caller.await.unwrap()).is_login_required());
+    world.session.close().await.unwrap();
+    assert_eq!(desk.revoked(), ["refresh-1"]);
+    assert!(vault.is_logged_out());
+}
+
 /// One call as an OAuth 2 server gets it: path, content type, credentials and form.
 type Call = [String; 4];
 
