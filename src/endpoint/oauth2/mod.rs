@@ -73,7 +73,7 @@ use crate::{
 /// - [`Transient`](super::FailureClass::Transient): `temporarily_unavailable`, `server_error`,
 ///   `slow_down`, 408, 429, 5xx and everything else.
 ///
-/// How long a call may take is not decided here: put a time-out around it. A session has one.
+/// How long a call may take is not decided here; a session has a limit of its own.
 ///
 /// Every clone has the same settings and a readiness of its own, and a session calls clones only.
 #[derive(Clone)]
