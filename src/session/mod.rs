@@ -120,8 +120,8 @@ impl Session {
         if !self.cell.read(|state| state.has_slept_past_expiry(&Now::read())) {
             return Ok(token);
         }
-        match self.wait(Need::Renewed(token.id())).await {
-            Err(error) if error.is_transient() => Ok(token),
+        match self.wait(Need::Outlived(token.id())).await {
+            Err(error) if error.is_transient() || error.kind() == ErrorKind::Closed => Ok(token),
             outcome => outcome,
         }
     }
@@ -208,6 +208,12 @@ impl Session {
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
     /// [`ErrorKind::NoRuntime`] outside a Tokio runtime: then nothing has changed.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
+        if tokens.is_empty() {
+            return Err(Error::invalid(
+                "there is neither an access token nor a refresh token to set: to end a session \
+                 there is `log_out`",
+            ));
+        }
         match Handle::try_current() {
             Ok(_) => self.set(tokens).await,
             Err(_) => self.elsewhere(|session| async move { session.set(tokens).await }).await,
