@@ -193,7 +193,8 @@ async fn concurrent_saves<S: TokenStore>(store: Arc<S>) {
     });
     join_all(writers).await.into_iter().for_each(Result::unwrap);
     let counted = load(&*store).await.tokens().and_then(count);
-    let rule = "comparing and writing is one atomic step: no save that was answered `Stored` is lost";
+    let rule =
+        "comparing and writing is one atomic step: no save that was answered `Stored` is lost";
     keeps(counted == Some(WRITERS * EACH), "save", rule);
 }
 
