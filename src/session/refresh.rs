@@ -131,7 +131,7 @@ impl Refresh<'_> {
                         Saved::Done => return Ok(()),
                         // Another process has saved: its tokens count, and ours are dropped.
                         Saved::Superseded if round.may_go_on => continue,
-                        Saved::Superseded => return Err(Failure::conflict()),
+                        Saved::Superseded => return self.follow(Failure::conflict()).await,
                     }
                 }
                 Err(failure) => failure,
@@ -142,7 +142,11 @@ impl Refresh<'_> {
                 save(self, &base, tokens, lease, Then::Keep).await;
                 return Err(failure);
             }
-            let pause = match self.judge(failure, &base, &mut round).await? {
+            let next = match self.judge(failure, &base, &mut round).await {
+                Err(failure) if lease.is_lost() => return self.follow(failure).await,
+                judged => judged?,
+            };
+            let pause = match next {
                 Next::Now => continue,
                 Next::After(asked) => asked,
                 Next::BackOff => delays.next().unwrap_or(config.backoff.1),
@@ -152,6 +156,15 @@ impl Refresh<'_> {
             if self.cell.read(State::is_closed) {
                 return Err(Failure::closed());
             }
+        }
+    }
+
+    /// The end of a refresh that may start no further attempt, because another process was at work
+    /// as well: what that has brought serves, or else this refresh has failed.
+    async fn follow(&self, failure: Failure) -> Result<(), Failure> {
+        match reconcile(self).await {
+            Ok(None) => Ok(()),
+            _ => Err(failure),
         }
     }
 
