@@ -234,10 +234,8 @@ where
     for said in tokens_sent.iter().chain(client_secrets) {
         for fault in echoes(said) {
             server.fault(fault);
-            // Those that end the grant are followed by the same tokens again.
-            if session.status().is_login_required() {
-                session.set_tokens(tokens.clone()).await.unwrap();
-            }
+            // What the last one has put in doubt or ended does not count for the next.
+            session.set_tokens(tokens.clone()).await.unwrap();
             let error = in_time(session.refresh()).await.unwrap_err();
             seen.error(&error);
         }

@@ -16,10 +16,13 @@
 //! let session = Session::builder(endpoint).build();
 //! ```
 //!
-//! Because it is a Tower service, a time-out, a rate limit or a concurrency limit around it is an
-//! ordinary Tower layer.
+//! Because it is a Tower service, a rate limit or a concurrency limit around it is an ordinary Tower
+//! layer. A time-out is not needed, and does harm; see
+//! [the guide](crate::guide::endpoints#time-outs-and-other-layers).
 
 mod answer;
+#[cfg(any(feature = "reqwest", feature = "transport"))]
+mod dead_peer;
 mod error;
 mod exchange;
 mod fields;

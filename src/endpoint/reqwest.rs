@@ -13,6 +13,7 @@ use http_body_util::Full;
 use reqwest::{Body, Client, ClientBuilder, redirect, retry};
 use tower_service::Service;
 
+use super::dead_peer;
 use crate::error::{BoxError, Error, ErrorKind};
 
 /// reqwest as the HTTP client of a token endpoint, for its proxies, its TLS or its resolver.
@@ -32,7 +33,13 @@ use crate::error::{BoxError, Error, ErrorKind};
 ///
 /// - no redirect is followed: a 307 or 308 would post the refresh token to whoever it names;
 /// - no call is sent twice, and each gets a connection of its own: one that the server closes
-///   while it is reused leaves open whether the token was spent.
+///   while it is reused leaves open whether the token was spent;
+/// - a peer that is gone without a word ends the call after some ten seconds (TCP keep-alive, and
+///   `TCP_USER_TIMEOUT` where the system has it), in place of what the builder says of these.
+///
+/// Leave the builder's `timeout` and `read_timeout` alone. They would give up a call whose answer
+/// is still on its way, and the refresh token would be presented once more. The session has a limit
+/// of its own, and goes on listening for the answer where a refresh token may have been spent.
 ///
 /// A connection that never came to be counts as [not spent](super::Spent::No); so
 /// give the builder a `connect_timeout` that is shorter than the session's time-out, which cannot
@@ -53,11 +60,16 @@ impl ReqwestTransport {
     ///
     /// Those of [`ClientBuilder::build`]: no TLS, or no resolver.
     pub fn new(builder: ClientBuilder) -> Result<Self, Error> {
-        let client = builder
+        let builder = builder
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .pool_max_idle_per_host(0)
-            .build();
+            .tcp_keepalive(dead_peer::KEEP_ALIVE_IDLE)
+            .tcp_keepalive_interval(dead_peer::KEEP_ALIVE_INTERVAL)
+            .tcp_keepalive_retries(dead_peer::KEEP_ALIVE_PROBES);
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        let builder = builder.tcp_user_timeout(dead_peer::UNACKNOWLEDGED);
+        let client = builder.build();
         let message = "the HTTP client of the token endpoint cannot be built";
         let client =
             client.map_err(|error| Error::with_source(ErrorKind::InvalidInput, message, error))?;

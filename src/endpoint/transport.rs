@@ -25,7 +25,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
-use super::error::EndpointError;
+use super::{dead_peer, error::EndpointError};
 use crate::error::{BoxError, chain};
 
 /// What takes longer does not answer at all. A connection given up here is known to have sent
@@ -60,11 +60,7 @@ fn send(request: Request<Full<Bytes>>) -> Result<ResponseFuture, EndpointError> 
             "the token endpoint's HTTP client was called outside of a Tokio runtime",
         ));
     }
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    // Divided among the addresses of a name, so that a dead one leaves time for the others.
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let http = connector();
     // A sidecar on loopback needs neither a platform with roots nor a crypto provider.
     if request.uri().scheme() == Some(&Scheme::HTTP) {
         return Ok(client(http).request(request));
@@ -72,6 +68,20 @@ fn send(request: Request<Full<Bytes>>) -> Result<ResponseFuture, EndpointError> 
     let mut https = HttpsConnector::from((http, tls()?));
     https.enforce_https();
     Ok(client(https).request(request))
+}
+
+fn connector() -> HttpConnector {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    // Divided among the addresses of a name, so that a dead one leaves time for the others.
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    http.set_keepalive(Some(dead_peer::KEEP_ALIVE_IDLE));
+    http.set_keepalive_interval(Some(dead_peer::KEEP_ALIVE_INTERVAL));
+    http.set_keepalive_retries(Some(dead_peer::KEEP_ALIVE_PROBES));
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    http.set_tcp_user_timeout(Some(dead_peer::UNACKNOWLEDGED));
+    http
 }
 
 /// A client that uses no connection twice.

@@ -2,6 +2,7 @@
 //!
 //! - [Getting started](getting_started): a first program, what to give it, which requests get a
 //!   token, and all the numbers.
+//! - [Programs](programs): whole ones, to copy and to change.
 //! - [Token endpoints](endpoints): Freddy's JSON, OAuth 2.0, your own, and what is between them and
 //!   the network.
 //! - [The order of layers](order_of_layers): what belongs outside a
@@ -19,6 +20,9 @@
 
 #[doc = include_str!("getting_started.md")]
 pub mod getting_started {}
+
+#[doc = include_str!("programs.md")]
+pub mod programs {}
 
 #[doc = include_str!("endpoints.md")]
 pub mod endpoints {}

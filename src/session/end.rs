@@ -11,9 +11,9 @@ use super::{
     Session,
     cell::Cell,
     failure::Failure,
-    state::State,
+    state::{Now, State},
     unique::unique,
-    wait::{attend, no_runtime, overdue},
+    wait::overdue,
     worker,
 };
 use crate::{
@@ -36,17 +36,19 @@ impl Session {
     /// [`wait_limit`](super::SessionBuilder::wait_limit); [`ErrorKind::NoRuntime`] outside a Tokio
     /// runtime if there is something to wait for.
     pub async fn close(&self) -> Result<(), Error> {
-        let cell = &self.cell;
-        cell.apply(|state, _| state.close());
-        let is_settled = |cell: &Cell| {
-            let settled = |state: &State| !state.is_refreshing() && !state.is_unsaved();
-            cell.is_idle() && cell.read(settled)
-        };
-        if is_settled(cell) {
-            return Ok(());
+        self.cell.apply(|state, _| state.close());
+        match Handle::try_current() {
+            Ok(_) => self.settle().await,
+            Err(_) if is_settled(&self.cell) => Ok(()),
+            Err(_) => self.elsewhere(|session| async move { session.settle().await }).await,
         }
-        let current = Handle::try_current().map_err(|_| no_runtime())?;
-        attend(cell, cell.backend.runtime().unwrap_or(&current));
+    }
+
+    async fn settle(&self) -> Result<(), Error> {
+        let cell = &self.cell;
+        if let Some(runtime) = self.runtime() {
+            worker::start_if_owed(cell, &runtime);
+        }
         let config = cell.backend.config();
         let limit = match cell.read(State::is_refreshing) {
             // What is left of its call, and a save.
@@ -81,8 +83,14 @@ impl Session {
     /// endpoint is configured) or the store did not take the tombstone. The session is logged out
     /// all the same. [`ErrorKind::NoRuntime`] outside a Tokio runtime: then nothing has changed.
     pub async fn log_out(&self) -> Result<(), Error> {
+        match Handle::try_current() {
+            Ok(_) => self.leave().await,
+            Err(_) => self.elsewhere(|session| async move { session.leave().await }).await,
+        }
+    }
+
+    async fn leave(&self) -> Result<(), Error> {
         let cell = &self.cell;
-        Handle::try_current().map_err(|_| no_runtime())?;
         if cell.backend.revocation().is_none() {
             return self.decide(|state, _| state.log_out(unique())).await;
         }
@@ -103,9 +111,7 @@ impl Session {
     async fn revoke(&self) -> Result<(), Error> {
         // Another process may have rotated the refresh token since. A store that cannot be read
         // does not stop a log-out.
-        if self.cell.backend.is_stored() {
-            let _ = worker::look(&self.cell).await;
-        }
+        let _ = worker::look(&self.cell).await;
         let newest = self.cell.read(|state| state.refresh_token().cloned());
         match newest {
             Some(refresh_token) => revoke(&self.cell, refresh_token).await,
@@ -113,15 +119,14 @@ impl Session {
         }
     }
 
-    /// Lets a decision count at once, and then waits for as long as one save may take.
-    pub(super) async fn decide(
-        &self,
-        decide: impl FnOnce(&mut State, &super::state::Now),
-    ) -> Result<(), Error> {
-        let current = Handle::try_current().map_err(|_| no_runtime())?;
+    /// Lets a decision count at once, and then waits for as long as one save may take. To be called
+    /// inside a runtime.
+    pub(super) async fn decide(&self, decide: impl FnOnce(&mut State, &Now)) -> Result<(), Error> {
         let cell = &self.cell;
         cell.apply(decide);
-        attend(cell, cell.backend.runtime().unwrap_or(&current));
+        if let Some(runtime) = self.runtime() {
+            worker::start_if_owed(cell, &runtime);
+        }
         let saved = cell.wait_until(|cell| !cell.read(State::is_unsaved));
         let limit: Duration = cell.backend.config().store_timeout;
         timeout(limit, saved).await.map_err(|_elapsed| {
@@ -129,6 +134,10 @@ impl Session {
             unsaved(cell, message)
         })
     }
+}
+
+fn is_settled(cell: &Cell) -> bool {
+    cell.is_idle() && cell.read(|state| !state.is_refreshing() && !state.is_unsaved())
 }
 
 /// What a refresh has brought for a login that has ended meanwhile in a log-out.

@@ -155,6 +155,11 @@ impl<'a> Lease<'a> {
             _ => {
                 self.held = None;
                 self.lost = true;
+                if let (Compared::Superseded, Some(stored)) = (compared, stored) {
+                    // Those who wait need not wait for the answer.
+                    let ticket = self.ticket;
+                    self.cell.apply(|state, now| state.supersede(ticket, &stored, config, now));
+                }
             }
         }
     }

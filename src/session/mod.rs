@@ -187,9 +187,12 @@ impl Session {
     ///
     /// Those of the store, and [`ErrorKind::NoRuntime`] outside a Tokio runtime.
     pub async fn load(&self) -> Result<Status, Error> {
-        Handle::try_current().map_err(|_| wait::no_runtime())?;
-        if self.cell.backend.is_stored() {
-            worker::look(&self.cell).await?;
+        match Handle::try_current() {
+            Ok(_) => worker::look(&self.cell).await?,
+            Err(_) => {
+                let look = |session: Self| async move { worker::look(&session.cell).await };
+                self.elsewhere(look).await?;
+            }
         }
         Ok(self.status())
     }
@@ -205,6 +208,13 @@ impl Session {
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
     /// [`ErrorKind::NoRuntime`] outside a Tokio runtime: then nothing has changed.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
+        match Handle::try_current() {
+            Ok(_) => self.set(tokens).await,
+            Err(_) => self.elsewhere(|session| async move { session.set(tokens).await }).await,
+        }
+    }
+
+    async fn set(&self, tokens: Tokens) -> Result<(), Error> {
         let config = self.cell.backend.config();
         self.decide(|state, now| state.set(tokens, unique(), config, now)).await
     }

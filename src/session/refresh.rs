@@ -109,10 +109,8 @@ impl Refresh<'_> {
             self.fail(failure);
         }
         lease.end().await;
-        if self.cell.read(State::is_worker_owed) && self.cell.apply(|state, _| state.claim_worker())
-        {
-            worker::start(self.cell, &Handle::current());
-        }
+        worker::start_if_owed(self.cell, &Handle::current());
+        self.cell.wait_until(|cell| !cell.read(State::awaits_worker)).await;
     }
 
     async fn attempts(&self, lease: &mut Lease<'_>) -> Result<(), Failure> {

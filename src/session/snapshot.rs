@@ -69,13 +69,11 @@ impl fmt::Debug for Token {
 pub(crate) struct Snapshot {
     /// `None` while no token may be sent: there is none, or the one there is was refused.
     pub(super) token: Option<Token>,
-    /// From here on a refresh should be started, or a task that is due; otherwise never set while a
-    /// refresh is running or may not start.
+    /// From here on something should be started: a refresh, a look at the store, or the worker.
     pub(super) stale_at: Option<Instant>,
     /// From here on the token counts as expired (the leeway is already taken off).
     pub(super) expires_at: Option<Instant>,
-    /// Set when no refresh will bring a token: log in first. While a task is due it is not: whoever
-    /// starts that gets the error then.
+    /// Set when no refresh brings a token: log in first.
     pub(super) ended: Option<Error>,
     pub(super) login: u64,
 }
@@ -116,6 +114,8 @@ impl Snapshot {
                 Some(at) if now >= at => Readiness::Stale(token),
                 _ => Readiness::Fresh(token),
             },
+            // A look at the store is due: another process may have logged in.
+            (_, Some(_)) if self.stale_at.is_some_and(|at| now >= at) => Readiness::Wait,
             (_, Some(error)) => Readiness::LoginRequired(error),
             (_, None) => Readiness::Wait,
         }

@@ -1,6 +1,6 @@
 //! How a caller waits for a token, and for how long.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use tokio::{runtime::Handle, time::timeout};
 
@@ -29,12 +29,27 @@ impl Session {
                  give it a client without this session's layer",
             ));
         }
-        let runtime = match Handle::try_current() {
-            Ok(current) => self.cell.backend.runtime().cloned().unwrap_or(current),
-            Err(_) => return self.wait_elsewhere(need).await,
-        };
+        match Handle::try_current() {
+            Ok(current) => self.wait_inside(need, current).await,
+            Err(_) => match self.cell.read(|state| state.ended().cloned()) {
+                Some(error) => self.or_live_token(error, need),
+                None if self.cell.backend.runtime().is_none() => {
+                    self.or_live_token(no_runtime(), need)
+                }
+                None => {
+                    let wait = move |session: Self| async move {
+                        session.wait_inside(need, Handle::current()).await
+                    };
+                    self.elsewhere(wait).await
+                }
+            },
+        }
+    }
+
+    async fn wait_inside(&self, need: Need, current: Handle) -> Result<Token, Error> {
+        let runtime = self.cell.backend.runtime().unwrap_or(&current);
         let limit = self.cell.backend.config().wait_limit;
-        match timeout(limit, self.look(need, &runtime)).await {
+        match timeout(limit, self.look(need, runtime)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => {
                 let message = format!("no access token after {limit:?}; the refresh goes on");
@@ -43,22 +58,17 @@ impl Session {
         }
     }
 
-    /// For a caller on no runtime: it waits on the one that was named, if there is one.
-    async fn wait_elsewhere(&self, need: Need) -> Result<Token, Error> {
-        let Some(runtime) = self.cell.backend.runtime() else {
-            let error = self.cell.read(|state| state.ended().cloned());
-            return self.or_live_token(error.unwrap_or_else(no_runtime), need);
-        };
-        let session = self.clone();
-        let waiting = runtime.spawn(async move { session.wait_boxed(need).await });
-        waiting.await.unwrap_or_else(|_| {
+    /// Does the work of a caller that is on no runtime, on the one that was named.
+    pub(super) async fn elsewhere<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let runtime = self.cell.backend.runtime().ok_or_else(no_runtime)?;
+        runtime.spawn(work(self.clone())).await.unwrap_or_else(|_ended| {
             let message = "the runtime that was named for the session has ended";
-            Err(Error::new(ErrorKind::NoRuntime, message))
+            Err(Error::new(ErrorKind::Unavailable, message))
         })
-    }
-
-    fn wait_boxed(&self, need: Need) -> futures_util::future::BoxFuture<'_, Result<Token, Error>> {
-        Box::pin(self.wait(need))
     }
 
     async fn look(&self, need: Need, runtime: &Handle) -> Result<Token, Error> {

@@ -1,7 +1,7 @@
 //! The task that does what no caller waits for: looks at the store, saves what is unsaved, and the
 //! timer of `keep_fresh`. One at a time, and none while there is nothing to do.
 //!
-//! It keeps no session alive while it waits. When its runtime ends, the next caller inside another
+//! It keeps no session alive while it waits, unless something is unsaved. When its runtime ends, the next caller inside another
 //! starts it anew.
 
 use std::{
@@ -19,6 +19,13 @@ use super::{
     state::{Owed, State},
 };
 use crate::{error::Error, store::SaveOutcome};
+
+/// Starts the worker, if it has something to do and does not run.
+pub(super) fn start_if_owed(cell: &Arc<Cell>, runtime: &Handle) {
+    if cell.read(State::is_worker_owed) && cell.apply(|state, _| state.claim_worker()) {
+        start(cell, runtime);
+    }
+}
 
 /// Starts the worker, for the caller that has the claim.
 pub(super) fn start(cell: &Arc<Cell>, runtime: &Handle) {
@@ -50,12 +57,15 @@ impl Drop for Claim {
 }
 
 async fn run(claim: Claim) {
+    // The session, while it must not end.
+    let mut kept: Option<Arc<Cell>> = None;
     loop {
-        let Some(cell) = claim.session() else { return };
+        let Some(cell) = kept.take().or_else(|| claim.session()) else { return };
         let config = cell.backend.config();
-        let (until, news) = match cell.apply(|state, now| state.owed(config, now)) {
+        let (until, news, unsaved) = match cell.apply(|state, now| state.owed(config, now)) {
             Owed::Save => {
                 save(&cell).await;
+                kept = Some(cell);
                 continue;
             }
             Owed::Look => {
@@ -67,7 +77,7 @@ async fn run(claim: Claim) {
                 refresh::start(&cell, started, &Handle::current());
                 continue;
             }
-            Owed::Wait { until, news } => (until, news),
+            Owed::Wait { until, news, unsaved } => (until, news, unsaved),
             Owed::Nothing => return claim.give_up(),
         };
         let (version, changes) = (cell.version(), cell.changes());
@@ -77,7 +87,7 @@ async fn run(claim: Claim) {
             continue;
         }
         let told = news.then(|| cell.backend.changed());
-        drop(cell);
+        kept = unsaved.then_some(cell);
         let told = async {
             match told {
                 Some(told) => told.await,
@@ -102,6 +112,9 @@ async fn run(claim: Claim) {
 
 /// Reads the store: follows it if it is ahead of memory, and gives it back what it has lost.
 pub(super) async fn look(cell: &Arc<Cell>) -> Result<(), Error> {
+    if !cell.backend.is_stored() {
+        return Ok(());
+    }
     let config = cell.backend.config();
     let stored = match cell.backend.load().await {
         Ok(stored) => stored,

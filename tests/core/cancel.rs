@@ -9,13 +9,14 @@ use tower::{ServiceBuilder, ServiceExt, timeout::Timeout};
 use tower_refresh::{
     BoxError, Error, ErrorKind, RefreshLayer, Session, Tokens,
     endpoint::{RefreshRequest, TokenResponse},
-    store::{MemoryStore, TokenStore},
+    store::TokenStore,
     testing::GatedEndpoint,
 };
 
 use crate::{
     steps::{SteppedStore, Steps},
     support::{Api, World, error_of, expired, get, live, request},
+    vault::Vault,
 };
 
 // S16
@@ -136,10 +137,22 @@ async fn a_caller_that_has_waited_too_long_hears_what_became_of_the_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_has_waited_for_another_process_hears_of_it() {
-    let store = Arc::new(MemoryStore::new());
-    assert!(store.lease("another", Duration::from_secs(3600)).await.unwrap());
-    let builder = Session::builder(GatedEndpoint::new()).initial_tokens(expired()).store(store);
-    let error = builder.build().token().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let leased = serde_json::from_value(serde_json::json!({
+        "format": "tower-refresh/1", "version": 7, "tokens": { "refresh_token": "r" },
+        "lease": { "owner": "another", "life": 60_000 },
+    }));
+    let store = Vault::holding(leased.unwrap());
+    let builder = Session::builder(GatedEndpoint::new()).store(store);
+    let (session, start) = (builder.build(), Instant::now());
+    let error = session.token().await.unwrap_err();
+    assert!(error.is_transient());
     assert!(error.to_string().contains("another process"), "{error}");
+    // As long as it would wait for a call of its own, give or take a look.
+    assert!(start.elapsed() < Duration::from_secs(12), "{:?}", start.elapsed());
+    // In the pause the error is there at once, and when the other is given up there is a token.
+    let start = Instant::now();
+    assert!(session.token().await.is_err());
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    tokio::time::sleep(Duration::from_secs(52)).await;
+    session.token().await.unwrap();
 }

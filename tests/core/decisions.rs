@@ -47,8 +47,7 @@ async fn what_others_have_made_of_a_login_is_not_undone_by_who_never_heard_of_it
             here.ready().await.unwrap();
             there.ready().await.unwrap();
             decide_unheard(&here, &vault, ours.clone()).await;
-            // Heard of, without a request.
-            sleep(Duration::from_secs(3)).await;
+            there.load().await.unwrap();
             let expected = match then {
                 "rotated" if ours.is_none() => continue,
                 "rotated" => {

@@ -48,7 +48,7 @@ async fn a_server_with_a_grace_period_answers_the_same_token_once_more() {
     world.endpoint.answer(lost());
     let (start, mut events) = (Instant::now(), world.session.events());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    assert_eq!(start.elapsed(), Duration::ZERO, "grace does not last");
+    assert!(start.elapsed() <= Duration::from_millis(200), "grace does not last");
     assert_eq!(presented(&world.endpoint), ["refresh-0", "refresh-0"]);
     assert_eq!(rotations_lost(&mut events).await, 0);
 }
@@ -60,14 +60,18 @@ async fn a_strict_server_means_that_the_rotation_is_lost_and_nobody_calls_again(
     world.endpoint.answer(lost());
     world.endpoint.answer_always(|| over().into());
     let mut events = world.session.events();
-    assert!(error_of(world.get().await).is_login_required());
-    assert_eq!(presented(&world.endpoint), ["refresh-0", "refresh-0"]);
+    let error = error_of(world.get().await);
+    assert!(error.is_login_required());
+    assert_eq!(presented(&world.endpoint), ["refresh-0", "refresh-0", "refresh-0"]);
     assert_eq!(rotations_lost(&mut events).await, 1);
+    // The failure that began the doubt is in the chain of the error that ends it.
+    let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+    let chain: Vec<_> = chain.map(ToString::to_string).collect();
+    assert!(chain.iter().any(|error| error.contains("connection reset")), "{chain:?}");
 
     sleep(Duration::from_secs(3600)).await;
     assert!(error_of(world.get().await).is_login_required());
-    assert!(world.session.refresh().await.unwrap_err().is_login_required());
-    assert_eq!(world.endpoint.calls(), 2);
+    assert_eq!(world.endpoint.calls(), 3);
 }
 
 // S67
@@ -86,11 +90,18 @@ async fn a_token_in_doubt_is_presented_once_more_and_not_again() {
 async fn a_call_that_times_out_is_in_doubt_as_well() {
     let world = World::new(expired());
     world.endpoint.answer(Answer::Never);
-    world.endpoint.answer(over());
+    world.endpoint.answer_always(|| over().into());
     let mut events = world.session.events();
     let start = Instant::now();
-    assert!(error_of(world.get().await).is_login_required());
+    assert!(error_of(world.get().await).is_transient());
     assert_eq!(start.elapsed(), Duration::from_secs(10));
+    // The call goes on until its limit. After that, and after the pause, the end of the grant is
+    // asked for once more.
+    sleep(Duration::from_secs(49)).await;
+    assert_eq!(world.endpoint.calls(), 1);
+    sleep(Duration::from_secs(30)).await;
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(world.endpoint.calls(), 3);
     assert_eq!(rotations_lost(&mut events).await, 1);
 }
 
@@ -120,7 +131,7 @@ async fn to_wait_for_an_endpoint_that_is_not_ready_puts_nothing_in_doubt() {
 async fn a_call_that_panics_is_in_doubt_as_well() {
     let world = World::new(expired());
     world.endpoint.answer(Answer::Panic);
-    world.endpoint.answer(over());
+    world.endpoint.answer_always(|| over().into());
     let mut events = world.session.events();
     assert!(error_of(world.get().await).is_transient());
     sleep(Duration::from_secs(2)).await;

@@ -1,4 +1,5 @@
-//! What another process has done is heard of, without a request that has to fail first.
+//! What another process has done is heard of by a session that is used, without a request that has
+//! to fail first; one that is idle looks at nothing.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tower_refresh::{
 
 use crate::{
     shelf::{Shelf, Slow},
-    support::{World, error_of, live},
+    support::{World, error_of, live, settle},
     vault::{Fault, Vault, record},
 };
 
@@ -25,11 +26,14 @@ async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
     assert_eq!(there.get().await.unwrap(), StatusCode::OK);
     there.session.log_out().await.unwrap();
     sleep(Duration::from_secs(3)).await;
+    // The request is served, and behind it the store is looked at.
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    settle().await;
     assert!(here.session.status().is_login_required());
     assert!(error_of(here.get().await).is_login_required());
     there.session.set_tokens(live()).await.unwrap();
     sleep(Duration::from_secs(3)).await;
-    assert_eq!(here.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(here.get().await.unwrap(), StatusCode::OK, "this one waits for the look");
     assert_eq!(here.api.tokens().pop().unwrap(), "seed");
 }
 
@@ -61,7 +65,9 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
 
         let there = Session::builder(endpoint).store(vault.other_view()).build();
         there.log_out().await.unwrap();
-        sleep(Duration::from_secs(3)).await;
+        sleep(Duration::from_secs(31)).await;
+        let _ = here.token().await;
+        settle().await;
         assert!(here.status().is_login_required());
     }
 }
@@ -74,11 +80,16 @@ async fn a_store_that_panicked_is_still_watched() {
     let here = builder.build();
     here.ready().await.unwrap();
     vault.set(Fault::Panics);
-    sleep(Duration::from_secs(10)).await;
+    for _ in 0..10 {
+        sleep(Duration::from_secs(1)).await;
+        here.token().await.unwrap();
+    }
     vault.set(Fault::None);
     let there = Session::builder(endpoint).store(vault.other_view()).build();
     there.log_out().await.unwrap();
     sleep(Duration::from_secs(3)).await;
+    here.token().await.unwrap();
+    settle().await;
     assert!(here.status().is_login_required());
 }
 
@@ -121,7 +132,7 @@ async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
     let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
     endpoint.answer(Answer::fail("connection reset"));
-    endpoint.answer(EndpointError::invalid_grant("spent before"));
+    endpoint.answer_always(|| EndpointError::invalid_grant("spent before").into());
     assert!(error_of(here.get().await).is_login_required());
     let login = Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap();
     there.session.set_tokens(login).await.unwrap();
@@ -144,10 +155,10 @@ async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer()
         let session = session.clone();
         async move { session.refresh().await }
     });
-    // It has taken so long to say that the token is being spent that somebody waits to look.
     endpoint.calls_reached(1).await;
-    vault.put(record(9, "login", "refresh-login"));
-    sleep(Duration::from_secs(1)).await;
+    vault.put(record(1 << 40, "login", "refresh-login"));
+    // The next renewal finds it.
+    sleep(Duration::from_secs(5)).await;
     assert_eq!(session.token().await.unwrap().expose(), "login");
     vault.set(Fault::Down);
     hold.release();
@@ -176,4 +187,19 @@ async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itsel
     assert_eq!(endpoint.calls(), 2, "each has asked once");
     assert!(error_of(here.get().await).is_login_required());
     assert_eq!((endpoint.calls(), here.api.seen().len()), (2, 1));
+}
+
+// S44
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_looks_at_nothing() {
+    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint).initial_tokens(live()).store(vault.clone());
+    let session = builder.build();
+    session.ready().await.unwrap();
+    let loads = vault.loads();
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(vault.loads(), loads);
+    session.token().await.unwrap();
+    settle().await;
+    assert_eq!(vault.loads(), loads + 1, "one look for a session that is used again");
 }

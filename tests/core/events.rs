@@ -4,7 +4,7 @@ use futures::{FutureExt, StreamExt};
 use http::StatusCode;
 use tower_refresh::{ErrorKind, Event, Events, Tokens, endpoint::EndpointError};
 
-use crate::support::{World, live};
+use crate::support::{World, expired, live};
 
 /// The names of the events so far, as `Debug` prints them.
 fn names(events: &mut Events) -> Vec<String> {
@@ -33,11 +33,11 @@ async fn they_tell_what_happened_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_grant_is_told_once_and_with_its_error() {
-    let world = World::new(live());
+    let world = World::new(expired());
     let mut events = world.session.events();
     world.endpoint.answer(EndpointError::invalid_grant("over"));
     for _ in 0..3 {
-        world.session.refresh().await.unwrap_err();
+        world.session.token().await.unwrap_err();
     }
     let Some(Event::RefreshFailed { error, .. }) = events.next().await else { panic!() };
     assert_eq!(error.kind(), ErrorKind::LoginRequired);

@@ -127,7 +127,7 @@ async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_is_refused() {
     for _ in 0..10 {
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     }
-    assert!(world.session.refresh().await.unwrap_err().is_login_required());
+    assert_eq!(world.endpoint.calls(), 1);
 
     world.api.refuse("seed");
     assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
@@ -138,6 +138,33 @@ async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_is_refused() {
     world.session.set_tokens(Tokens::new("login").unwrap()).await.unwrap();
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.endpoint.calls(), 1);
+}
+
+// S77
+#[tokio::test(start_paused = true)]
+async fn after_the_end_of_the_grant_a_refresh_by_hand_is_one_call_and_its_verdict_counts() {
+    let world = World::new(expired());
+    world.endpoint.answer(EndpointError::invalid_grant("over"));
+    world.endpoint.answer(EndpointError::invalid_grant("still over"));
+    assert!(error_of(world.get().await).is_login_required());
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(world.endpoint.calls(), 1);
+
+    let error = world.session.refresh().await.unwrap_err();
+    assert!(error.is_login_required());
+    assert_eq!(world.endpoint.calls(), 2);
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(world.endpoint.calls(), 2);
+
+    // The server was mistaken.
+    assert_eq!(world.session.refresh().await.unwrap().expose(), "access-1");
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.endpoint.calls(), 3);
+
+    // A log-out is another matter.
+    world.session.log_out().await.unwrap();
+    assert!(world.session.refresh().await.unwrap_err().is_login_required());
+    assert_eq!(world.endpoint.calls(), 3);
 }
 
 // S34
@@ -160,7 +187,7 @@ async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_expires() {
 
 // S34
 #[tokio::test(start_paused = true)]
-async fn a_misconfigured_call_is_left_alone_for_minutes_and_tried_again_by_hand() {
+async fn a_misconfigured_call_is_left_alone_for_longer_each_time_and_tried_again_by_hand() {
     let world = World::new(live());
     world.endpoint.answer(EndpointError::misconfigured("who are you?").with_code("invalid_client"));
     world.endpoint.answer(EndpointError::misconfigured("who are you?"));
@@ -170,13 +197,16 @@ async fn a_misconfigured_call_is_left_alone_for_minutes_and_tried_again_by_hand(
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
 
     world.api.refuse("seed");
-    sleep(Duration::from_secs(299)).await;
+    sleep(Duration::from_secs(29)).await;
     assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
     assert_eq!(world.endpoint.calls(), 1);
     assert!(world.session.refresh().await.is_err());
     assert_eq!(world.endpoint.calls(), 2);
 
-    sleep(Duration::from_secs(300)).await;
+    sleep(Duration::from_secs(59)).await;
+    assert_eq!(world.get().await.unwrap(), StatusCode::UNAUTHORIZED);
+    assert_eq!(world.endpoint.calls(), 2);
+    sleep(Duration::from_secs(1)).await;
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.endpoint.calls(), 3);
 }

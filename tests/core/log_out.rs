@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, executor::block_on};
+use futures::FutureExt;
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
@@ -98,7 +98,7 @@ async fn it_does_not_wait_for_ever_for_a_refresh() {
     let (vault, desk) = (Vault::new(), Desk::default());
     let limit = Duration::from_secs(5);
     let world = world_of(expired(), |builder| {
-        builder.store(vault.clone()).revocation(desk.service()).wait_limit(limit)
+        builder.store(vault.clone()).revocation(desk.service()).attempt_timeout(limit)
     });
     world.endpoint.answer(Answer::Never);
     let caller = world.start();
@@ -297,27 +297,38 @@ async fn without_a_refresh_token_nothing_is_revoked() {
     assert!(desk.revoked().is_empty() && vault.is_logged_out());
 }
 
-// S65
-#[test]
-fn without_a_runtime_it_revokes_and_clears_all_the_same() {
+// S86
+#[tokio::test(start_paused = true)]
+async fn what_a_call_brings_after_the_log_out_is_revoked_and_never_used() {
     let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(live(), &vault, &desk);
-    block_on(world.session.set_tokens(live())).unwrap();
-    block_on(world.session.log_out()).unwrap();
+    let world = world(expired(), &vault, &desk);
+    world.endpoint.answer(Answer::Next.after(Duration::from_secs(20)));
+    let caller = world.start();
+    world.endpoint.calls_reached(1).await;
+    world.session.log_out().await.unwrap();
+    assert!(caller.await.unwrap().is_err());
     assert_eq!(desk.revoked(), ["refresh-0"]);
-    assert!(vault.is_logged_out());
-    assert!(error_of(block_on(world.get())).is_login_required());
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(desk.revoked(), ["refresh-0", "refresh-1"]);
+    assert!(vault.is_logged_out() && world.session.tokens().is_none());
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
 }
 
-// S65
-#[test]
-#[cfg(feature = "transport")]
-fn without_a_runtime_a_transport_that_needs_one_is_an_error() {
-    let url = "http://127.0.0.1:1/revoke";
-    let revocation = OAuth2Revocation::new(url, OAuth2Client::public("app")).unwrap();
-    let world = world_of(live(), |builder| builder.revocation(revocation));
-    assert_eq!(block_on(world.session.log_out()).unwrap_err().kind(), ErrorKind::Misconfigured);
-    assert!(world.session.tokens().is_none());
+// S86
+#[tokio::test(start_paused = true)]
+async fn what_a_call_brings_after_a_log_out_by_another_process_is_revoked() {
+    let (vault, desk) = (Vault::new(), Desk::default());
+    let world = world(expired(), &vault, &desk);
+    world.endpoint.answer(Answer::Next.after(Duration::from_secs(1)));
+    let caller = world.start();
+    world.endpoint.calls_reached(1).await;
+    let there = Session::builder(GatedEndpoint::new()).store(vault.other_view()).build();
+    there.log_out().await.unwrap();
+    assert!(error_of(caller.await.unwrap()).is_login_required());
+    world.session.close().await.unwrap();
+    assert_eq!(desk.revoked(), ["refresh-1"]);
+    assert!(vault.is_logged_out());
 }
 
 /// One call as an OAuth 2 server gets it: path, content type, credentials and form.

@@ -2,6 +2,7 @@
 //! `tests/README.md`.
 
 mod bodies;
+mod calls;
 mod cancel;
 mod clones;
 mod condemned;
@@ -19,6 +20,7 @@ mod from_fn;
 mod heads;
 mod identity;
 mod injection;
+mod leases;
 mod lifecycle;
 mod load;
 mod log_out;

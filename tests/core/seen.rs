@@ -142,7 +142,7 @@ mod numbers {
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!world.session.status().is_unsaved());
         world.endpoint.answer(EndpointError::transient("connection reset"));
-        world.endpoint.answer(EndpointError::invalid_grant("over"));
+        world.endpoint.answer_always(|| EndpointError::invalid_grant("over").into());
         world.session.refresh().await.unwrap_err();
     }
 

@@ -34,11 +34,14 @@ impl Shelf {
         *self.inner.lock().unwrap() = Arc::default();
     }
 
-    /// The leases are gone, and the record is not.
-    pub(crate) async fn forget_leases(&self) {
-        let record = self.stored().await;
-        self.wipe();
-        self.current().save(record, None).await.unwrap();
+    /// Another process has the lease on the record from now on, for a minute.
+    pub(crate) async fn lease_to_another(&self) {
+        let mut record = serde_json::to_value(self.stored().await).unwrap();
+        let version = record["version"].as_u64().unwrap();
+        record["version"] = (version + 1).into();
+        record["lease"] = serde_json::json!({ "owner": "another", "life": 60_000 });
+        let record = serde_json::from_value(record).unwrap();
+        self.current().save(record, Some(version)).await.unwrap();
     }
 
     pub(crate) async fn stored(&self) -> Record {

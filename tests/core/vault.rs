@@ -23,6 +23,7 @@ pub(crate) struct Vault {
     inner: Arc<MemoryStore>,
     fault: watch::Sender<Fault>,
     saves: watch::Sender<usize>,
+    loads: watch::Sender<usize>,
     held: watch::Sender<bool>,
     shared: bool,
 }
@@ -60,6 +61,7 @@ impl Vault {
             inner,
             fault: watch::Sender::default(),
             saves: watch::Sender::default(),
+            loads: watch::Sender::default(),
             held: watch::Sender::default(),
             shared: true,
         }
@@ -88,6 +90,10 @@ impl Vault {
     pub(crate) async fn saves_reached(&self, saves: usize) {
         let mut reached = self.saves.subscribe();
         reached.wait_for(|&reached| reached >= saves).await.unwrap();
+    }
+
+    pub(crate) fn loads(&self) -> usize {
+        *self.loads.borrow()
     }
 
     pub(crate) fn saves(&self) -> usize {
@@ -133,6 +139,7 @@ impl Vault {
 
 impl TokenStore for Vault {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
+        self.loads.send_modify(|loads| *loads += 1);
         self.panic_if_told();
         async {
             self.pass(|fault| !matches!(fault, Fault::Down)).await?;

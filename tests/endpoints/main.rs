@@ -2,6 +2,7 @@
 
 mod any_answer;
 mod by_hand;
+mod dead_peer;
 mod default_transport;
 mod own_transport;
 mod requests;

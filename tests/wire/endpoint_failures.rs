@@ -18,7 +18,7 @@ use crate::support::{BOTH, World, http, in_time, post, send};
 const ATTEMPT: Duration = Duration::from_millis(500);
 
 fn impatient(builder: SessionBuilder) -> SessionBuilder {
-    builder.attempts(1).attempt_timeout(ATTEMPT).min_interval(Duration::ZERO)
+    builder.attempts(1).attempt_timeout(ATTEMPT).call_limit(ATTEMPT).min_interval(Duration::ZERO)
 }
 
 // S38, S36

@@ -73,7 +73,7 @@ use crate::{
 /// - [`Transient`](super::FailureClass::Transient): `temporarily_unavailable`, `server_error`,
 ///   `slow_down`, 408, 429, 5xx and everything else.
 ///
-/// How long a call may take is not decided here: put a time-out around it. A session has one.
+/// How long a call may take is not decided here; a session has a limit of its own.
 ///
 /// Every clone has the same settings and a readiness of its own, and a session calls clones only.
 #[derive(Clone)]
@@ -128,8 +128,15 @@ impl OAuth2Endpoint {
     /// It must not follow redirects, which may post the refresh token elsewhere, nor send a call
     /// twice. Not every error of its own tells whether the server has read the request: what is
     /// no refused connection counts as [possibly spent](super::Spent::Maybe). A
-    /// transport that knows better returns an [`EndpointError`]. With the feature `reqwest` there
-    /// is `ReqwestTransport`, which sees to all of this.
+    /// transport that knows better returns an [`EndpointError`].
+    ///
+    /// It must notice a peer that is gone without a word, within some ten seconds: set TCP
+    /// keep-alive, and `TCP_USER_TIMEOUT` where the system has it, as the default client does. The
+    /// session waits for the answer to a call that may have spent a refresh token. For the same
+    /// reason put no `Timeout` around the transport or the endpoint: it gives up a call whose
+    /// answer may still come, and the token is presented once more.
+    ///
+    /// With the feature `reqwest` there is `ReqwestTransport`, which sees to all of this.
     pub fn transport<S, B>(mut self, transport: S) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,

@@ -47,6 +47,8 @@ pub(super) enum Unsaved {
 
 struct Saving {
     what: Unsaved,
+    /// The worker knows of it, and keeps the session alive.
+    noticed: bool,
     failures: u32,
     /// The last failure.
     error: Option<Error>,
@@ -121,6 +123,7 @@ pub(in crate::session) enum Owed {
     Wait {
         until: Option<Instant>,
         news: bool,
+        unsaved: bool,
     },
     Nothing,
 }
@@ -405,6 +408,20 @@ impl State {
         }
     }
 
+    /// Follows what has taken the place of the tokens that the refresh `ticket` started from.
+    pub(in crate::session) fn supersede(
+        &mut self,
+        ticket: Ticket,
+        stored: &Record,
+        config: &Config,
+        now: &Now,
+    ) {
+        if self.is_current(ticket) && matches!(self.relation(Some(stored)), Relation::Follow) {
+            self.follow(stored.clone(), config, now);
+            self.has_ended(ticket, config, now);
+        }
+    }
+
     /// What a look means that no refresh waits for.
     pub(in crate::session) fn on_look(
         &mut self,
@@ -523,6 +540,13 @@ impl State {
         self.replica.unsaved.is_some()
     }
 
+    /// Whether the worker is about to learn of something unsaved: until then the session has to be
+    /// kept alive for it.
+    pub(in crate::session) fn awaits_worker(&self) -> bool {
+        self.life.worker == Worker::Running
+            && self.replica.unsaved.as_ref().is_some_and(|saving| !saving.noticed)
+    }
+
     pub(super) fn unsaved(&self) -> Option<Unsaved> {
         self.replica.unsaved.as_ref().map(|saving| saving.what)
     }
@@ -543,7 +567,7 @@ impl State {
         if !self.replica.is_stored {
             return;
         }
-        let saving = Saving { what, failures: 0, error: None, try_at: None };
+        let saving = Saving { what, noticed: false, failures: 0, error: None, try_at: None };
         self.replica.unsaved.get_or_insert(Box::new(saving));
         self.owe_worker();
     }
@@ -571,7 +595,10 @@ impl State {
     /// What the worker is to do now. With nothing left its claim ends in the same step.
     pub(in crate::session) fn owed(&mut self, config: &Config, now: &Now) -> Owed {
         self.notice_drift(now);
-        let try_at = self.replica.unsaved.as_ref().map(|saving| saving.try_at);
+        let try_at = self.replica.unsaved.as_mut().map(|saving| {
+            saving.noticed = true;
+            saving.try_at
+        });
         match try_at {
             Some(at) if at.is_none_or(|at| at <= now.mono) => return Owed::Save,
             _ => {}
@@ -592,7 +619,8 @@ impl State {
         // However far off the next refresh is, so often the clocks are compared.
         let tick = now.mono + Duration::from_secs(15);
         let due = fresh.then(|| self.refresh_at().unwrap_or(tick).min(tick));
-        Owed::Wait { until: [due, try_at.flatten()].into_iter().flatten().min(), news }
+        let until = [due, try_at.flatten()].into_iter().flatten().min();
+        Owed::Wait { until, news, unsaved: try_at.is_some() }
     }
 
     /// Whether the caller is to start the worker.

@@ -131,7 +131,7 @@ impl Refusals {
 mod tests {
     use proptest::{prelude::*, test_runner::RngSeed};
 
-    use super::*;
+    use super::{super::Beginning, *};
 
     /// From nothing to all there is, the small ones as often as the large.
     fn durations() -> impl Strategy<Value = Duration> {
@@ -291,6 +291,31 @@ mod tests {
         let woke = now + Duration::from_secs(60);
         deadlines.follow_wall_clock(&at(woke, wall + Duration::from_secs(60 + 31)));
         assert_eq!((deadlines.stale_at, deadlines.expires_at), (woke, expires_at));
+    }
+
+    // S79
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_expired_while_the_machine_slept_is_known_by_the_wall_clock() {
+        let config = Config::default();
+        let begin = Now::read();
+        let beginning = Beginning {
+            session: 0,
+            initial_tokens: living(Duration::from_secs(3600), Duration::ZERO),
+            is_stored: false,
+            is_shared: false,
+            keep_fresh: false,
+        };
+        let state = State::new(beginning, &config, &begin);
+        let slept = |secs| at(begin.mono, begin.wall + Duration::from_secs(secs));
+        assert!(!state.has_slept_past_expiry(&slept(0)));
+        assert!(!state.has_slept_past_expiry(&slept(3000)), "it is live by either clock");
+        assert!(state.has_slept_past_expiry(&slept(3600)));
+        // A clock that was set back, or ran as far as the other, proves nothing.
+        assert!(
+            !state.has_slept_past_expiry(&at(begin.mono, begin.wall - Duration::from_secs(3600)))
+        );
+        let both = Duration::from_secs(3000);
+        assert!(!state.has_slept_past_expiry(&at(begin.mono + both, begin.wall + both)));
     }
 
     #[tokio::test(start_paused = true)]
