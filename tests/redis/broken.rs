@@ -96,7 +96,7 @@ async fn pass_on(
                 }
                 server.write_all(sent).await?;
                 if lost == Some(Lost::Answer) {
-                    server.read(&mut down).await?;
+                    let _answered = server.read(&mut down).await?;
                     return Ok(());
                 }
             }

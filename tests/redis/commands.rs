@@ -24,7 +24,6 @@ async fn seen(redis: &RedisServer) -> BTreeMap<String, u64> {
     stats.lines().filter_map(line).collect()
 }
 
-// S100
 #[tokio::test]
 async fn a_refresh_costs_three_commands_and_an_idle_session_none() {
     for subscribe in [false, true] {
