@@ -1,11 +1,9 @@
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use futures_util::future::{FutureExt, ready};
-use tokio::time::Instant;
 
 use super::{BoxFuture, Record, SaveOutcome, TokenStore};
 use crate::error::BoxError;
@@ -16,13 +14,7 @@ use crate::error::BoxError;
 /// guarantees that a durable store gives to processes.
 #[derive(Default)]
 pub struct MemoryStore {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    record: Option<Record>,
-    lease: Option<(String, Instant)>,
+    record: Mutex<Option<Record>>,
 }
 
 impl MemoryStore {
@@ -31,14 +23,14 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn with<R>(&self, f: impl FnOnce(&mut Inner) -> R) -> R {
-        f(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    fn record(&self) -> MutexGuard<'_, Option<Record>> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl TokenStore for MemoryStore {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
-        ready(Ok(self.with(|inner| inner.record.clone()))).boxed()
+        ready(Ok(self.record().clone())).boxed()
     }
 
     fn save(
@@ -46,42 +38,15 @@ impl TokenStore for MemoryStore {
         record: Record,
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
-        let saved = self.with(|inner| {
-            if inner.record.as_ref().map(Record::version) != expected {
-                return SaveOutcome::Conflict;
+        let mut stored = self.record();
+        let outcome = match stored.as_ref().map(Record::version) == expected {
+            true => {
+                *stored = Some(record);
+                SaveOutcome::Stored
             }
-            inner.record = Some(record);
-            SaveOutcome::Stored
-        });
-        ready(Ok(saved)).boxed()
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        let now = Instant::now();
-        let held = self.with(|inner| {
-            let free = match &inner.lease {
-                Some((holder, until)) => holder == owner || *until <= now,
-                None => true,
-            };
-            if free {
-                inner.lease = Some((owner.to_owned(), now + life));
-            }
-            free
-        });
-        ready(Ok(held)).boxed()
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        self.with(|inner| {
-            if inner.lease.as_ref().is_some_and(|(holder, _)| holder == owner) {
-                inner.lease = None;
-            }
-        });
-        ready(Ok(())).boxed()
+            false => SaveOutcome::Conflict,
+        };
+        ready(Ok(outcome)).boxed()
     }
 }
 

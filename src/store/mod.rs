@@ -1,12 +1,14 @@
-//! Where tokens outlive the process, and who may refresh now.
+//! Where tokens outlive the process, and how the processes of a fleet share them.
 //!
 //! A store holds one [`Record`] for one identity. All writes are compare-and-swap on the record's
-//! version, so that a process that is late notices instead of overwriting a newer refresh token; and
-//! a *lease* lets one process at a time call the token endpoint. A session's default is a
-//! [`MemoryStore`] of its own.
+//! version, so that a process that is late notices instead of overwriting a newer refresh token. The
+//! record also says which process is calling the token endpoint (its [`Lease`]), so a store that
+//! several processes use needs nothing else to make them a fleet. A session's default is its own
+//! memory.
 //!
-//! For all processes of one machine there is `FileStore` (feature `file`), and `Encrypted` (feature
-//! `encrypted`) goes around any store whose place others can read.
+//! For all processes of one machine there is `FileStore` (feature `file`), for a fleet `RedisStore`
+//! (feature `redis`), and `Encrypted` (feature `encrypted`) goes around any store whose place others
+//! can read. A store of your own implements two methods of [`TokenStore`].
 //!
 //! To save rotated tokens somewhere of your own, [`from_fn`] is enough for one process:
 //!
@@ -37,9 +39,9 @@ mod record;
 #[cfg(feature = "redis")]
 mod redis;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use futures_util::future::{FutureExt, pending, ready};
+use futures_util::future::{FutureExt, pending};
 
 use crate::error::BoxError;
 
@@ -64,6 +66,18 @@ pub use self::{
 };
 
 /// Keeps the tokens of one identity, for one process or for many.
+///
+/// A store of your own has two methods to write: [`load`](Self::load), and [`save`](Self::save) by
+/// compare-and-swap. Sessions do the rest with these two: they keep the lease of a refresh in the
+/// record, tell a newer record from an older one, and put back what a store has lost. It stores the
+/// record as a whole, as its JSON for example, and need not understand what is in it.
+///
+/// | the store is | [`is_shared`](Self::is_shared) | what that gives |
+/// |---|---|---|
+/// | used by several processes | `true`, the default | a fleet: one process at a time refreshes, the others use what it got, and a process that dies over a refresh is followed by another. An expired token is not refreshed while the store cannot be reached |
+/// | used by one process | `false` | a refresh never waits for a lease that it finds, and goes on while the store fails; what it brings is saved later |
+///
+/// The third method, [`changed`](Self::changed), is optional and makes a fleet hear of news sooner.
 ///
 /// Every method may be called at any time, from several tasks at once, and may be dropped before
 /// it is done (a session gives each call a time-out). `testing::store_conformance` (feature
@@ -99,7 +113,7 @@ pub use self::{
 ///         })
 ///     }
 ///
-///     // Only this process uses it, so nobody else needs a lease.
+///     // Only this process uses it, so there is no other to wait for.
 ///     fn is_shared(&self) -> bool {
 ///         false
 ///     }
@@ -119,30 +133,14 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
 
     /// Writes `record` if what is stored still has the version `expected` (`None`: if nothing is
     /// stored), in one atomic step. Once this returns [`SaveOutcome::Stored`] the record is durable.
+    ///
+    /// The comparison is all that keeps two processes from using one refresh token: the lease is
+    /// taken, renewed and given back by this method too, so a refresh saves two or three times.
     fn save(
         &self,
         record: Record,
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>>;
-
-    /// Takes the lease for `owner`, or renews it: `true` if `owner` now holds it for `life`.
-    /// Answers at once; who does not get it tries again.
-    ///
-    /// The default always says yes, which is right for a store that only one process uses.
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        let _ = (owner, life);
-        ready(Ok(true)).boxed()
-    }
-
-    /// Gives the lease back early, if `owner` holds it.
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        let _ = owner;
-        ready(Ok(())).boxed()
-    }
 
     /// Resolves when another process may have changed the record since the call.
     ///
@@ -159,14 +157,18 @@ pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// To resolve too often does no harm but to cost a look. A session waits for this at all times,
     /// so a store that is not told of changes does not look for them: it never resolves, as by
-    /// default. Sessions look by themselves, about every 2 s and about every 100 ms while they wait
-    /// for another's refresh; this only lets them go on at once.
+    /// default. A session that is used looks by itself about every 2 s, and while it waits for
+    /// another's refresh after 100 ms, then at growing intervals of up to 1 s; this only lets it go
+    /// on at once.
     fn changed(&self) -> BoxFuture<'_, ()> {
         pending().boxed()
     }
 
-    /// Whether other processes may refresh the same record. If they may, a session does not
-    /// refresh while the store cannot be reached; if not, it goes on alone and saves later.
+    /// Whether other processes may refresh the same record.
+    ///
+    /// If they may, a refresh waits while another process has the lease, and an expired token is
+    /// not refreshed while the store cannot be reached. If not, a session takes the lease without
+    /// waiting, whichever it finds, and goes on while the store fails: it saves later.
     ///
     /// Defaults to `true`, the safe answer.
     fn is_shared(&self) -> bool {
@@ -186,18 +188,6 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         (**self).save(record, expected)
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        (**self).lease(owner, life)
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        (**self).release(owner)
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

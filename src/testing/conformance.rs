@@ -19,8 +19,7 @@ use crate::{
 ///
 /// `make` makes a new, empty store each time it is called. If the store says that it
 /// [is not shared](TokenStore::is_shared), what only matters between processes is left out: that
-/// saves are atomic, and the lease. It takes a second or two of real time; Tokio's paused time
-/// does not suit it.
+/// saves are atomic. Tokio's paused time does not suit it.
 ///
 /// A store that processes share is best tested through two handles at once: make a `TokenStore`
 /// that hands its calls to one or the other.
@@ -56,17 +55,13 @@ where
     if store.is_shared() {
         put_if_absent(Arc::new(make().await)).await;
         concurrent_saves(Arc::new(make().await)).await;
-        leases::are_exclusive(&make().await).await;
         leases::go_to_one_of_many(Arc::new(make().await)).await;
-        leases::are_renewed(&make().await).await;
-        leases::end(&make().await).await;
     }
 }
 
 async fn an_empty_store(store: &impl TokenStore) {
     let nothing = ok("load", store.load().await).is_none();
     keeps(nothing, "load", "it gives `None` if there has never been a record");
-    ok("release", store.release("nobody").await);
 }
 
 async fn what_was_saved(store: &impl TokenStore) {
@@ -131,8 +126,6 @@ async fn calls_beside_a_watch(store: &impl TokenStore) {
     let calls = async {
         save(store, record(1, 1), None).await;
         load(store).await;
-        lease(store, "one", LIFE).await;
-        ok("release", store.release("one").await);
     };
     let done = tokio::select! {
         biased;
@@ -151,8 +144,6 @@ async fn dropped_calls(store: &impl TokenStore) {
             timeout(patience, store.save(record(version + 1, version + 1), Some(version))).await;
         let _ = timeout(patience, store.load()).await;
         let _ = timeout(patience, store.changed()).await;
-        let _ = timeout(patience, store.lease("dropped", LIFE)).await;
-        let _ = timeout(patience, store.release("dropped")).await;
         // A save may still be done after it was dropped. Whoever comes next finds out which.
         version = loop {
             let read = load(store).await;
@@ -165,8 +156,6 @@ async fn dropped_calls(store: &impl TokenStore) {
             }
         };
     }
-    let freed = leases::taken_within(store, "next", LONG).await;
-    keeps(freed.is_some(), "lease", "one that a dropped call took ends after its life");
 }
 
 async fn put_if_absent<S: TokenStore>(store: Arc<S>) {
@@ -204,12 +193,9 @@ async fn concurrent_saves<S: TokenStore>(store: Arc<S>) {
     });
     join_all(writers).await.into_iter().for_each(Result::unwrap);
     let counted = load(&*store).await.tokens().and_then(count);
-    let rule = "comparing and writing is one atomic step: no save that was answered `Yes` is lost";
+    let rule =
+        "comparing and writing is one atomic step: no save that was answered `Stored` is lost";
     keeps(counted == Some(WRITERS * EACH), "save", rule);
-}
-
-async fn lease(store: &impl TokenStore, owner: &str, life: Duration) -> bool {
-    ok("lease", store.lease(owner, life).await)
 }
 
 async fn load(store: &impl TokenStore) -> Record {
@@ -255,11 +241,5 @@ fn broken(method: &str, rule: &str) -> String {
     format!("the store breaks a promise: {rule} (see the documentation of `TokenStore::{method}`)")
 }
 
-/// The life of a lease that is waited for.
-const LIFE: Duration = Duration::from_millis(200);
-
 /// How late what has to happen may do so on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
-
-/// The life of one that is not.
-const LONG: Duration = Duration::from_secs(30);

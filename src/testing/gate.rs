@@ -58,7 +58,7 @@ impl State {
     }
 }
 
-/// Holds the calls to a token endpoint until it is released or dropped.
+/// Holds the calls to a token endpoint or a store until it is released or dropped.
 ///
 /// Calls that arrive while any hold is alive have arrived (they are counted) and wait.
 #[derive(Debug)]

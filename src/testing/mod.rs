@@ -4,6 +4,8 @@
 //!   rotates refresh tokens, detects re-use, fails on demand and counts.
 //! - [`GatedEndpoint`]: a token endpoint in memory, for tests in Tokio's paused time: its answers
 //!   are scripted and its calls can be held.
+//! - [`GatedStore`]: a token store in memory that can be held and broken, and of which each process
+//!   of a fleet has a view of its own.
 //!
 //! [`Issuer`] signs JWTs with claims of your own. [`store_conformance`] tells whether a
 //! [`TokenStore`](crate::store::TokenStore) of your own keeps what its trait promises.
@@ -97,6 +99,7 @@ mod counts;
 mod fault;
 mod gate;
 mod gated;
+mod gated_store;
 mod issuer;
 mod ledger;
 mod protocol;
@@ -111,5 +114,6 @@ pub use self::{
     fault::Fault,
     gate::Hold,
     gated::{Answer, GatedEndpoint},
+    gated_store::{GatedStore, StoreCalls, StoreFault},
     issuer::Issuer,
 };

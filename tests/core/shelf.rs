@@ -69,18 +69,6 @@ impl TokenStore for Shelf {
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         Box::pin(async move { self.current().save(record, old).await })
     }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        Box::pin(async move { self.current().lease(owner, life).await })
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        Box::pin(async move { self.current().release(owner).await })
-    }
 }
 
 /// A vault that takes its time.
@@ -109,17 +97,5 @@ impl TokenStore for Slow {
         old: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         Box::pin(sleep(self.save).then(move |()| self.vault.save(record, old)))
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        self.vault.lease(owner, life)
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        self.vault.release(owner)
     }
 }

@@ -1,6 +1,6 @@
 //! A world that goes on step by step.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::Semaphore;
@@ -80,18 +80,5 @@ impl TokenStore for SteppedStore {
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         let save = move |()| self.inner.save(record, expected);
         self.steps.pass().then(save).boxed()
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        let lease = move |()| self.inner.lease(owner, life);
-        self.steps.pass().then(lease).boxed()
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        self.inner.release(owner)
     }
 }

@@ -168,26 +168,6 @@ impl TokenStore for Vault {
         .boxed()
     }
 
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        async move {
-            self.pass(|fault| !matches!(fault, Fault::Down)).await?;
-            self.inner.lease(owner, life).await
-        }
-        .boxed()
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        async move {
-            self.pass(|fault| !matches!(fault, Fault::Down)).await?;
-            self.inner.release(owner).await
-        }
-        .boxed()
-    }
-
     fn changed(&self) -> BoxFuture<'_, ()> {
         self.panic_if_told();
         pending().boxed()

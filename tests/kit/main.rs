@@ -6,6 +6,7 @@ mod conformance;
 mod faults;
 mod freddy;
 mod gated;
+mod gated_store;
 mod issuer;
 mod lifecycle;
 mod oauth2;

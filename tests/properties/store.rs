@@ -1,7 +1,6 @@
 use std::{
     future::pending,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -65,24 +64,6 @@ impl TokenStore for Fragile {
                 pending::<()>().await;
             }
             saved
-        })
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        Box::pin(async move {
-            self.check().await?;
-            self.inner.lease(owner, life).await
-        })
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        Box::pin(async move {
-            self.check().await?;
-            self.inner.release(owner).await
         })
     }
 

@@ -9,7 +9,7 @@ use tower_refresh::store::{Encrypted, EncryptionKey, Record, SaveOutcome, TokenS
 
 use crate::{
     server::{RedisServer, Store},
-    support::{auth_server, builder, record},
+    support::{auth_server, record, two},
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -91,34 +91,18 @@ async fn calls<const N: usize>(redis: &RedisServer, commands: [&str; N]) -> [u64
 }
 
 #[tokio::test]
-async fn an_idle_session_sends_nothing_but_a_look_now_and_then() {
-    for subscribe in [false, true] {
-        let (redis, server) = (RedisServer::start().await, auth_server().await);
-        let store = if subscribe { redis.store() } else { redis.store_without_subscription() };
-        let login = server.log_in();
-        // It sets the pace, and 5 s are long for a test.
-        let lease = Duration::from_secs(1);
-        let session = builder(&server, &login).store(store).lease(lease).build();
-        session.ready().await.unwrap();
-        let _: () = redis.run("CONFIG RESETSTAT").await;
-        let looks = async |wanted: u64| {
-            loop {
-                let [looks, scripts] = calls(&redis, ["hmget", "evalsha"]).await;
-                if looks >= wanted {
-                    return (looks, scripts);
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        // What loading has left behind, such as a lease to give back and the news of that.
-        let (before, scripts_before) = looks(3).await;
-        let start = Instant::now();
-        let (after, scripts_after) = looks(before + 5).await;
-        assert_eq!(scripts_after - scripts_before, after - before, "subscribed: {subscribe}");
-        let pauses = after - before - 1;
-        assert!(start.elapsed() >= lease.mul_f64(0.3) * pauses as u32, "subscribed: {subscribe}");
-        drop(session);
-    }
+async fn an_idle_session_hears_of_a_log_out_elsewhere() {
+    let (redis, server) = (RedisServer::start().await, auth_server().await);
+    let (idle, other) = two(&server, &redis).await;
+    // Both subscribe, and hear of what the other does.
+    redis.subscribers_reach(2).await;
+    other.log_out().await.unwrap();
+    let heard = async {
+        while !idle.status().is_login_required() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, heard).await.expect("it is told");
 }
 
 /// A record as a session writes it while it refreshes.
@@ -172,16 +156,6 @@ async fn what_is_told_is_a_change_or_a_lease_given_back_and_no_renewal() {
     assert!(!told(leased(12, 11, "a", Some("us")), 11).await);
     assert!(told(leased(13, 11, "a", None), 12).await);
     assert!(told(leased(14, 14, "b", None), 13).await);
-}
-
-#[tokio::test]
-async fn a_lease_that_is_given_back_wakes_those_who_wait_for_it() {
-    let redis = RedisServer::start().await;
-    let (ours, theirs) = (subscribed(&redis).await, redis.store());
-    assert!(theirs.lease("theirs", Duration::from_secs(60)).await.unwrap());
-    let changed = ours.changed();
-    theirs.release("theirs").await.unwrap();
-    timeout(SOON, changed).await.unwrap();
 }
 
 #[tokio::test]

@@ -174,7 +174,6 @@ impl Drop for RedisServer {
 
 pub(crate) const NAME: &str = "billing";
 pub(crate) const RECORD: &str = "tower-refresh:{billing}:record";
-pub(crate) const LEASE: &str = "tower-refresh:{billing}:lease";
 pub(crate) const CHANGED: &str = "tower-refresh:{billing}:changed";
 
 pub(crate) fn store(url: &str) -> Store {

@@ -1,18 +1,20 @@
 //! Sessions of a fleet: they share a store in Redis and a server that revokes on re-use.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use futures::future::{join, join_all};
 use http::{Response, StatusCode};
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
-    store::{SaveOutcome, TokenStore},
+    store::{Lease, SaveOutcome, TokenStore},
     testing::{AuthServer, Fault},
 };
 
 use crate::{
-    server::{LEASE, RedisServer},
-    support::{access_token, auth_server, client, eventually, get, record, session, two},
+    server::RedisServer,
+    support::{
+        access_token, auth_server, builder, client, eventually, get, leased, record, session, two,
+    },
 };
 
 // S44
@@ -88,19 +90,16 @@ async fn when_the_holder_of_the_lease_is_gone_another_takes_over_when_it_ends() 
     let login = server.log_in();
     let b = session(&server, &login, redis.store());
     b.ready().await.unwrap();
-    // A process that took it and was killed.
-    let gone = redis.store();
-    let life = Duration::from_secs(2);
-    let mut taken = Instant::now();
-    // The session gives its own back a moment after it has loaded.
-    while !gone.lease("gone", life).await.unwrap() {
-        sleep(Duration::from_millis(5)).await;
-        taken = Instant::now();
-    }
+    // A process that leased the record and was killed.
+    let (gone, life) = (redis.store(), Duration::from_secs(2));
+    let stored = gone.load().await.unwrap().unwrap();
+    let (version, leased) = (stored.version(), leased(&stored, life));
+    assert_eq!(gone.save(leased, Some(version)).await.unwrap(), SaveOutcome::Stored);
     drop(gone);
+    let start = Instant::now();
     b.refresh().await.unwrap();
-    assert!(taken.elapsed() >= life, "not before it ended");
-    assert!(taken.elapsed() < life * 3, "soon after");
+    assert!(start.elapsed() >= life, "not before it ended");
+    assert!(start.elapsed() < life * 2, "soon after, and not after the life of its own lease");
     assert_eq!(server.counts().refreshes, 1);
 }
 
@@ -108,19 +107,25 @@ async fn when_the_holder_of_the_lease_is_gone_another_takes_over_when_it_ends() 
 #[tokio::test]
 async fn a_refresh_slower_than_the_lease_keeps_it() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
-    let (a, b) = two(&server, &redis).await;
+    let (login, life) = (server.log_in(), Duration::from_secs(1));
+    let slow_session = || builder(&server, &login).store(redis.store()).lease(life).build();
+    let (a, b) = (slow_session(), slow_session());
+    a.ready().await.unwrap();
     let token = b.token().await.unwrap();
     let hold = server.hold();
     let slow = async {
         server.calls_reached(1).await;
-        let life: u64 = redis.run(&format!("PTTL {LEASE}")).await;
-        let longer = Instant::now() + Duration::from_millis(life) + Duration::from_secs(2);
-        while Instant::now() < longer {
-            let left: i64 = redis.run(&format!("PTTL {LEASE}")).await;
-            assert!(left > 0, "the lease ended under way");
+        let store = redis.store();
+        let (start, mut versions) = (Instant::now(), HashSet::new());
+        while start.elapsed() < life * 4 {
+            let stored = store.load().await.unwrap().unwrap();
+            versions.insert(stored.version());
+            assert_eq!(stored.lease().map(Lease::life), Some(life), "given back under way");
             assert_eq!(server.counts().calls, 1);
             sleep(Duration::from_millis(50)).await;
         }
+        // At each third of its life, give or take a busy machine.
+        assert!((6..=13).contains(&versions.len()), "{versions:?}");
         hold.release();
     };
     let waiting = async {

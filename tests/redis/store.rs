@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::{FutureExt, join_all};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tower_refresh::{
     ErrorKind,
     store::{RedisStore, SaveOutcome, TokenStore},
@@ -14,7 +14,7 @@ use tower_refresh::{
 };
 
 use crate::{
-    server::{LEASE, RECORD, RedisServer, Store},
+    server::{RECORD, RedisServer, Store},
     support::{auth_server, record},
 };
 
@@ -97,65 +97,6 @@ async fn of_eight_who_put_at_once_one_wins() {
 }
 
 #[tokio::test]
-async fn a_lease_has_one_owner_until_it_ends() {
-    let redis = RedisServer::start().await;
-    let (ours, theirs) = (redis.store(), redis.store());
-    let life = Duration::from_millis(600);
-    assert!(ours.lease("ours", life).await.unwrap());
-    let taken = Instant::now();
-    assert!(!theirs.lease("theirs", life).await.unwrap());
-    theirs.release("theirs").await.unwrap();
-    assert!(!theirs.lease("theirs", life).await.unwrap(), "only its owner releases it");
-
-    // Renewed, it lives on past its first life.
-    while taken.elapsed() < life * 2 {
-        assert!(ours.lease("ours", life).await.unwrap());
-        assert!(!theirs.lease("theirs", life).await.unwrap());
-        sleep(life / 6).await;
-    }
-    ours.release("ours").await.unwrap();
-    assert!(ours.lease("ours", life).await.unwrap());
-    sleep(life / 2).await;
-    let renewed = Instant::now();
-    assert!(ours.lease("ours", life).await.unwrap());
-    while !theirs.lease("theirs", life).await.unwrap() {
-        sleep(Duration::from_millis(5)).await;
-    }
-    assert!(renewed.elapsed() >= life, "not before it ended");
-    assert!(!ours.lease("ours", life).await.unwrap());
-    ours.release("ours").await.unwrap();
-    assert_eq!(redis.run::<String>(&format!("GET {LEASE}")).await, "theirs");
-}
-
-#[tokio::test]
-async fn a_lease_that_is_given_back_or_deleted_is_free() {
-    let redis = RedisServer::start().await;
-    let (ours, theirs) = (redis.store(), redis.store());
-    let life = Duration::from_secs(60);
-    assert!(ours.lease("ours", life).await.unwrap());
-    ours.release("ours").await.unwrap();
-    assert!(theirs.lease("theirs", life).await.unwrap());
-
-    let _: i64 = redis.run(&format!("DEL {LEASE}")).await;
-    assert!(theirs.lease("theirs", life).await.unwrap(), "a renewal makes it again");
-    assert!(!ours.lease("ours", life).await.unwrap());
-    let left: i64 = redis.run(&format!("PTTL {LEASE}")).await;
-    assert!((50_000..=60_000).contains(&left), "{left}");
-}
-
-#[tokio::test]
-async fn of_eight_who_want_the_lease_one_gets_it() {
-    let redis = RedisServer::start().await;
-    let tries = (0..8).map(|i| {
-        let store = redis.store();
-        let owner = format!("owner-{i}");
-        tokio::spawn(async move { store.lease(&owner, Duration::from_secs(60)).await.unwrap() })
-    });
-    let held = join_all(tries.collect::<Vec<_>>()).await;
-    assert_eq!(held.into_iter().filter(|held| *held.as_ref().unwrap()).count(), 1);
-}
-
-#[tokio::test]
 async fn sessions_of_other_names_and_prefixes_do_not_meet() {
     let redis = RedisServer::start().await;
     let connection = redis.client().get_connection_manager().await.unwrap();
@@ -164,22 +105,11 @@ async fn sessions_of_other_names_and_prefixes_do_not_meet() {
     let stores = [named("a"), named("b"), other];
     for store in &stores {
         assert!(store.load().await.unwrap().is_none());
-        assert!(store.lease("us", Duration::from_secs(60)).await.unwrap());
         assert_eq!(store.save(record(1, None), None).await.unwrap(), SaveOutcome::Stored);
     }
     let mut keys: Vec<String> = redis.run("KEYS *").await;
     keys.sort();
-    assert_eq!(
-        keys,
-        [
-            "other:{a}:lease",
-            "other:{a}:record",
-            "tower-refresh:{a}:lease",
-            "tower-refresh:{a}:record",
-            "tower-refresh:{b}:lease",
-            "tower-refresh:{b}:record",
-        ]
-    );
+    assert_eq!(keys, ["other:{a}:record", "tower-refresh:{a}:record", "tower-refresh:{b}:record",]);
 }
 
 /// A session gives each call a time-out, and drops what takes longer.
@@ -190,7 +120,6 @@ async fn calls_that_are_dropped_midway_leave_the_connection_in_order() {
     for version in 1..=200 {
         let previous = (version > 1).then_some(version - 1);
         let _ = store.load().now_or_never();
-        let _ = store.lease("us", Duration::from_secs(60)).now_or_never();
         let _ = timeout(Duration::from_micros(50), store.load()).await;
         let saved = store.save(record(version, Some(&login)), previous).await.unwrap();
         assert_eq!(saved, SaveOutcome::Stored);
@@ -250,7 +179,6 @@ async fn a_server_that_is_gone_is_named_with_the_key_and_a_way_out() {
     for error in [
         store.load().await.unwrap_err(),
         store.save(record(1, Some(&login().await)), None).await.unwrap_err(),
-        store.lease("us", Duration::from_secs(1)).await.unwrap_err(),
     ] {
         let error = error.downcast::<tower_refresh::Error>().unwrap();
         assert_eq!(error.kind(), ErrorKind::Store);
@@ -267,8 +195,7 @@ async fn a_user_with_few_rights_will_do() {
     let _: () = redis
         .run(
             "ACL SETUSER billing on >password resetchannels &tower-refresh:* ~tower-refresh:* \
-             +hmget +hset +get +set +pexpire +del +publish +evalsha +script|load +subscribe \
-             +ping",
+             +hmget +hset +publish +evalsha +script|load +subscribe +ping",
         )
         .await;
     let url = redis.url().replace("127.0.0.1", "billing:password@127.0.0.1");
@@ -279,10 +206,6 @@ async fn a_user_with_few_rights_will_do() {
     store.save(record(1, None), None).await.unwrap();
     timeout(Duration::from_secs(5), changed).await.unwrap();
     redis.subscribers_reach(1).await;
-    for _ in 0..2 {
-        assert!(store.lease("us", Duration::from_secs(9)).await.unwrap());
-    }
-    store.release("us").await.unwrap();
 
     let _: () = redis.run("ACL SETUSER billing -publish resetchannels").await;
     assert_eq!(store.save(record(2, None), Some(1)).await.unwrap(), SaveOutcome::Stored);

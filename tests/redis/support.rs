@@ -41,6 +41,22 @@ pub(crate) fn record(version: u64, tokens: Option<&Login>) -> Record {
     serde_json::from_value(record).unwrap()
 }
 
+/// The same record, leased to another process for this long.
+pub(crate) fn leased(record: &Record, life: Duration) -> Record {
+    let mut leased = serde_json::to_value(record).unwrap();
+    leased["version"] = (record.version() + 1).into();
+    leased["lease"] = json!({ "owner": "another", "life": life.as_millis() as u64 });
+    serde_json::from_value(leased).unwrap()
+}
+
+/// The same record before it was leased.
+pub(crate) fn without_lease(record: &Record) -> Record {
+    let mut free = serde_json::to_value(record).unwrap();
+    free["version"] = (record.version() - 1).into();
+    free["lease"] = json!(null);
+    serde_json::from_value(free).unwrap()
+}
+
 pub(crate) async fn auth_server() -> AuthServer {
     AuthServer::builder().rotate(true).start().await.unwrap()
 }

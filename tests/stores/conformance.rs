@@ -40,8 +40,6 @@ async fn an_encrypted_store_keeps_the_promises_of_the_store_inside() {
 
 #[cfg(feature = "file")]
 mod file {
-    use std::time::Duration;
-
     use futures::future::{BoxFuture, FutureExt};
     use tower_refresh::{
         BoxError,
@@ -51,7 +49,7 @@ mod file {
 
     use crate::support::Folder;
 
-    /// Two stores on one file, as two processes have them: each owner and each save uses another.
+    /// Two stores on one file, as two processes have them: each call uses the other.
     #[derive(Debug)]
     struct Two {
         stores: [FileStore; 2],
@@ -63,10 +61,6 @@ mod file {
         fn any(&self) -> &FileStore {
             let next = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             &self.stores[next % 2]
-        }
-
-        fn of(&self, owner: &str) -> &FileStore {
-            &self.stores[usize::from(owner.as_bytes()[0]) % 2]
         }
     }
 
@@ -81,18 +75,6 @@ mod file {
             expected: Option<u64>,
         ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
             self.any().save(record, expected)
-        }
-
-        fn lease<'a>(
-            &'a self,
-            owner: &'a str,
-            life: Duration,
-        ) -> BoxFuture<'a, Result<bool, BoxError>> {
-            self.of(owner).lease(owner, life)
-        }
-
-        fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-            self.of(owner).release(owner)
         }
 
         fn changed(&self) -> BoxFuture<'_, ()> {

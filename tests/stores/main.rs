@@ -5,4 +5,5 @@ mod conformance;
 mod encrypted;
 #[cfg(all(unix, feature = "file"))]
 mod file;
+mod lease;
 mod support;

@@ -2,7 +2,7 @@
 
 mod key;
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt};
 
 use base64::Engine;
 use chacha20poly1305::{
@@ -171,18 +171,6 @@ impl<S: TokenStore> TokenStore for Encrypted<S> {
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         async move { self.inner.save(self.seal(&record)?, expected).await }.boxed()
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        self.inner.lease(owner, life)
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        self.inner.release(owner)
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

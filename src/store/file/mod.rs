@@ -1,26 +1,19 @@
 //! Tokens in a file: one machine, many processes.
 //!
-//! Read `lock` for how processes keep out of each other's way, `lease` for who may refresh,
-//! `content` for what may be read, and `replace` for how a new record takes the old one's place.
+//! Read `lock` for how processes keep out of each other's way, `content` for what may be read, and
+//! `replace` for how a new record takes the old one's place.
 
 mod content;
-mod lease;
 mod lock;
 mod paths;
 mod replace;
 
-use std::{
-    fmt,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::FutureExt;
 use tokio::{runtime::Handle, time::sleep};
 
 use self::{
-    lease::Held,
     lock::Lock,
     paths::{Paths, failure},
 };
@@ -49,45 +42,35 @@ use crate::error::{BoxError, Error};
 ///   and moved into its place.
 /// - Saves are compare-and-swap among all tasks and processes, under a lock of the operating
 ///   system that is held for one read and one write.
-/// - The lease is one process's, and ends at once when that process dies, however it dies. If the
-///   holder lives and has stopped renewing (it is stopped in a debugger, or its runtime is gone),
-///   the lease ends after its life, by the wall clock; a clock that was set back ends it early.
 /// - Nothing here blocks the runtime: files are used on Tokio's threads for blocking calls, and
 ///   who waits for a lock sleeps between tries. A call that is dropped starts nothing new; what
 ///   has begun is finished on its thread, so that a save is done or not begun, and a lock that it
-///   took is given back. A lease that a dropped call took ends after its life.
+///   took is given back.
 ///
 /// # The files
 ///
 /// | file | |
 /// |---|---|
 /// | `PATH` | the record, in JSON, with the secrets in it |
-/// | `PATH.lock` | empty, or who took the lease last; locked while one of these files changes |
-/// | `PATH.lease` | empty, and locked by the process that holds the lease |
+/// | `PATH.lock` | empty; locked by the process that saves, for one read and one write |
 /// | `PATH.tmp` | a record on its way to the disk; one that a dead process left is replaced |
 ///
 /// All are made with mode 0600. A `PATH` that others can read or write is refused, on Unix, and
 /// the error says how to mend it. The folder must exist, and should be one that nobody else can
-/// write to (mode 0700): who can replace files there can replace the tokens. The lock files may
-/// be deleted while no process uses them.
+/// write to (mode 0700): who can replace files there can replace the tokens. The lock file may be
+/// deleted while no process uses it.
 ///
 /// `PATH` is resolved once, by [`new`](Self::new): if it is a symbolic link, the file that it
 /// leads to is the store, and stays the store if the link is changed later.
 ///
 /// # What it is not for
 ///
-/// Network file systems (NFS, SMB): their locks do not exclude reliably, and the lease needs one
-/// clock. Nor containers that share the file from several machines. Who can run programs as the
-/// same user can read the file; `Encrypted` (feature `encrypted`) helps if the key is elsewhere.
+/// Network file systems (NFS, SMB), whose locks do not exclude reliably; nor containers that share
+/// the file from several machines. Who can run programs as the same user can read the file;
+/// `Encrypted` (feature `encrypted`) helps if the key is elsewhere.
 #[derive(Clone)]
 pub struct FileStore {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    paths: Paths,
-    /// The lease, if it is held through this store. Taken under the lock of the files only.
-    held: Mutex<Option<Held>>,
+    paths: Arc<Paths>,
 }
 
 impl FileStore {
@@ -100,13 +83,12 @@ impl FileStore {
     /// if it is a symbolic link that leads nowhere.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, Error> {
         let paths = Paths::resolve(path.as_ref())?;
-        let inner = Inner { paths, held: Mutex::default() };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { paths: Arc::new(paths) })
     }
 
     /// The file, with symbolic links resolved.
     pub fn path(&self) -> &Path {
-        &self.inner.paths.record
+        &self.paths.record
     }
 
     /// Does `work` alone among all processes, on a thread that may block.
@@ -116,12 +98,12 @@ impl FileStore {
     async fn alone<T, W>(&self, mut work: W) -> Result<T, BoxError>
     where
         T: Send + 'static,
-        W: FnOnce(&Inner, &mut Lock) -> Result<T, BoxError> + Send + 'static,
+        W: FnOnce(&Paths) -> Result<T, BoxError> + Send + 'static,
     {
         loop {
-            let inner = self.inner.clone();
-            let tried = blocking(move || match Lock::try_take(&inner.paths)? {
-                Some(mut lock) => Ok(Tried::Done(work(&inner, &mut lock)?)),
+            let paths = self.paths.clone();
+            let tried = blocking(move || match Lock::try_take(&paths)? {
+                Some(_lock) => Ok(Tried::Done(work(&paths)?)),
                 None => Ok(Tried::Busy(work)),
             });
             match tried.await? {
@@ -144,9 +126,9 @@ const RETRY: Duration = Duration::from_millis(4);
 
 impl TokenStore for FileStore {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
-        let inner = self.inner.clone();
+        let paths = self.paths.clone();
         // A reader needs no lock: the file is replaced as a whole.
-        blocking(move || content::read(&inner.paths)).boxed()
+        blocking(move || content::read(&paths)).boxed()
     }
 
     fn save(
@@ -154,35 +136,12 @@ impl TokenStore for FileStore {
         record: Record,
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
-        self.alone(move |inner, _lock| {
-            if content::read(&inner.paths)?.as_ref().map(Record::version) != expected {
+        self.alone(move |paths| {
+            if content::read(paths)?.as_ref().map(Record::version) != expected {
                 return Ok(SaveOutcome::Conflict);
             }
-            replace::replace(&inner.paths, &record)?;
+            replace::replace(paths, &record)?;
             Ok(SaveOutcome::Stored)
-        })
-        .boxed()
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        let owner = owner.to_owned();
-        self.alone(move |inner, lock| {
-            let mut held = inner.held.lock().unwrap_or_else(PoisonError::into_inner);
-            lease::take(&inner.paths, lock, &mut held, &owner, life)
-        })
-        .boxed()
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        let (inner, owner) = (self.inner.clone(), owner.to_owned());
-        blocking(move || {
-            let mut held = inner.held.lock().unwrap_or_else(PoisonError::into_inner);
-            lease::release(&mut held, &owner);
-            Ok(())
         })
         .boxed()
     }

@@ -11,7 +11,6 @@ use crate::error::{BoxError, Error, ErrorKind};
 pub(super) struct Paths {
     pub(super) record: PathBuf,
     pub(super) lock: PathBuf,
-    pub(super) lease: PathBuf,
     /// One name for all: only who has the lock writes.
     pub(super) temp: PathBuf,
     pub(super) folder: PathBuf,
@@ -46,8 +45,8 @@ impl Paths {
             name.push(suffix);
             PathBuf::from(name)
         };
-        let (lock, lease, temp) = (beside(".lock"), beside(".lease"), beside(".tmp"));
-        Ok(Self { record, lock, lease, temp, folder })
+        let (lock, temp) = (beside(".lock"), beside(".tmp"));
+        Ok(Self { record, lock, temp, folder })
     }
 
     /// An error in doing what `doing` says.

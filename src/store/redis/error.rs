@@ -104,7 +104,7 @@ mod tests {
         let redis_7 = RedisError::from((Kind::Server(Server::ReadOnly), "READONLY"));
         for error in [redis_6, redis_7] {
             assert!(is_of_replica(&error), "{error:?}");
-            let shown = failed("take the lease", "key", Failure::Script(error)).to_string();
+            let shown = failed("save the tokens", "key", Failure::Script(error)).to_string();
             assert!(shown.contains("this is a replica"), "{shown}");
         }
         let another = RedisError::from((Kind::Server(Server::NoPerm), "READONLY"));

@@ -5,7 +5,6 @@ use crate::error::Error;
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) record: String,
-    pub(super) lease: String,
     pub(super) changed: String,
 }
 
@@ -19,7 +18,7 @@ impl Keys {
         check("key prefix", prefix)?;
         check("name", name)?;
         let key = |what| format!("{prefix}:{{{name}}}:{what}");
-        Ok(Self { record: key("record"), lease: key("lease"), changed: key("changed") })
+        Ok(Self { record: key("record"), changed: key("changed") })
     }
 }
 
@@ -53,7 +52,6 @@ mod tests {
     fn all_keys_of_a_session_have_one_hash_tag() {
         let keys = Keys::new(PREFIX, "billing:eu").unwrap();
         assert_eq!(keys.record, "tower-refresh:{billing:eu}:record");
-        assert_eq!(keys.lease, "tower-refresh:{billing:eu}:lease");
         assert_eq!(keys.changed, "tower-refresh:{billing:eu}:changed");
         let keys = Keys::new("prod:tokens", "billing:eu").unwrap();
         assert_eq!(keys.record, "prod:tokens:{billing:eu}:record");

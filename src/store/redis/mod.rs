@@ -4,7 +4,7 @@ mod keys;
 mod news;
 mod scripts;
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use futures_util::future::FutureExt;
 use redis::{Client, FromRedisValue, ScriptInvocation, aio::PubSub};
@@ -87,7 +87,6 @@ pub use self::connect::{Connect, ConnectFn, connect_fn};
 /// | key | type | holds |
 /// |---|---|---|
 /// | `tower-refresh:{NAME}:record` | hash | `record`, a [`Record`] as JSON **with the secrets in it**; its `version`, and what tells whether to send a message: `turn`, `leased`, `kept` (a hash of the tokens) |
-/// | `tower-refresh:{NAME}:lease` | string | who may call the token endpoint now; expires by itself |
 /// | `tower-refresh:{NAME}:changed` | channel | a message when the tokens change, and when a lease is given back |
 ///
 /// The braces are part of the names: they keep one session in one slot of a cluster. The
@@ -98,8 +97,7 @@ pub use self::connect::{Connect, ConnectFn, connect_fn};
 ///
 /// ```text
 /// ACL SETUSER billing on >PASSWORD resetchannels &tower-refresh:* ~tower-refresh:*
-///     +hmget +hset +get +set +pexpire +del +publish
-///     +evalsha +script|load +subscribe +ping
+///     +hmget +hset +publish +evalsha +script|load +subscribe +ping
 /// ```
 ///
 /// # What Redis may lose
@@ -148,8 +146,9 @@ impl<C: Connect> RedisStore<C> {
     /// somebody first waits, and makes again when it is lost. In a cluster any node will do.
     ///
     /// Defaults to no subscription. Then a session hears of what another process did when it looks
-    /// at the store, which costs a command each time: about every 2 s, and about every 100 ms while
-    /// it waits for another's refresh.
+    /// at the store, which costs a command each time: about every 2 s while it is used, and while it
+    /// waits for another's refresh after 100 ms, then at growing intervals of up to 1 s. One that is
+    /// idle sends nothing.
     pub fn subscribe(self, client: Client) -> Self {
         self.subscribe_with(move || {
             let client = client.clone();
@@ -216,7 +215,7 @@ impl<C: Connect> TokenStore for RedisStore<C> {
         record: Record,
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
-        let Keys { record: key, changed, .. } = &self.keys;
+        let Keys { record: key, changed } = &self.keys;
         async move {
             let json = record.to_json()?;
             let mut save = scripts::SAVE.key(key);
@@ -232,31 +231,6 @@ impl<C: Connect> TokenStore for RedisStore<C> {
                 true => Ok(SaveOutcome::Stored),
                 false => Ok(SaveOutcome::Conflict),
             }
-        }
-        .boxed()
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        let key = &self.keys.lease;
-        async move {
-            let millis = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).max(1);
-            let held = self.run(scripts::LEASE.key(key).arg(owner).arg(millis)).await;
-            held.map_err(|error| failed("take the lease", key, error))
-        }
-        .boxed()
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        let Keys { lease: key, changed, .. } = &self.keys;
-        async move {
-            let released = self.run(scripts::RELEASE.key(key).arg(owner).arg(changed)).await;
-            let _held: bool =
-                released.map_err(|error| failed("give the lease back", key, error))?;
-            Ok(())
         }
         .boxed()
     }

@@ -35,26 +35,3 @@ pub(super) static SAVE: LazyLock<Script> = LazyLock::new(|| {
          return 1",
     )
 });
-
-/// `KEYS: lease; ARGV: owner, milliseconds` → 1 if the owner holds it now.
-///
-/// Taking and renewing are one: a lease that was lost is taken again if nobody else has it.
-pub(super) static LEASE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
-         if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-         return redis.call('PEXPIRE', KEYS[1], ARGV[2])",
-    )
-});
-
-/// `KEYS: lease; ARGV: owner, channel` → 1 if the owner held it.
-///
-/// Whoever waits for the lease need not wait for its next look.
-pub(super) static RELEASE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-         redis.call('DEL', KEYS[1])
-         redis.pcall('PUBLISH', ARGV[2], 'released')
-         return 1",
-    )
-});

@@ -1,95 +1,40 @@
-//! What a lease has to be.
+//! Whether a store keeps the leases in its records, and gives each to one process.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time::sleep;
 
-use super::{LIFE, LONG, SOON, broken, keeps, lease, ok, record, save};
-use crate::store::TokenStore;
+use super::{keeps, load, ok, record, save};
+use crate::store::{Lease, Record, SaveOutcome, TokenStore};
 
-pub(super) async fn are_exclusive(store: &impl TokenStore) {
-    keeps(lease(store, "one", LONG).await, "lease", "one that nobody holds can be taken");
-    keeps(!lease(store, "two", LONG).await, "lease", "it is held by one owner at a time");
-    keeps(lease(store, "one", LONG).await, "lease", "its owner can renew it");
-    ok("release", store.release("two").await);
-    keeps(!lease(store, "two", LONG).await, "release", "only who holds the lease gives it back");
-    save(store, record(1, 1), None).await;
-    keeps(!lease(store, "two", LONG).await, "save", "it does not touch the lease");
-    ok("release", store.release("one").await);
-    keeps(lease(store, "two", LONG).await, "release", "what was given back can be taken at once");
-    keeps(!lease(store, "one", LONG).await, "lease", "who gave it back holds it no longer");
-}
-
+/// Eight processes have read the same record, and each tries to lease it.
 pub(super) async fn go_to_one_of_many<S: TokenStore>(store: Arc<S>) {
-    let first = winner_of_many(&store).await;
-    ok("release", store.release(first).await);
-    keeps(lease(&*store, "late", LIFE).await, "lease", "one that nobody holds can be taken");
-    // It runs out while they ask.
-    winner_of_many(&store).await;
+    save(&*store, record(1, 1), None).await;
+    let asking = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|owner| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let leased = load(&*store).await.with_version(2).with_lease(owner, LIFE);
+            let saved = ok("save", store.save(leased, Some(1)).await);
+            (saved == SaveOutcome::Stored).then_some(owner)
+        })
+    });
+    let answers = join_all(asking).await.into_iter().map(Result::unwrap);
+    let winners: Vec<_> = answers.flatten().collect();
+    keeps(winners.len() == 1, "save", "of many that lease one version of a record, one is saved");
+    let winner = winners[0];
+    let rule = "it gives the lease that was saved";
+    keeps(owner(&load(&*store).await) == Some(winner), "load", rule);
+
+    save(&*store, load(&*store).await.with_version(3).with_lease(winner, LIFE), Some(2)).await;
+    keeps(owner(&load(&*store).await) == Some(winner), "load", rule);
+    save(&*store, load(&*store).await.with_version(4).without_lease(), Some(3)).await;
+    let free = load(&*store).await.lease().is_none();
+    keeps(free, "load", "it gives no lease where none was saved");
 }
 
-/// Asks for as many owners at once, again and again until one gets the lease.
-async fn winner_of_many<S: TokenStore>(store: &Arc<S>) -> &'static str {
-    let start = Instant::now();
-    while start.elapsed() < LIFE + SOON {
-        let asking = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|owner| {
-            let store = store.clone();
-            tokio::spawn(async move { lease(&*store, owner, LONG).await.then_some(owner) })
-        });
-        let answers = join_all(asking).await.into_iter().map(Result::unwrap);
-        let winners: Vec<_> = answers.flatten().collect();
-        keeps(winners.len() < 2, "lease", "of many that ask at once, one gets it");
-        if let [winner] = winners[..] {
-            return winner;
-        }
-        sleep(Duration::from_millis(5)).await;
-    }
-    panic!("{}", broken("lease", "it ends after its life if it is not renewed"));
+fn owner(record: &Record) -> Option<&str> {
+    record.lease().map(Lease::owner)
 }
 
-pub(super) async fn are_renewed(store: &impl TokenStore) {
-    keeps(lease(store, "one", LIFE).await, "lease", "one that nobody holds can be taken");
-    keeps(lease(store, "one", LONG).await, "lease", "its owner can renew it");
-    sleep(LIFE * 2).await;
-    let denied = !lease(store, "two", LONG).await;
-    keeps(denied, "lease", "one that was renewed lives on for the life that it was renewed for");
-}
-
-pub(super) async fn end(store: &impl TokenStore) {
-    let before = Instant::now();
-    keeps(lease(store, "one", LIFE).await, "lease", "one that nobody holds can be taken");
-    let ended = taken_within(store, "two", LIFE + SOON).await;
-    let Some(at) = ended else {
-        panic!("{}", broken("lease", "it ends after its life if it is not renewed"));
-    };
-    // Clocks are read to the millisecond.
-    let whole = at.duration_since(before) + Duration::from_millis(5) >= LIFE;
-    keeps(whole, "lease", "it is held for the whole of its life");
-    keeps(!lease(store, "one", LONG).await, "lease", "who did not renew it has lost it");
-    ok("release", store.release("one").await);
-    keeps(
-        !lease(store, "three", LONG).await,
-        "release",
-        "who has lost the lease gives back nothing",
-    );
-}
-
-/// When `owner` got the lease, trying for as long as `limit`.
-pub(super) async fn taken_within(
-    store: &impl TokenStore,
-    owner: &str,
-    limit: Duration,
-) -> Option<Instant> {
-    let start = Instant::now();
-    while start.elapsed() < limit {
-        if lease(store, owner, LONG).await {
-            return Some(Instant::now());
-        }
-        sleep(Duration::from_millis(5)).await;
-    }
-    None
-}
+/// Only its holder lets it go.
+const LIFE: Duration = Duration::from_secs(30);

@@ -34,7 +34,6 @@ pub(crate) struct Shelf {
 #[derive(Default)]
 struct Inner {
     held: Option<Held>,
-    lease: Option<(String, Instant)>,
 }
 
 struct Held {
@@ -156,33 +155,6 @@ impl TokenStore for Connection {
                 shelf.write(new, expected, who)
             }),
         )
-    }
-
-    fn lease<'a>(
-        &'a self,
-        owner: &'a str,
-        life: Duration,
-    ) -> BoxFuture<'a, Result<bool, BoxError>> {
-        let (shelf, owner) = (self.shelf.clone(), owner.to_owned());
-        Box::pin(self.call(Calls::Leases, self.health(Calls::Leases), move || {
-            let (now, mut inner) = (Instant::now(), shelf.lock());
-            let free = inner
-                .lease
-                .as_ref()
-                .is_none_or(|(holder, until)| *holder == owner || *until <= now);
-            if free {
-                inner.lease = Some((owner, now + life));
-            }
-            free
-        }))
-    }
-
-    fn release<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
-        let (shelf, owner) = (self.shelf.clone(), owner.to_owned());
-        Box::pin(self.call(Calls::Leases, self.health(Calls::Leases), move || {
-            let held = |(holder, _): &mut (String, Instant)| *holder == owner;
-            shelf.lock().lease.take_if(held);
-        }))
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

@@ -12,9 +12,9 @@ use std::{
 };
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
-use tokio::time::sleep;
 use tower_refresh::{
     Session, Tokens,
+    endpoint::TokenResponse,
     store::{FileStore, Record, SaveOutcome, TokenStore},
     testing::GatedEndpoint,
 };
@@ -114,8 +114,7 @@ async fn is_another_process() {
     let argument = env::var(ARGUMENT).unwrap();
     let store = FileStore::new(env::var_os(PATH).unwrap()).unwrap();
     match role.as_str() {
-        "hold" => hold(store, argument.parse().unwrap()).await,
-        "take turns" => take_turns(store, argument.parse().unwrap()).await,
+        "refresh" => refresh(store, argument.parse().unwrap()).await,
         "count" => count(store, argument.parse().unwrap()).await,
         "write" => write(store).await,
         "write within" => write_within(store, argument.parse().unwrap()).await,
@@ -125,32 +124,26 @@ async fn is_another_process() {
     }
 }
 
-/// Holds the lease for so many milliseconds, and tries to renew it when told to.
-async fn hold(store: FileStore, life: u64) {
-    let life = Duration::from_millis(life);
-    say(store.lease("child", life).await.unwrap());
-    listen();
-    say(store.lease("child", life).await.unwrap());
-    listen();
-}
-
-/// Takes the lease so many times, and looks whether it is alone while it has it.
-async fn take_turns(store: FileStore, turns: u32) {
-    let owner = process::id().to_string();
-    let alone = store.path().with_extension("alone");
-    listen();
-    for _ in 0..turns {
-        while !store.lease(&owner, Duration::from_secs(60)).await.unwrap() {
-            sleep(Duration::from_millis(3)).await;
-        }
-        let file = fs::OpenOptions::new().write(true).create_new(true).open(&alone);
-        file.expect("two have the lease");
-        sleep(Duration::from_millis(2)).await;
-        assert!(store.lease(&owner, Duration::from_secs(60)).await.unwrap());
-        fs::remove_file(&alone).unwrap();
-        store.release(&owner).await.unwrap();
+/// Refreshes with a lease of this many milliseconds, and says when the call has begun. It is
+/// answered when told to, and then the process says which token is in use.
+async fn refresh(store: FileStore, lease: u64) {
+    let endpoint = GatedEndpoint::new();
+    let theirs = TokenResponse::new("access-theirs").unwrap();
+    endpoint.answer(theirs.with_refresh_token("refresh-theirs").unwrap());
+    let session = Session::builder(endpoint.clone()).store(store);
+    let session = session.lease(Duration::from_millis(lease)).build();
+    session.ready().await.unwrap();
+    let hold = endpoint.hold();
+    let refresh = tokio::spawn(async move { session.refresh().await });
+    endpoint.calls_reached(1).await;
+    say("calls");
+    // Only another thread may wait for a word: this one has a lease to renew.
+    tokio::task::spawn_blocking(listen).await.unwrap();
+    hold.release();
+    match refresh.await.unwrap() {
+        Ok(token) => say(token.expose()),
+        Err(error) => say(format_args!("{error:?}")),
     }
-    say("done");
 }
 
 /// Adds one to the number in the record, so many times.

@@ -117,7 +117,6 @@ async fn a_missing_folder_is_named_with_what_makes_it() {
     for error in [
         store.load().await.unwrap_err(),
         store.save(record(2, "access", "refresh"), Some(1)).await.unwrap_err(),
-        store.lease("me", std::time::Duration::from_secs(5)).await.unwrap_err(),
     ] {
         assert!(error.to_string().contains(&command), "{error}");
     }

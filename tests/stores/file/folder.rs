@@ -1,13 +1,15 @@
 //! What a store puts in its folder.
 
-use std::{fs, os::unix::fs::symlink, time::Duration};
+use std::{fs, os::unix::fs::symlink};
 
-use tower_refresh::store::{FileStore, TokenStore};
+use tower_refresh::{
+    Session,
+    store::{FileStore, TokenStore},
+    testing::GatedEndpoint,
+};
 
 use super::{load, mode, put, save, set_mode};
 use crate::support::{Folder, record, secrets};
-
-const LIFE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn all_its_files_are_the_owners_alone() {
@@ -18,8 +20,10 @@ async fn all_its_files_are_the_owners_alone() {
     assert!(folder.files().is_empty(), "reading makes nothing");
     save(&store, record(1, "access", "refresh"), None).await;
     save(&store, record(2, "access", "refresh"), Some(1)).await;
-    assert!(store.lease("me", LIFE).await.unwrap());
-    assert_eq!(folder.files(), ["tokens", "tokens.lease", "tokens.lock"]);
+    // A refresh, with its lease, leaves nothing else.
+    let session = Session::builder(GatedEndpoint::new()).store(store).build();
+    session.refresh().await.unwrap();
+    assert_eq!(folder.files(), ["tokens", "tokens.lock"]);
     for file in folder.files() {
         assert_eq!(mode(&folder.join(&file)), 0o600, "{file}");
         let text = fs::read_to_string(folder.join(&file)).unwrap();
@@ -49,15 +53,12 @@ async fn what_a_dead_process_left_is_replaced_and_not_followed() {
 }
 
 #[tokio::test]
-async fn a_lock_file_of_nonsense_is_nobodys_lease() {
+async fn what_is_in_the_lock_file_does_not_matter() {
     let folder = Folder::new();
     let store = FileStore::new(folder.join("tokens")).unwrap();
-    for nonsense in ["{\"owner\":\"so", "\0\0\0", "[]"] {
-        put(&folder.join("tokens.lock"), nonsense.repeat(40));
-        assert!(store.lease("me", LIFE).await.unwrap(), "{nonsense}");
-        assert!(!store.lease("another", LIFE).await.unwrap(), "{nonsense}");
-        store.release("me").await.unwrap();
-    }
+    put(&folder.join("tokens.lock"), "{\"owner\":\"so");
+    save(&store, record(1, "access-1", "refresh-1"), None).await;
+    assert_eq!(load(&store).await.version(), 1);
 }
 
 #[tokio::test]
@@ -71,40 +72,14 @@ async fn all_ways_to_a_file_lead_to_one_store() {
 
     let real = FileStore::new(folder.join("real/tokens")).unwrap();
     save(&real, record(1, "access-1", "refresh-1"), None).await;
-    assert!(real.lease("me", LIFE).await.unwrap());
     for way in ["link", "folder/tokens", "real/../folder/tokens"] {
         let other = FileStore::new(folder.join(way)).unwrap();
         assert_eq!(other.path(), real.path());
-        assert!(!other.lease("another", LIFE).await.unwrap(), "{way}");
+        assert_eq!(load(&other).await.version(), 1, "{way}");
     }
 
     let link = FileStore::new(folder.join("link")).unwrap();
     save(&link, record(2, "access-2", "refresh-2"), Some(1)).await;
     assert!(fs::symlink_metadata(folder.join("link")).unwrap().is_symlink(), "it stays a link");
     assert_eq!(load(&real).await.version(), 2);
-}
-
-#[tokio::test]
-async fn the_lease_of_a_store_that_is_gone_is_free() {
-    let folder = Folder::new();
-    let store = || FileStore::new(folder.join("tokens")).unwrap();
-    let (one, two) = (store(), store());
-    assert!(one.lease("one", LIFE).await.unwrap());
-    assert!(!two.lease("two", LIFE).await.unwrap());
-    drop(one);
-    assert!(two.lease("two", LIFE).await.unwrap());
-}
-
-#[tokio::test]
-async fn a_lease_from_a_clock_that_was_set_back_is_free() {
-    let folder = Folder::new();
-    let store = || FileStore::new(folder.join("tokens")).unwrap();
-    let (one, two) = (store(), store());
-    assert!(one.lease("one", LIFE).await.unwrap());
-    let lock = folder.join("tokens.lock");
-    let mut holder: serde_json::Value = serde_json::from_slice(&fs::read(&lock).unwrap()).unwrap();
-    holder["until"] = (holder["until"].as_u64().unwrap() + 3_600_000).into();
-    put(&lock, holder.to_string());
-    assert!(two.lease("two", LIFE).await.unwrap());
-    assert!(!one.lease("one", LIFE).await.unwrap(), "who held it notices");
 }

@@ -8,15 +8,17 @@ use std::{
 use rustix::process::Signal;
 use tokio::time::sleep;
 use tower_refresh::{
-    ErrorKind, Session,
-    store::{FileStore, TokenStore},
+    ErrorKind, RefreshToken, Session,
+    store::{FileStore, Lease},
     testing::GatedEndpoint,
 };
 
 use super::{child::Child, load, save};
 use crate::support::{Folder, record, secrets, tombstone};
 
-const LIFE: Duration = Duration::from_secs(30);
+/// The life of the other process's lease. Ours would be the default.
+const LIFE: Duration = Duration::from_millis(700);
+const DEFAULT: Duration = Duration::from_secs(5);
 
 // S63
 #[tokio::test]
@@ -36,7 +38,7 @@ async fn eight_processes_that_seed_at_once_agree() {
         let (access, refresh) = secrets(&read);
         assert!(used.contains(&format!("Bearer {access}")) && seeds.contains(&access));
         assert_eq!(refresh, format!("refresh-{access}"));
-        assert_eq!(read.version(), 1, "nobody wrote over anybody");
+        assert_eq!(read.turn(), 1, "nobody wrote over anybody");
     }
 }
 
@@ -56,54 +58,75 @@ async fn no_save_of_many_processes_is_lost() {
     assert_eq!(read.version(), PROCESSES * EACH + 1);
 }
 
-#[tokio::test]
-async fn one_process_at_a_time_has_the_lease() {
-    let folder = Folder::new();
-    let path = folder.join("tokens");
-    let mut children: Vec<_> = (0..4).map(|_| Child::start("take turns", &path, 20)).collect();
-    children.iter_mut().for_each(Child::go);
-    for child in &mut children {
-        assert_eq!(child.says().as_deref(), Some("done"));
-        assert!(child.wait().success());
-    }
+/// A file with tokens in it, and a process that is calling the token endpoint for the next.
+async fn refreshing(folder: &Folder) -> (FileStore, Child) {
+    let store = FileStore::new(folder.join("tokens")).unwrap();
+    save(&store, record(1, "access-0", "refresh-0"), None).await;
+    let mut child = Child::start("refresh", store.path(), LIFE.as_millis());
+    assert_eq!(child.says().unwrap(), "calls");
+    assert_eq!(load(&store).await.lease().map(Lease::life), Some(LIFE));
+    (store, child)
+}
+
+/// Our own session over the store.
+async fn session(store: &FileStore) -> (GatedEndpoint, Session) {
+    let endpoint = GatedEndpoint::new();
+    let session = Session::builder(endpoint.clone()).store(store.clone()).build();
+    session.ready().await.unwrap();
+    (endpoint, session)
 }
 
 // S47
 #[tokio::test]
-async fn the_lease_of_a_process_that_was_killed_is_free_at_once() {
-    let folder = Folder::new();
-    let store = FileStore::new(folder.join("tokens")).unwrap();
-    for _ in 0..5 {
-        let mut child = Child::start("hold", store.path(), LIFE.as_millis());
-        assert_eq!(child.says().unwrap(), "true");
-        assert!(!store.lease("us", LIFE).await.unwrap());
+async fn a_process_that_was_killed_over_its_refresh_is_followed_after_the_life_of_its_lease() {
+    for _ in 0..3 {
+        let folder = Folder::new();
+        let (store, mut child) = refreshing(&folder).await;
         child.kill();
-        assert!(store.lease("us", LIFE).await.unwrap());
-        store.release("us").await.unwrap();
+        let (endpoint, session) = session(&store).await;
+        let start = Instant::now();
+        let token = session.refresh().await.unwrap();
+        let took = start.elapsed();
+        assert!((LIFE..DEFAULT).contains(&took), "{took:?}");
+        assert_eq!(token.expose(), "access-1");
+        let presented = endpoint.presented();
+        assert_eq!(presented[0].as_ref().map(RefreshToken::expose), Some("refresh-0"));
+        let read = load(&store).await;
+        assert_eq!(secrets(&read).1, "refresh-1");
+        assert!(read.lease().is_none(), "the save has taken its place");
     }
 }
 
 // S47
 #[tokio::test]
-async fn the_lease_of_a_process_that_was_stopped_ends_and_it_notices_when_it_goes_on() {
+async fn a_process_that_was_stopped_over_its_refresh_uses_what_its_successor_got() {
     let folder = Folder::new();
-    let store = FileStore::new(folder.join("tokens")).unwrap();
-    let mut child = Child::start("hold", store.path(), 500);
-    let start = Instant::now();
-    assert_eq!(child.says().unwrap(), "true");
+    let (store, mut child) = refreshing(&folder).await;
     child.signal(Signal::STOP);
-    while !store.lease("us", LIFE).await.unwrap() {
-        assert!(start.elapsed() < LIFE, "the lease does not end");
-        sleep(Duration::from_millis(5)).await;
-    }
-    assert!(!store.lease("another", LIFE).await.unwrap());
+    let (_, session) = session(&store).await;
+    assert_eq!(session.refresh().await.unwrap().expose(), "access-1");
     child.signal(Signal::CONT);
     child.go();
-    assert_eq!(child.says().unwrap(), "false");
-    assert!(store.lease("us", LIFE).await.unwrap());
-    assert!(!store.lease("another", LIFE).await.unwrap(), "and ours is whole");
-    child.kill();
-    assert!(!store.lease("another", LIFE).await.unwrap(), "whoever has held it before");
+    assert_eq!(child.says().unwrap(), "access-1");
+    assert_eq!(secrets(&load(&store).await).1, "refresh-1", "it has written over nothing");
+}
+
+// S48
+#[tokio::test]
+async fn a_process_whose_call_takes_long_keeps_its_lease_and_the_others_wait() {
+    let folder = Folder::new();
+    let (store, mut child) = refreshing(&folder).await;
+    let leased = load(&store).await.version();
+    let (endpoint, session) = session(&store).await;
+    let refresh = tokio::spawn(async move { session.refresh().await });
+    sleep(LIFE * 3).await;
+    assert!(!refresh.is_finished());
+    let renewed = load(&store).await;
+    assert!(renewed.version() > leased && renewed.turn() == 1, "{renewed:?}");
+    child.go();
+    assert_eq!(child.says().unwrap(), "access-theirs");
+    assert_eq!(refresh.await.unwrap().unwrap().expose(), "access-theirs");
+    assert_eq!(endpoint.calls(), 0);
 }
 
 // S66

@@ -1,0 +1,55 @@
+//! How many commands the server sees.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::sleep;
+
+use crate::{
+    server::RedisServer,
+    support::{auth_server, session},
+};
+
+/// How often the server has carried out each command of a client since it started. What a script
+/// calls is counted as the script.
+async fn seen(redis: &RedisServer) -> BTreeMap<String, u64> {
+    let stats: String = redis.run("INFO commandstats").await;
+    let line = |line: &str| {
+        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        let calls = rest.split(',').next()?.parse().ok()?;
+        // What the scripts call, and what this question costs.
+        let others =
+            ["hmget", "hset", "publish", "info", "config|resetstat", "client|setinfo", "hello"];
+        (!others.contains(&name)).then(|| (name.to_owned(), calls))
+    };
+    stats.lines().filter_map(line).collect()
+}
+
+#[tokio::test]
+async fn a_refresh_costs_three_commands_and_an_idle_session_none() {
+    for subscribe in [false, true] {
+        let (redis, server) = (RedisServer::start().await, auth_server().await);
+        let store = if subscribe { redis.store() } else { redis.store_without_subscription() };
+        let session = session(&server, &server.log_in(), store);
+        session.ready().await.unwrap();
+        // The first one sends the scripts themselves.
+        session.refresh().await.unwrap();
+        if subscribe {
+            redis.subscribers_reach(1).await;
+        }
+        sleep(Duration::from_secs(1)).await;
+
+        let before = seen(&redis).await;
+        for _ in 0..5 {
+            session.refresh().await.unwrap();
+            sleep(Duration::from_millis(50)).await;
+        }
+        let mut refreshed = before.clone();
+        *refreshed.get_mut("evalsha").unwrap() += 15;
+        assert_eq!(seen(&redis).await, refreshed, "subscribed: {subscribe}");
+
+        // Longer than a used session goes without a look.
+        sleep(Duration::from_secs(6)).await;
+        assert_eq!(seen(&redis).await, refreshed, "subscribed: {subscribe}");
+        assert_eq!(server.counts().refreshes, 6);
+    }
+}
