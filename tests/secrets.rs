@@ -235,6 +235,7 @@ where
         for fault in echoes(said) {
             server.fault(fault);
             // What the last one has put in doubt or ended does not count for the next.
+            session.log_out().await.unwrap();
             session.set_tokens(tokens.clone()).await.unwrap();
             let error = in_time(session.refresh()).await.unwrap_err();
             seen.error(&error);
