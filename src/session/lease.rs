@@ -39,6 +39,8 @@ struct Held {
     /// What was leased.
     tokens: Tokens,
     turn: u64,
+    /// The login of this process that it was leased for.
+    login: u64,
     sent: Sent,
     renew_at: Instant,
 }
@@ -81,7 +83,8 @@ impl<'a> Lease<'a> {
             Ok(SaveOutcome::Stored) => {
                 let (tokens, turn) = (base.tokens.clone(), base.turn);
                 let renew_at = sent.0 + life / 3;
-                self.held = Some(Held { record, tokens, turn, sent, renew_at });
+                let login = self.cell.read(State::id).login;
+                self.held = Some(Held { record, tokens, turn, login, sent, renew_at });
                 self.lost = false;
                 // A slow store may have used up the lease by now.
                 Ok(sent.elapsed() < life - life / 3)
@@ -182,10 +185,14 @@ impl<'a> Lease<'a> {
 
     /// Gives the lease back after a refresh without tokens. If the refresh token may be used up it
     /// lapses instead, so that whoever comes next knows of it; and where new tokens are not saved
-    /// yet it stays, for the worker to renew.
+    /// yet it stays, for the worker to renew. After a login or a log-out it stays as well: the
+    /// refresh token in the record may be used up, and the save of the decision replaces both.
     pub(super) async fn end(mut self) {
         let Some(held) = self.held.take() else { return };
-        let keeps = |state: &State| state.is_in_doubt() || state.is_rotation_unsaved();
+        let keeps = |state: &State| {
+            let decided = state.id().login != held.login;
+            decided || state.is_in_doubt() || state.is_rotation_unsaved()
+        };
         if self.cell.read(keeps) {
             return;
         }

@@ -91,10 +91,10 @@ pub(super) async fn load(cell: &Arc<Cell>) -> Result<Option<Record>, Error> {
 
 /// Writes what the state wants the store to hold.
 pub(super) async fn put(cell: &Arc<Cell>, write: Write) -> Result<SaveOutcome, Error> {
-    let turn = write.record.turn();
+    let (turn, login) = (write.record.turn(), write.login);
     let outcome = cell.backend.save(write.record, write.expected).await;
     match outcome {
-        Ok(SaveOutcome::Stored) => cell.apply(|state, _| state.on_stored(turn)),
+        Ok(SaveOutcome::Stored) => cell.apply(|state, _| state.on_stored(turn, login)),
         Ok(SaveOutcome::Conflict) => {}
         Err(_) => {
             let config = cell.backend.config();

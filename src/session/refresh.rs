@@ -175,15 +175,18 @@ impl Refresh<'_> {
     ) -> Result<Option<(Base, TokenEndpoint)>, Failure> {
         for _ in 0..MOST_ATTEMPTS {
             self.set_stage(Stage::Store);
-            let Some(mut base) = reconcile(self).await? else { return Ok(None) };
-            let is_leased = lease.version().is_some() && lease.version() == base.version;
+            let held = lease.version();
+            // The lease of an earlier attempt is renewed also while the store is slow to answer.
+            let base = lease.during(reconcile(self)).await?;
+            let Some(mut base) = base else { return Ok(None) };
+            let is_leased = held.is_some() && [held, lease.version()].contains(&base.version);
             self.set_stage(Stage::Permit);
             let mut endpoint = self.cell.backend.endpoint();
             if let Err(error) = lease.during(endpoint.ready()).await {
                 return Err(Failure::unready(error));
             }
             if is_leased {
-                // Renewed while the permit was waited for.
+                // Renewed since it was loaded.
                 base.version = lease.version().or(base.version);
             }
             if !self.cell.read(|state| state.is_current(self.ticket)) {

@@ -104,7 +104,7 @@ impl State {
             self.tell(Event::Refreshed { generation: self.slot.generation, adopted: false });
         }
         match saved {
-            Ok(()) => self.on_stored(turn),
+            Ok(()) => self.on_stored(turn, self.login.number),
             Err(error) => {
                 self.set_unsaved(Unsaved::Rotation);
                 self.save_failed(error, config, now);

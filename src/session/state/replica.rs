@@ -88,6 +88,8 @@ pub(in crate::session) enum Plan {
 pub(in crate::session) struct Write {
     pub(in crate::session) record: Record,
     pub(in crate::session) expected: Option<u64>,
+    /// The login of this process that it comes from.
+    pub(in crate::session) login: u64,
 }
 
 /// What a refresh starts from: the newest tokens there are.
@@ -273,7 +275,8 @@ impl State {
             Relation::Ahead => self.newer_record(stored, config),
         };
         let version = next_version(expected, now);
-        Some(Write { record: record.with_version(version), expected })
+        let login = self.login.number;
+        Some(Write { record: record.with_version(version), expected, login })
     }
 
     /// What memory holds, for a store that has something older.
@@ -382,13 +385,15 @@ impl State {
         // ahead of it, or it would be written over what they make of it.
         self.login.history = stored.logins().clone();
         self.replica.turn = stored.turn();
-        self.on_stored(stored.turn());
+        self.on_stored(stored.turn(), self.login.number);
     }
 
-    /// The store holds this turn; if that is what memory holds, nothing is owed any more.
-    pub(in crate::session) fn on_stored(&mut self, turn: u64) {
+    /// The store holds this turn of that login; if that is what memory holds, nothing is owed any
+    /// more. The number alone says little: a login that came during a write may have the same.
+    pub(in crate::session) fn on_stored(&mut self, turn: u64, login: u64) {
         self.replica.stored_turn = self.replica.stored_turn.max(turn);
-        if turn == self.replica.turn && self.replica.unsaved.take().is_some() {
+        let is_held = (turn, login) == (self.replica.turn, self.login.number);
+        if is_held && self.replica.unsaved.take().is_some() {
             self.tell(Event::Saved);
         }
     }
