@@ -59,13 +59,14 @@ pub(super) fn is_own_refresh(cell: &Cell) -> bool {
 
 /// Starts the task of a refresh that is in the slot by now.
 pub(super) fn start(cell: &Arc<Cell>, started: Started, runtime: &Handle) {
+    let id = cell.read(State::id);
     let outer = REFRESHING.try_with(Arc::clone).unwrap_or_default();
-    let sessions = outer.iter().copied().chain([cell.read(State::id).session]).collect();
+    let sessions = outer.iter().copied().chain([id.session]).collect();
     cell.task_started();
     let task = RefreshTask { cell: cell.clone(), ticket: started.ticket };
     let refresh = REFRESHING.scope(sessions, run(task, started.waiters));
     #[cfg(feature = "tracing")]
-    let refresh = tracing::Instrument::instrument(refresh, cell.backend.span(started.replaces));
+    let refresh = tracing::Instrument::instrument(refresh, cell.backend.span(id.generation));
     runtime.spawn(refresh);
 }
 

@@ -42,8 +42,6 @@ pub(in crate::session) enum Join {
 pub(in crate::session) struct Started {
     pub(in crate::session) ticket: Ticket,
     pub(in crate::session) waiters: Arc<Waiters>,
-    /// The generation that it replaces.
-    pub(in crate::session) replaces: u64,
 }
 
 /// What is due when a request comes by, and no caller waits for.
@@ -219,7 +217,7 @@ impl State {
             by_hand,
             overdue: false,
         });
-        Started { ticket, waiters, replaces: self.slot.generation }
+        Started { ticket, waiters }
     }
 
     /// The token was refused and will have no successor: it serves no more.
