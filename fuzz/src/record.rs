@@ -1,6 +1,7 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
+use tokio::time::sleep;
 use tower_refresh::{
     Session,
     store::{MemoryStore, Record, TokenStore},
@@ -52,10 +53,17 @@ pub fn record(data: &[u8]) {
     }
     super::run(async {
         let (version, is_logged_out) = (record.version(), record.is_logged_out());
+        let leased = record.lease().is_some();
         let store = Arc::new(MemoryStore::new());
         store.save(record, None).await.expect("it is empty");
         let session = Session::builder(endpoint()).store(store.clone()).build();
-        match session.token().await {
+        // A lease that was stored is respected for its life, and callers do not wait for that long.
+        let mut token = session.token().await;
+        while leased && token.as_ref().is_err_and(|error| error.is_transient()) {
+            sleep(Duration::from_secs(5)).await;
+            token = session.token().await;
+        }
+        match token {
             Ok(_) => {
                 assert!(!is_logged_out);
                 session.refresh().await.expect("the next token");

@@ -9,10 +9,6 @@ mod fleet;
 mod fuzz;
 mod fuzz_bodies;
 mod interleavings;
-mod model;
-mod operation;
-mod store;
-mod world;
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! A server that lets each refresh token be spent once, and what must be true of the calls to it.
+//! The token endpoint: servers of several kinds, and how each call to them goes.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::future::{BoxFuture, pending};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower_refresh::{
     BoxError,
@@ -16,73 +16,167 @@ use tower_refresh::{
 };
 
 use super::{
-    plan::{Reply, Start},
+    judge::Judge,
+    plan::{self, Life, Peer, Reply, Start},
     process::{Fate, Place, Process, Trip, Violations},
+    shelf::Shelf,
 };
+
+/// All access tokens that were issued.
+#[derive(Clone, Default)]
+pub(crate) struct Issuer(Arc<Mutex<Issued>>);
+
+#[derive(Default)]
+struct Issued {
+    count: u64,
+    /// The last one of each login.
+    newest: HashMap<u64, String>,
+    /// When each dies at the API.
+    dies_at: HashMap<String, Instant>,
+    /// When each is over by the word of the server, counted from its last arrival.
+    over_at: HashMap<String, Instant>,
+    refused: HashSet<String>,
+    revoked: HashSet<u64>,
+    /// The API refuses everything.
+    refuses_all: bool,
+}
+
+impl Issuer {
+    fn lock(&self) -> MutexGuard<'_, Issued> {
+        self.0.lock().unwrap()
+    }
+
+    pub(crate) fn issue(&self, place: Place, life: Duration) -> String {
+        let mut issued = self.lock();
+        issued.count += 1;
+        let token = format!("access.{}.{}.{}", place.login, place.turn, issued.count);
+        issued.dies_at.insert(token.clone(), Instant::now() + life);
+        issued.newest.insert(place.login, token.clone());
+        token
+    }
+
+    fn newest(&self, login: u64) -> Option<String> {
+        self.lock().newest.get(&login).cloned()
+    }
+
+    /// What is left of an access token's life.
+    pub(crate) fn left(&self, access_token: &str) -> Option<Duration> {
+        let dies_at = *self.lock().dies_at.get(access_token)?;
+        Some(dies_at.saturating_duration_since(Instant::now()))
+    }
+
+    fn arrived(&self, access_token: &str, life: Duration) {
+        let over_at = Instant::now() + life;
+        let mut issued = self.lock();
+        let known = issued.over_at.entry(access_token.to_owned()).or_insert(over_at);
+        *known = over_at.max(*known);
+    }
+
+    /// It came once more, and nothing says for how long.
+    fn came_again(&self, access_token: &str) {
+        self.lock().over_at.remove(access_token);
+    }
+
+    /// Whether no session can take it for live, at that time.
+    pub(crate) fn is_over(&self, access_token: &str, at: Instant) -> bool {
+        self.lock().over_at.get(access_token).is_some_and(|&over_at| over_at <= at)
+    }
+
+    pub(crate) fn refuse(&self, access_token: &str) {
+        self.lock().refused.insert(access_token.to_owned());
+    }
+
+    pub(crate) fn refuse_all(&self, all: bool) {
+        self.lock().refuses_all = all;
+    }
+
+    /// Whether the API takes this token.
+    pub(crate) fn accepts(&self, access_token: &str) -> bool {
+        let left = self.left(access_token);
+        let issued = self.lock();
+        left.is_some_and(|left| !left.is_zero())
+            && !issued.refuses_all
+            && !issued.refused.contains(access_token)
+            && !issued.revoked.contains(&Place::of(access_token).login)
+    }
+}
 
 #[derive(Clone)]
 pub(crate) struct Server {
     inner: Arc<Mutex<Inner>>,
-    violations: Violations,
+    pub(crate) issuer: Issuer,
+    judge: Judge,
 }
 
 struct Inner {
+    kind: plan::Server,
     life: Duration,
-    grace: Duration,
     /// By the number of the login.
     families: HashMap<u64, Family>,
-    /// When each access token dies.
-    dies_at: HashMap<String, Instant>,
-    refused: HashSet<String>,
-    issued: u64,
+    /// The last login or log-out there was.
+    login: u64,
     replies: VecDeque<Reply>,
-    calls: Vec<Call>,
+    healed: bool,
 }
 
 /// All refresh tokens of one login.
 #[derive(Default)]
 struct Family {
-    /// Which calls have spent its tokens, one after the other, and when.
-    spent: Vec<(usize, Instant)>,
-    revoked: bool,
+    /// When its tokens were used, one after the other.
+    used: Vec<Instant>,
+    /// How many calls are at work on the newest one.
+    at_work: u32,
 }
 
-struct Call {
-    process: Arc<Process>,
-    token: String,
-    sent: Instant,
-    /// For so long the store asks everybody else to leave the token alone.
-    mark_ends: Option<Instant>,
-    /// Nobody waits for its answer any more.
-    over: bool,
-    answered: bool,
-}
+/// A verdict of the server, or what it issues.
+type Exchanged = Result<TokenResponse, EndpointError>;
 
 impl Server {
-    pub(crate) fn new(start: &Start, violations: Violations) -> Self {
+    pub(crate) fn new(start: &Start, issuer: Issuer, shelf: Shelf, hold: Violations) -> Self {
         let inner = Inner {
+            kind: start.server,
             life: start.life,
-            grace: start.grace,
             families: HashMap::new(),
-            dies_at: HashMap::new(),
-            refused: HashSet::new(),
-            issued: 0,
+            login: 0,
             replies: VecDeque::new(),
-            calls: Vec::new(),
+            healed: false,
         };
-        Self { inner: Arc::new(Mutex::new(inner)), violations }
+        let judge = Judge::new(start, shelf, hold);
+        Self { inner: Arc::new(Mutex::new(inner)), issuer, judge }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }
 
-    /// Somebody logs in: an access token and the first refresh token.
-    pub(crate) fn log_in(&self, login: u64) -> (String, String) {
+    /// A login or a log-out: its number is returned.
+    pub(crate) fn decide(&self) -> u64 {
         let mut inner = self.lock();
+        inner.login += 1;
+        let login = inner.login;
         inner.families.insert(login, Family::default());
-        let place = Place { login, turn: 0 };
-        (inner.issue(place), refresh_token(place))
+        login
+    }
+
+    /// An access token of the newest login, without a call.
+    pub(crate) fn issue(&self, life: Life) -> String {
+        let (login, usual) = {
+            let inner = self.lock();
+            (inner.login, inner.life)
+        };
+        let of = if let Life::Of(life) = life { life } else { usual };
+        let token = self.issuer.issue(Place { login, turn: 0 }, of);
+        if let Life::Of(life) = life {
+            self.issuer.arrived(&token, life);
+        }
+        token
+    }
+
+    /// The first refresh token of the newest login, where there is one.
+    pub(crate) fn refresh_token(&self) -> Option<String> {
+        let inner = self.lock();
+        let rotates = inner.kind != plan::Server::Credentials;
+        rotates.then(|| refresh_token(Place { login: inner.login, turn: 0 }))
     }
 
     pub(crate) fn answer(&self, reply: Reply) {
@@ -91,135 +185,119 @@ impl Server {
 
     /// From now on it answers at once.
     pub(crate) fn heal(&self) {
-        self.lock().replies.clear();
-    }
-
-    pub(crate) fn refuse(&self, access_token: &str) {
-        self.lock().refused.insert(access_token.to_owned());
-    }
-
-    /// Whether the API takes this token.
-    pub(crate) fn accepts(&self, access_token: &str) -> bool {
-        let inner = self.lock();
-        inner.left(access_token).is_some_and(|left| !left.is_zero())
-            && !inner.refused.contains(access_token)
-            && !inner.families[&Place::of(access_token).login].revoked
-    }
-
-    /// What is left of an access token's life.
-    pub(crate) fn left(&self, access_token: &str) -> Option<Duration> {
-        self.lock().left(access_token)
+        let mut inner = self.lock();
+        inner.replies.clear();
+        inner.healed = true;
+        self.issuer.refuse_all(false);
     }
 
     /// The refresh token that is good now; `None` if none is.
     pub(crate) fn newest(&self, login: u64) -> Option<Place> {
         let inner = self.lock();
-        let family = inner.families.get(&login).filter(|family| !family.revoked)?;
-        Some(Place { login, turn: family.spent.len() as u64 })
+        let family = inner.families.get(&login)?;
+        let turn = family.used.len() as u64;
+        let is_over = self.issuer.lock().revoked.contains(&login);
+        (!is_over).then_some(Place { login, turn })
     }
 
-    /// A process sends a call.
-    fn sent(&self, process: &Arc<Process>, token: &str) -> usize {
-        let (now, mut inner) = (Instant::now(), self.lock());
-        let name = process.name;
-        {
-            let state = process.lock();
-            self.violations.unless(!state.closed, || format!("{name} calls after its end"));
-            // If it could not look whether another was faster, it may try again.
-            let over = state.over.get(token).is_some_and(|&at| state.trouble < Some(at));
-            self.violations.unless(!over, || {
-                format!("{name} presents {token} although it was told that it is over")
-            });
-            let (place, told) = (Place::of(token), state.told);
-            self.violations.unless(place.login != told.login || place >= told, || {
-                format!("{name} presents {token} although it was told of its successor")
-            });
+    pub(crate) fn is_calling(&self, process: &Process) -> bool {
+        self.judge.is_calling(process)
+    }
+
+    /// When each call was sent.
+    pub(crate) fn when_called(&self) -> Vec<Instant> {
+        self.judge.when_called()
+    }
+
+    pub(crate) fn last_call(&self, process: &Process) -> Option<Instant> {
+        self.judge.last_call(process)
+    }
+
+    pub(crate) fn may_have_lost_a_rotation(&self, process: &Process) -> bool {
+        self.judge.may_have_lost_a_rotation(process)
+    }
+
+    /// The call arrives.
+    fn arrive(&self, place: Option<Place>) -> Result<(), EndpointError> {
+        let mut inner = self.lock();
+        let kind = inner.kind;
+        let Some(family) = place.and_then(|place| inner.families.get_mut(&place.login)) else {
+            return Ok(());
+        };
+        if kind == plan::Server::AtWork && family.at_work > 0 {
+            let error = EndpointError::invalid_grant("concurrent").with_code("invalid_grant");
+            return Err(error.with_said("a token request is already being processed"));
         }
-        for other in inner.calls.iter().filter(|call| !call.over) {
-            let excused = !Arc::ptr_eq(&other.process, process)
-                && (other.process.is_dead() || other.process.had_lease_trouble(other.sent));
-            let (whose, since) = (other.process.name, now - other.sent);
-            self.violations.unless(excused, || {
-                format!("{name} calls while {whose} has done so for {since:?}")
-            });
-        }
-        let (process, token) = (process.clone(), token.to_owned());
-        let mark_ends = process.lock().mark_ends;
-        let call = Call { process, token, sent: now, mark_ends, over: false, answered: false };
-        inner.calls.push(call);
-        inner.calls.len() - 1
+        family.at_work += 1;
+        Ok(())
     }
 
     /// The call is carried out.
-    fn exchange(&self, call: usize) -> Result<TokenResponse, EndpointError> {
-        let (now, mut inner) = (Instant::now(), self.lock());
-        let token = inner.calls[call].token.clone();
-        let place = Place::of(&token);
-        let grace = inner.grace;
-        let family = inner.families.get_mut(&place.login).expect("nobody makes tokens up");
-        if family.revoked {
-            return Err(EndpointError::invalid_grant("revoked"));
-        }
-        let next = Place { turn: place.turn + 1, ..place };
-        match family.spent.get(place.turn as usize).copied() {
-            None => family.spent.push((call, now)),
-            Some((first, at)) => {
-                let within = family.spent.len() as u64 == next.turn && now < at + grace;
-                family.revoked = !within;
-                self.check_excuse(&inner.calls[first], &inner.calls[call]);
-                if !within {
-                    return Err(EndpointError::invalid_grant("spent before"));
-                }
-            }
-        }
-        let response = TokenResponse::new(inner.issue(next)).unwrap();
-        let response = response.with_expires_in(inner.life);
-        Ok(response.with_refresh_token(refresh_token(next)).unwrap())
-    }
-
-    /// A token comes for the second time: nobody can know what became of the first, and its mark is
-    /// over.
-    fn check_excuse(&self, first: &Call, again: &Call) {
-        let unknown = first.over && !first.answered
-            || first.process.is_dead()
-            || first.process.had_lease_trouble(first.sent);
-        let marked = first.mark_ends.is_none_or(|at| again.sent < at);
-        let excused = unknown && (Arc::ptr_eq(&first.process, &again.process) || !marked);
-        self.violations.unless(excused, || {
-            let (token, whose, who) = (&first.token, first.process.name, again.process.name);
-            let times = (first.sent, again.sent - first.sent);
-            format!("{token} was spent by {whose}, and is presented by {who}, at {times:?}")
-        });
-    }
-
-    /// A process hears the answer.
-    fn answered(&self, call: usize, result: &Result<TokenResponse, EndpointError>) {
+    fn exchange(&self, place: Option<Place>, reply: Reply) -> Exchanged {
         let mut inner = self.lock();
-        let Call { answered, process, token, .. } = &mut inner.calls[call];
-        *answered = true;
-        let mut state = process.lock();
-        match result {
-            Ok(response) => {
-                let refresh_token = response.refresh_token().unwrap().expose();
-                state.told = state.told.max(Place::of(refresh_token));
+        let (kind, login, usual) = (inner.kind, inner.login, inner.life);
+        let next = match place {
+            None => Place { login, turn: 0 },
+            Some(place) => {
+                let family = inner.families.get_mut(&place.login).expect("no token is made up");
+                family.at_work = family.at_work.saturating_sub(1);
+                if reply == Reply::InvalidGrant {
+                    self.issuer.lock().revoked.insert(place.login);
+                }
+                if self.issuer.lock().revoked.contains(&place.login) {
+                    return Err(EndpointError::invalid_grant("revoked"));
+                }
+                self.successor(kind, family, place)?
             }
-            Err(_) => {
-                state.over.insert(token.clone(), Instant::now());
-            }
+        };
+        let same = self.issuer.newest(next.login).filter(|_| reply == Reply::SameToken);
+        let life = match reply {
+            Reply::Life(Life::Of(life)) => life,
+            _ => usual,
+        };
+        let access_token = match same {
+            Some(token) => token,
+            None => self.issuer.issue(next, life),
+        };
+        let response = TokenResponse::new(access_token).unwrap();
+        let response = match reply {
+            Reply::Life(Life::Unknown) | Reply::SameToken => response,
+            _ => response.with_expires_in(life),
+        };
+        match place {
+            Some(_) => Ok(response.with_refresh_token(refresh_token(next)).unwrap()),
+            None => Ok(response),
         }
     }
-}
 
-impl Inner {
-    fn issue(&mut self, place: Place) -> String {
-        self.issued += 1;
-        let token = format!("access.{}.{}.{}", place.login, place.turn, self.issued);
-        self.dies_at.insert(token.clone(), Instant::now() + self.life);
-        token
+    fn successor(
+        &self,
+        kind: plan::Server,
+        family: &mut Family,
+        place: Place,
+    ) -> Result<Place, EndpointError> {
+        let grace = match kind {
+            plan::Server::Rotates { grace } => grace,
+            plan::Server::AtWork => Duration::ZERO,
+            plan::Server::Keeps | plan::Server::Credentials => return Ok(place),
+        };
+        let (next, now) = (Place { turn: place.turn + 1, ..place }, Instant::now());
+        match family.used.get(place.turn as usize).copied() {
+            None => family.used.push(now),
+            Some(at) if family.used.len() as u64 == next.turn && now < at + grace => {}
+            Some(_) => {
+                self.issuer.lock().revoked.insert(place.login);
+                return Err(EndpointError::invalid_grant("used before"));
+            }
+        }
+        Ok(next)
     }
 
-    fn left(&self, access_token: &str) -> Option<Duration> {
-        self.dies_at.get(access_token).map(|&at| at.saturating_duration_since(Instant::now()))
+    fn next_reply(&self) -> Reply {
+        let mut inner = self.lock();
+        let slow = inner.kind == plan::Server::AtWork && !inner.healed && fastrand::u8(..4) == 0;
+        let usual = if slow { Reply::Slow(11_000) } else { Reply::Slow(20) };
+        inner.replies.pop_front().unwrap_or(usual)
     }
 }
 
@@ -245,49 +323,92 @@ impl Service<RefreshRequest> for Endpoint {
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
         let (server, process) = (self.server.clone(), self.process.clone());
+        let token = request.refresh_token().map(|token| token.expose().to_owned());
         Box::pin(async move {
             if process.is_dead() {
                 return pending().await;
             }
-            let token = request.refresh_token().expect("every session here has one");
-            let call = server.sent(&process, token.expose());
-            let _over = Over { server: server.clone(), call };
-            let reply = server.lock().replies.pop_front().unwrap_or(Reply::Slow(20));
-            let trip = match reply {
-                Reply::Slow(most) => Trip::within(most / 2, Fate::Answered),
-                Reply::Silence => Trip::within(20, Fate::LostBack),
-                Reply::Busy | Reply::LostThere | Reply::LostBack => {
-                    Trip::within(20, Fate::Answered)
-                }
-            };
-            let there = server.clone();
-            let result = process.call(trip, move || match reply {
-                Reply::Busy => Err(EndpointError::transient("busy").with_spent(Spent::No)),
-                Reply::LostThere => Err(EndpointError::transient("reset")),
-                _ => there.exchange(call),
-            });
-            let result = result.await?;
+            let place = token.as_deref().map(Place::of);
+            let call = server.judge.sent(&process, token.as_deref());
+            let reply = server.next_reply();
+            if reply == Reply::Panic {
+                panic!("the endpoint panics, as it was told to");
+            }
+            let answer = server.go(&process, place, reply).await?;
             if reply == Reply::LostBack {
                 return Err("the connection was reset".into());
             }
-            if !matches!(reply, Reply::Busy | Reply::LostThere) {
-                server.answered(call, &result);
+            if let Ok(response) = &answer {
+                let access_token = response.access_token().expose();
+                match response.expires_in() {
+                    Some(life) => server.issuer.arrived(access_token, life),
+                    None => server.issuer.came_again(access_token),
+                }
             }
-            Ok(result?)
+            call.answered(&answer);
+            Ok(answer?)
         })
     }
 }
 
-struct Over {
-    server: Server,
-    call: usize,
-}
+impl Server {
+    /// The call on its way there and back.
+    async fn go(
+        &self,
+        process: &Process,
+        place: Option<Place>,
+        reply: Reply,
+    ) -> Result<Exchanged, BoxError> {
+        let trip = match reply {
+            Reply::Slow(time) => Trip::taking(time),
+            Reply::Silence => Trip::within(20, Fate::LostBack),
+            _ => Trip::within(20, Fate::Answered),
+        };
+        let error = match reply {
+            Reply::Busy(None) => EndpointError::transient("busy").with_spent(Spent::No),
+            Reply::Busy(Some(time)) => {
+                EndpointError::transient("busy").with_spent(Spent::No).with_retry_after(time)
+            }
+            Reply::LostThere => EndpointError::transient("reset"),
+            Reply::Misconfigured => EndpointError::misconfigured("who are you?"),
+            _ => return self.carry_out(process, place, (reply, trip)).await,
+        };
+        process.call(Peer::Endpoint, trip, move || Err(error)).await
+    }
 
-impl Drop for Over {
-    fn drop(&mut self) {
-        let mut inner = self.server.lock();
-        let call = &mut inner.calls[self.call];
-        // The dead wait for ever, and nobody can tell.
-        call.over = true;
+    /// It arrives soon, and is carried out when it has been at work for a while.
+    async fn carry_out(
+        &self,
+        process: &Process,
+        place: Option<Place>,
+        (reply, trip): (Reply, Trip),
+    ) -> Result<Exchanged, BoxError> {
+        let there = self.clone();
+        if self.lock().kind != plan::Server::AtWork {
+            let exchange = move || there.exchange(place, reply);
+            return process.call(Peer::Endpoint, trip, exchange).await;
+        }
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let arrival = Trip { there: trip.there.min(Duration::from_millis(20)), ..trip };
+        let arrival = Trip { back: Duration::ZERO, fate: Fate::Answered, ..arrival };
+        let work = trip.there - arrival.there;
+        let server = self.clone();
+        let arrive = move || match server.arrive(place) {
+            Err(error) => drop(answer.send(Err(error))),
+            Ok(()) => drop(tokio::spawn(async move {
+                sleep(work).await;
+                let result = there.exchange(place, reply);
+                sleep(trip.back).await;
+                if trip.fate == Fate::Answered {
+                    let _ = answer.send(result);
+                }
+            })),
+        };
+        process.call(Peer::Endpoint, arrival, arrive).await?;
+        let back = async { answered.await.ok() };
+        match back.await {
+            Some(result) if !process.is_dead() => Ok(result),
+            _ => pending().await,
+        }
     }
 }

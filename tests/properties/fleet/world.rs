@@ -1,56 +1,66 @@
-//! Processes with one identity between a server and a store, both in memory and both watched.
+//! Processes with one identity between a server, an API and a store, all in memory and watched.
 
 use std::{sync::Arc, time::Duration};
 
 use proptest::sample::Index;
-use tokio::time::{Instant, sleep};
-use tower_refresh::{Session, Tokens};
+use tokio::{
+    sync::watch,
+    task::yield_now,
+    time::{Instant, advance, sleep},
+};
+use tower::Layer;
+use tower_refresh::{RefreshLayer, Session, Tokens};
 
 use super::{
-    open::{Open, WAIT_LIMIT},
-    plan::{Operation, Start, Weather},
+    api::{Api, Requests, access_token},
+    connection::Connection,
+    events::Listener,
+    open::Open,
+    plan::{Keeper, Life, Operation, Peer, Server as Kind, Start},
     process::{Place, Process, Violations},
-    server::{Endpoint, Server},
-    shelf::{Connection, Shelf},
+    server::{Endpoint, Issuer, Server},
+    shelf::Shelf,
 };
 
-/// After so long without trouble every pause, lease, mark and window of refusals is over.
-const CALM: Duration = Duration::from_secs(60);
+/// After this time without trouble every call, pause, lease and window of refusals is over.
+pub(crate) const CALM: Duration = Duration::from_secs(400);
 
-/// Everybody has heard of a change by then.
-const HEARD: Duration = Duration::from_secs(5);
+/// A call is overdue for its callers after this time.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) struct World {
-    start: Start,
+    pub(crate) start: Start,
     pub(crate) server: Server,
-    shelf: Shelf,
+    pub(crate) shelf: Shelf,
     pub(crate) violations: Violations,
-    /// How many times somebody has logged in or out, the first login included.
-    logins: u64,
+    api_held: watch::Sender<bool>,
     /// What every process starts with.
     seed: Tokens,
     /// Those that ever were, by their names.
-    processes: Vec<Arc<Process>>,
+    pub(crate) processes: Vec<Arc<Process>>,
+    listeners: Vec<Listener>,
     /// Those that take requests.
-    open: Vec<Open>,
+    pub(crate) open: Vec<Open>,
     /// Those that do not any more, and have something left to save.
     leaving: Vec<Open>,
 }
 
 impl World {
     pub(crate) fn new(start: &Start) -> Self {
-        let violations = Violations::default();
-        let server = Server::new(start, violations.clone());
-        let shelf = Shelf::new(server.clone(), violations.clone());
-        let (_, refresh_token) = server.log_in(1);
+        let (violations, issuer) = (Violations::default(), Issuer::default());
+        let shelf = Shelf::new(issuer.clone(), violations.clone());
+        let server = Server::new(start, issuer, shelf.clone(), violations.clone());
+        server.decide();
+        let seed = tokens(&server, start.access);
         let mut world = Self {
             start: start.clone(),
             server,
             shelf,
             violations,
-            logins: 1,
-            seed: Tokens::from_refresh_token(refresh_token).unwrap(),
+            api_held: watch::Sender::new(false),
+            seed,
             processes: Vec::new(),
+            listeners: Vec::new(),
             open: Vec::new(),
             leaving: Vec::new(),
         };
@@ -60,7 +70,7 @@ impl World {
 
     pub(crate) async fn step(&mut self, operation: &Operation) {
         match operation {
-            Operation::Ask(index) => self.act(self.pick(index), |open, world| open.ask(world)),
+            Operation::Ask(index) => self.act(self.pick(index), |open, _| open.ask()),
             Operation::Refresh(index) => {
                 self.act(self.pick(index), |open, world| open.refresh(world))
             }
@@ -70,13 +80,15 @@ impl World {
                 }
             }),
             Operation::Refuse(index) => self.act(self.pick(index), |open, world| {
-                if let Some(token) = open.session.tokens().as_ref().and_then(Tokens::access_token) {
-                    world.server.refuse(token.expose());
+                if let Some(token) = access_token(&open.session) {
+                    world.server.issuer.refuse(&token);
                 }
             }),
-            Operation::LogIn(index) => self.log_in(self.pick(index)),
+            Operation::RefuseAll(all) => self.server.issuer.refuse_all(*all),
+            Operation::HoldApi(held) => drop(self.api_held.send_replace(*held)),
+            Operation::LogIn(index, life) => self.log_in(self.pick(index), *life),
             Operation::LogOut(index) => self.log_out(self.pick(index)),
-            Operation::Start => self.start(),
+            Operation::Start => self.start_another(),
             Operation::Close(index) => {
                 if let Some(open) = self.take(index) {
                     tokio::spawn(open.close(self.violations.clone()));
@@ -97,10 +109,28 @@ impl World {
                     }
                 }
             }
+            Operation::Stall(index, peer, time) => self.act(self.pick(index), |open, _| {
+                let both = [Peer::Store, Peer::Endpoint];
+                let peers = both.into_iter().filter(|one| peer.is_none_or(|only| only == *one));
+                peers.for_each(|peer| open.process.stall(peer, *time));
+            }),
+            Operation::Lose { writes, noticed } => {
+                if self.is_shared() {
+                    self.shelf.lose(*writes, *noticed);
+                }
+            }
             Operation::Answer(reply) => self.server.answer(*reply),
             Operation::Sleep(time) => sleep(*time).await,
+            Operation::Jump(time) => {
+                advance(*time).await;
+                self.processes.iter().for_each(|process| process.jump(*time));
+            }
         }
-        self.look();
+        self.rest().await;
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.start.keeper, Keeper::Shared { .. })
     }
 
     fn pick(&self, index: &Index) -> usize {
@@ -114,171 +144,213 @@ impl World {
         }
     }
 
+    /// A process ends. One whose tokens are its own does not: they would be lost.
     fn take(&mut self, index: &Index) -> Option<Open> {
         let at = self.pick(index);
-        let open = (at < self.open.len()).then(|| self.open.swap_remove(at))?;
+        let is_there = at < self.open.len() && self.is_shared();
+        let open = is_there.then(|| self.open.swap_remove(at))?;
+        open.process.lock().left = true;
         if open.session.status().is_unsaved() {
             self.leaving.push(open.clone());
         }
         Some(open)
     }
 
-    fn start(&mut self) {
-        if self.open.len() >= 4 {
-            return;
+    pub(crate) fn start_another(&mut self) {
+        if self.open.len() < 4 && self.is_shared() {
+            self.start();
         }
-        let process = Process::new(self.processes.len());
-        let endpoint = Endpoint { server: self.server.clone(), process: process.clone() };
-        let store = Connection {
-            shelf: self.shelf.clone(),
-            process: process.clone(),
-            news: self.start.news,
-        };
-        let session = Session::builder(endpoint)
-            .initial_tokens(self.seed.clone())
-            .store(store)
-            .keep_fresh(self.start.keep_fresh)
-            .build();
-        self.processes.push(process.clone());
-        self.open.push(Open { process, session, callers: Vec::new() });
     }
 
-    /// A decision that nobody knows to be saved goes on being saved, and may come after a later
-    /// one of another process: so that one waits here.
+    fn start(&mut self) {
+        let name = self.processes.len();
+        let process = Process::new(name, self.start.leases[name % self.start.leases.len()]);
+        process.lock().connection = self.shelf.connection();
+        let endpoint = Endpoint { server: self.server.clone(), process: process.clone() };
+        let builder = Session::builder(endpoint)
+            .initial_tokens(self.seed.clone())
+            .keep_fresh(self.start.keep_fresh)
+            .wait_limit(super::open::WAIT_LIMIT)
+            .lease(process.lease);
+        let builder = match self.start.keeper {
+            Keeper::None => builder,
+            keeper => builder.store(Connection {
+                shelf: self.shelf.clone(),
+                process: process.clone(),
+                server: self.server.clone(),
+                keeper,
+                violations: self.violations.clone(),
+            }),
+        };
+        let session = builder.build();
+        let requests = Requests::new(process.clone(), self.violations.clone());
+        let api = Api {
+            issuer: self.server.issuer.clone(),
+            held: self.api_held.clone(),
+            requests: requests.clone(),
+        };
+        self.listeners.push(Listener::new(name, session.events(), self.violations.clone()));
+        self.processes.push(process.clone());
+        self.open.push(Open {
+            process,
+            client: RefreshLayer::new(session.clone()).layer(api),
+            session,
+            requests,
+            callers: Vec::new(),
+            quiet_at: Instant::now(),
+        });
+    }
+
+    /// A decision that is not known to be saved goes on being saved, and may come after a later
+    /// one of another process. That one waits until the store holds the first.
     fn may_decide(&self, process: &Arc<Process>) -> bool {
+        let stored = self.shelf.place().login;
         let mut others = self
             .open
             .iter()
             .chain(&self.leaving)
             .filter(|open| !Arc::ptr_eq(&open.process, process) && !open.process.is_dead());
-        !others.any(|open| open.session.status().is_unsaved() && open.has_decided())
+        !others.any(|open| {
+            let decided = open.process.lock().decided;
+            open.session.status().is_unsaved() && open.has_decided() && decided > stored
+        })
     }
 
-    fn log_in(&mut self, at: usize) {
-        let next = self.logins + 1;
-        let mut done = false;
+    pub(crate) fn log_in(&mut self, at: usize, access: Option<Life>) {
         self.act(at, |open, world| {
-            done = world.may_decide(&open.process);
-            if done {
-                let (access_token, refresh_token) = world.server.log_in(next);
-                // Half of them bring an access token of which nothing says when it expires.
-                let tokens = match next % 2 {
-                    0 => Tokens::new(access_token).unwrap(),
-                    _ => Tokens::default(),
-                };
-                let tokens = tokens.with_refresh_token(refresh_token).unwrap();
+            if world.may_decide(&open.process) {
+                let number = world.server.decide();
+                let nothing = world.start.server == Kind::Credentials && access.is_none();
+                let access = if nothing { Some(Life::Unknown) } else { access };
+                let tokens = tokens(&world.server, access);
                 let session = open.session.clone();
-                open.decide(next, world, async move { session.set_tokens(tokens).await });
+                open.decide(number, world, async move { session.set_tokens(tokens).await });
             }
         });
-        self.logins += u64::from(done);
     }
 
-    fn log_out(&mut self, at: usize) {
-        let next = self.logins + 1;
-        let mut done = false;
+    pub(crate) fn log_out(&mut self, at: usize) {
         self.act(at, |open, world| {
-            done = world.may_decide(&open.process) && !world.shelf.is_logged_out();
-            if done {
+            if world.may_decide(&open.process) {
+                let number = world.server.decide();
                 let session = open.session.clone();
-                open.decide(next, world, async move { session.log_out().await });
+                open.decide(number, world, async move { session.log_out().await });
             }
         });
-        self.logins += u64::from(done);
+    }
+
+    /// Lets everything run that can, and looks.
+    pub(crate) async fn rest(&mut self) {
+        for _ in 0..32 {
+            yield_now().await;
+        }
+        self.look();
     }
 
     /// What must be true at any time.
-    fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         for open in &mut self.open {
+            let (status, violations) = (open.session.status(), &self.violations);
             if let Some(tokens) = open.session.tokens() {
-                open.process.saw(tokens.refresh_token().unwrap().expose(), &self.violations);
+                let refresh_token = tokens.refresh_token().map(|token| token.expose());
+                let access_token = tokens.access_token().map(|token| token.expose());
+                let both = [refresh_token, access_token].into_iter().flatten();
+                both.for_each(|token| open.process.saw(token, violations));
             }
+            if !status.is_refreshing() {
+                open.quiet_at = Instant::now();
+            }
+            // After that its callers have been told, and the token serves again.
+            if open.quiet_at.elapsed() < ATTEMPT_TIMEOUT {
+                open.requests.at_rest(&open.session);
+            }
+            let listener = &mut self.listeners[open.process.name];
+            let lost = listener.rotations_lost;
+            listener.read(status.generation());
+            let told = listener.rotations_lost > lost;
+            violations.unless(!told || self.server.may_have_lost_a_rotation(&open.process), || {
+                format!("{} calls a rotation lost, and no answer was", open.process.name)
+            });
             open.callers.retain(|caller| !caller.is_finished());
         }
     }
 
-    /// All troubles are over: everybody agrees, then after a login, then after a log-out.
-    pub(crate) async fn end(&mut self) {
+    /// All troubles are over.
+    pub(crate) fn heal(&mut self) {
         self.server.heal();
-        for process in &self.processes {
-            process.lock().store = Weather::FINE;
-        }
-        self.start();
-        sleep(CALM).await;
-        self.look();
-        let waiting: usize = self.open.iter().map(|open| open.callers.len()).sum();
-        self.violations.unless(waiting == 0, || format!("{waiting} wait for ever"));
-        for process in &self.processes {
-            let (decided, stored) = (process.lock().decided, self.shelf.place().login);
-            // To log out twice is to log out.
-            let saved = process.is_dead() || decided <= stored || self.shelf.is_logged_out();
-            let name = process.name;
-            self.violations.unless(saved, || format!("what was decided in {name} is not saved"));
-        }
-        self.agree("after the calm").await;
-
-        self.log_in(self.open.len() - 1);
-        sleep(HEARD).await;
-        self.agree("after a login").await;
-        self.log_out(0);
-        sleep(HEARD).await;
-        self.agree("after a log-out").await;
+        self.api_held.send_replace(false);
+        self.processes.iter().for_each(|process| process.heal());
     }
 
-    /// Each process gets a token that the API takes if there is one, and all the same ones.
-    async fn agree(&mut self, when: &str) {
-        for open in self.open.clone() {
-            let got = open.get(&self.server, &self.violations).await;
-            let (stored, name) = (self.shelf.place(), open.process.name);
-            let good = match &got {
-                Ok(token) => self.server.accepts(token),
-                Err(error) => {
-                    let over =
-                        self.shelf.is_logged_out() || self.server.newest(stored.login).is_none();
-                    over && error.is_login_required()
-                }
-            };
-            self.violations.unless(good, || format!("{name} has {got:?} {when}"));
-        }
-        let start = Instant::now();
-        let mut standing = self.standing();
-        while standing.is_some() && start.elapsed() < WAIT_LIMIT {
-            sleep(Duration::from_millis(500)).await;
-            standing = self.standing();
-        }
-        self.violations.unless(standing.is_none(), || format!("{} {when}", standing.unwrap()));
-        self.look();
-    }
-
-    /// Who stands elsewhere than the store and the server.
-    fn standing(&self) -> Option<String> {
-        let stored = self.shelf.place();
-        if self.shelf.is_logged_out() {
-            let other = self.open.iter().find(|open| !open.session.status().is_login_required())?;
-            return Some(format!("{} goes on", other.process.name));
-        }
-        self.server.newest(stored.login)?;
-        // Of what the dead alone were told nobody else can know.
-        let told = self.processes.iter().filter(|process| !process.is_dead());
-        let newest = told.map(|process| process.lock().told).max().unwrap_or_default();
-        if newest.login == stored.login && newest > stored {
-            return Some(format!("{stored:?} is stored although the newest is {newest:?}"));
-        }
-        self.open.iter().find_map(|open| {
-            let tokens = open.session.tokens();
-            let token = tokens.as_ref().and_then(Tokens::refresh_token);
-            let place = token.map(|token| Place::of(token.expose()));
-            (place != Some(stored)).then(|| format!("{} is at {place:?}", open.process.name))
-        })
-    }
-
-    /// All programs end, and nobody calls any more.
+    /// All programs end, and none calls any more.
     pub(crate) async fn close(&mut self) {
-        for open in std::mem::take(&mut self.open) {
+        self.heal();
+        let mut closing = Vec::new();
+        for open in self.open.clone() {
+            let violations = self.violations.clone();
+            closing.push(tokio::spawn(open.close(violations)));
+        }
+        let mut closed = Vec::new();
+        for closing in closing {
+            closed.push(closing.await.expect("it does not panic"));
+        }
+        for (open, closed) in self.open.iter().zip(closed) {
             let name = open.process.name;
-            let closed = open.close(self.violations.clone()).await;
-            self.violations.unless(closed.is_ok(), || format!("{name}: {closed:?}"));
+            // A call may take longer than its program waits.
+            let late = self.start.in_a_hurry && closed.is_err();
+            self.violations.unless(closed.is_ok() || late, || format!("{name}: {closed:?}"));
+        }
+        sleep(CALM).await;
+        for open in &mut self.open {
+            open.process.lock().closed = true;
+            open.ask();
+            let session = open.session.clone();
+            let refresh = async move { drop(session.refresh().await) };
+            open.callers.push(Arc::new(tokio::spawn(refresh)));
         }
         sleep(CALM * 10).await;
+        self.look();
+        let waiting: usize = self.open.iter().map(|open| open.callers.len()).sum();
+        self.violations.unless(waiting == 0, || format!("{waiting} wait after the end"));
+        for open in std::mem::take(&mut self.open) {
+            self.check_kept(&open);
+        }
     }
+
+    /// What memory holds at the end is the newest that this process was told of.
+    fn check_kept(&self, open: &Open) {
+        let (tokens, state) = (open.session.tokens(), open.process.lock());
+        let kept = tokens.as_ref().and_then(Tokens::refresh_token);
+        let kept = kept.map(|token| Place::of(token.expose()));
+        let (name, told) = (open.process.name, state.told);
+        let credentials = self.start.server == Kind::Credentials;
+        let stored = self.shelf.place();
+        let is_newer = kept.is_none_or(|kept| kept >= told) || stored > told && stored == told;
+        self.violations.unless(credentials || is_newer, || {
+            format!("{name} keeps {kept:?} although it was told of {told:?}")
+        });
+        if self.start.keeper == Keeper::Own && !credentials && kept.is_some() {
+            self.violations.unless(kept == Some(stored), || {
+                format!("{stored:?} is stored although {name} has {kept:?}")
+            });
+        }
+    }
+}
+
+/// What a user who has just logged in brings.
+fn tokens(server: &Server, access: Option<Life>) -> Tokens {
+    let mut tokens = match access {
+        Some(life) => {
+            let tokens = Tokens::new(server.issue(life)).unwrap();
+            match life {
+                Life::Unknown => tokens,
+                Life::Of(life) => tokens.with_expires_at(std::time::SystemTime::now() + life),
+            }
+        }
+        None => Tokens::default(),
+    };
+    if let Some(refresh_token) = server.refresh_token() {
+        tokens = tokens.with_refresh_token(refresh_token).unwrap();
+    }
+    tokens
 }
