@@ -12,8 +12,8 @@
 //!   lost, and what no client can save.
 //! - [Fleets](fleets): many processes and one identity, on one machine or on many.
 //! - [Security](security): what is protected, from whom, and what is not.
-//! - [Operations](operations): events, logs and metrics, what to wake somebody for, and what that
-//!   somebody does.
+//! - [Operations](operations): events, logs and metrics, which alerts to set, and what to do about
+//!   them.
 //! - [Testing](testing): your own program, against an auth server of the test kit or in paused
 //!   time.
 //! - [Moving over](moving_over): from code of your own, from yup-oauth2, from reqwest-chain.

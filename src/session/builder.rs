@@ -111,7 +111,11 @@ impl SessionBuilder {
     /// and then (`block_on` for each call), names one here that is always driven: a refresh stands
     /// still with the runtime that it was started on.
     ///
-    /// Defaults to that of the caller who needs one.
+    /// With it the methods of a session work outside a runtime too. Without it those that have to
+    /// wait are an error there, [`ErrorKind::NoRuntime`](crate::ErrorKind::NoRuntime), that changes
+    /// nothing.
+    ///
+    /// Defaults to that of the caller that needs a token.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
@@ -178,9 +182,11 @@ impl SessionBuilder {
         self
     }
 
-    /// How long callers wait for one call to the endpoint. It begins when the endpoint is ready, and
-    /// ends the call too, unless that may use up the refresh token: then the call goes on, for at
-    /// most [`call_limit`](Self::call_limit), as to present the token again could cost the login.
+    /// How long callers wait for one call to the endpoint, from when the endpoint is ready. It ends
+    /// the call too, unless the call may use up the refresh token: then it goes on, for at most
+    /// [`call_limit`](Self::call_limit), as to present the token again could cost the login.
+    ///
+    /// Use this in place of a `Timeout` layer around the endpoint, which would drop the answer.
     ///
     /// Defaults to 10 s.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
@@ -188,9 +194,10 @@ impl SessionBuilder {
         self
     }
 
-    /// How long a call may take in all that may use up the refresh token, although its callers wait
-    /// for [`attempt_timeout`](Self::attempt_timeout) only. No other call starts before it has ended.
-    /// At a server that has kept the refresh token the last time, `attempt_timeout` ends the call.
+    /// How long a call that may use up the refresh token takes at most, although its callers give up
+    /// after [`attempt_timeout`](Self::attempt_timeout). No other call starts before it has ended,
+    /// and its tokens are used whenever they come. If the server's last answer kept the refresh
+    /// token, `attempt_timeout` ends the call.
     ///
     /// Defaults to 60 s, and is at least `attempt_timeout`.
     pub fn call_limit(mut self, limit: Duration) -> Self {
@@ -216,8 +223,9 @@ impl SessionBuilder {
     }
 
     /// The pause after the first failed refresh and the longest after any: it doubles from one to
-    /// the other with each failure in a row, and of each a random part is taken. While it lasts
-    /// nobody calls the endpoint, and who needs a token gets the last error.
+    /// the other with each failure in a row, and of each a random part is taken. While it lasts no
+    /// call is made, and callers that need a token get the last error. After a fault of
+    /// configuration it is 30 s doubling to 5 min instead.
     ///
     /// Defaults to 1 s and 30 s.
     pub fn pause(mut self, first: Duration, most: Duration) -> Self {
@@ -254,6 +262,9 @@ impl SessionBuilder {
     /// one; at most a fifth of its life. A random part of up to one half is taken off, once per
     /// token.
     ///
+    /// Zero starts no refresh ahead. That is the mode for processes that are frozen between requests
+    /// (serverless): there a refresh in the background would stop half-way.
+    ///
     /// Defaults to 60 s.
     pub fn refresh_ahead(mut self, ahead: Duration) -> Self {
         self.config.refresh_ahead = ahead;
@@ -268,9 +279,9 @@ impl SessionBuilder {
         self
     }
 
-    /// How much time lies at least between two refreshes, so that a server which hands out expired
-    /// tokens causes no loop. Whoever needs a token sooner waits, also if the one in use was
-    /// refused: it is to be short beside [`wait_limit`](Self::wait_limit).
+    /// How much time lies at least between two refreshes, so that a server which issues expired
+    /// tokens causes no loop. A caller that needs a token sooner waits, also if the one in use was
+    /// refused: keep it short beside [`wait_limit`](Self::wait_limit).
     ///
     /// Defaults to 1 s.
     pub fn min_interval(mut self, interval: Duration) -> Self {
@@ -278,17 +289,20 @@ impl SessionBuilder {
         self
     }
 
-    /// How long a process that shares the [`store`](Self::store) with others has the right to
-    /// refresh, if it dies over it; one that lives renews it. The others wait for so long before
-    /// they take over, and after they have found the store empty or behind.
+    /// The life of the lease that a process writes into the record before it calls the endpoint, if
+    /// it shares the [`store`](Self::store) with others. It renews the lease until the refresh has
+    /// ended. If it dies, the others take over after one such life. They wait for as long after an
+    /// outage of the store, and after one of them has put lost tokens back.
     ///
-    /// Defaults to 5 s, and is 100 ms at least.
+    /// A session that is used looks at a shared store every 30 to 50 % of it.
+    ///
+    /// Defaults to 5 s, and is at least 100 ms and at most 60 s.
     pub fn lease(mut self, life: Duration) -> Self {
         self.config.lease = life;
         self
     }
 
-    /// Whether the token is refreshed although no request comes, so that none ever waits for one.
+    /// Whether the token is refreshed although no request comes, so that no request waits for one.
     ///
     /// It begins with the first use of the session, as [`build`](Self::build) starts nothing. To
     /// spare the first request its wait too, call [`Session::ready`] when the program starts. It ends
@@ -301,8 +315,8 @@ impl SessionBuilder {
     }
 
     /// Whether an expired token is refreshed although the store cannot be reached. With a store
-    /// that processes share, two of them may then spend one refresh token, which logs the user
-    /// out at a server that rotates them.
+    /// that processes share, two of them may then use one refresh token, which logs the user out at
+    /// a server that rotates them.
     ///
     /// Defaults to `false`.
     pub fn refresh_without_store(mut self, alone: bool) -> Self {

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, TryLockError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -65,18 +65,23 @@ impl Cell {
     /// One step of the session. What it changes is seen by all before the next step, and what
     /// happened is told before this returns, or by another thread that is telling right now.
     pub(super) fn apply<R>(&self, step: impl FnOnce(&mut State, &Now) -> R) -> R {
+        self.apply_as(step).0
+    }
+
+    /// The same, with the version that it made: a later one says that something has changed since.
+    pub(super) fn apply_as<R>(&self, step: impl FnOnce(&mut State, &Now) -> R) -> (R, u64) {
         let now = Now::read();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = step(&mut state, &now);
         self.snapshot.store(Arc::new(state.snapshot()));
-        self.version.fetch_add(1, Ordering::Release);
+        let version = self.version.fetch_add(1, Ordering::Release) + 1;
         let happened = state.has_news();
         drop(state);
         self.changed.notify_waiters();
         if happened {
             self.tell();
         }
-        result
+        (result, version)
     }
 
     /// Invariant: no listener is called under the lock of `state`, and one that uses the session
@@ -84,7 +89,12 @@ impl Cell {
     fn tell(&self) {
         let next = || self.state.lock().unwrap_or_else(PoisonError::into_inner).next_news();
         while self.read(State::has_news) {
-            let Ok(_telling) = self.telling.try_lock() else { return };
+            let _telling = match self.telling.try_lock() {
+                Ok(telling) => telling,
+                // A listener has panicked. What it was told is gone, and the next can be told.
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
             while let Some(news) = next() {
                 self.backend.tell(news);
             }

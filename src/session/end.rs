@@ -48,12 +48,14 @@ impl Session {
         let cell = &self.cell;
         if let Some(runtime) = self.runtime() {
             worker::start_if_owed(cell, &runtime);
+            let cell = cell.clone();
+            runtime.spawn(async move { worker::hand_over(&cell).await });
         }
         let config = cell.backend.config();
-        let limit = match cell.read(State::is_refreshing) {
+        let limit = match cell.is_idle() {
             // What is left of its call, and a save.
-            true => config.wait_limit.max(config.call_limit + config.store_timeout * 4),
-            false => config.wait_limit,
+            false => config.wait_limit.max(config.call_limit + config.store_timeout * 4),
+            true => config.wait_limit,
         };
         let idle = cell.wait_until(is_settled);
         timeout(limit, idle).await.map_err(|_elapsed| {
@@ -126,8 +128,14 @@ impl Session {
         cell.apply(decide);
         if let Some(runtime) = self.runtime() {
             worker::start_if_owed(cell, &runtime);
+            let cell = cell.clone();
+            runtime.spawn(async move { worker::hand_over(&cell).await });
         }
-        let saved = cell.wait_until(|cell| !cell.read(State::is_unsaved));
+        // What a refresh under way saves is not waited for.
+        let saved = cell.wait_until(|cell| {
+            let left = |state: &State| state.is_refreshing() && state.is_rotation_unsaved();
+            cell.read(|state| !state.is_unsaved() || left(state))
+        });
         let limit: Duration = cell.backend.config().store_timeout;
         timeout(limit, saved).await.map_err(|_elapsed| {
             let message = "the token store did not take the change in time; saving goes on";

@@ -137,7 +137,7 @@ impl Failure {
         match self.class {
             _ if self.used == Spent::Yes && self.rotated.is_none() => After::Used,
             FailureClass::InvalidGrant => After::LoginRequired { rotation_lost: self.was_in_doubt },
-            FailureClass::Misconfigured => After::Misconfigured,
+            FailureClass::Misconfigured => After::Misconfigured { retry_after: self.retry_after },
             FailureClass::Transient => After::Transient { retry_after: self.retry_after },
         }
     }

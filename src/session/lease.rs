@@ -102,8 +102,7 @@ impl<'a> Lease<'a> {
 
     /// Does the work, and renews the lease a third of its life after the last renewal was sent.
     ///
-    /// A renewal is answered or given up before this returns: the save that may follow expects the
-    /// version that it wrote. Losing the lease does not stop the work, as a refresh token that was
+    /// A renewal is answered or given up before this returns. Losing the lease does not stop the work, as a refresh token that was
     /// sent is used up.
     pub(super) async fn during<F: Future>(&mut self, work: F) -> F::Output {
         let mut work = pin!(work);
@@ -114,20 +113,17 @@ impl<'a> Lease<'a> {
             {
                 return output;
             }
-            let output = match select(work.as_mut(), pin!(self.renew())).await {
-                Either::Left((output, renewal)) => {
-                    renewal.await;
-                    Some(output)
-                }
-                Either::Right(_) => None,
-            };
-            if let Some(output) = output {
+            // The answer must not wait for a renewal, which is given up. If that is carried out all
+            // the same, the save that follows finds the same tokens under another version.
+            if let Either::Left((output, _renewal)) =
+                select(work.as_mut(), pin!(self.renew())).await
+            {
                 return output;
             }
         }
     }
 
-    async fn renew(&mut self) {
+    pub(super) async fn renew(&mut self) {
         let Some(held) = &self.held else { return };
         let expected = Some(held.record.version());
         if self.write(expected).await {

@@ -74,8 +74,14 @@ pub use self::{
 /// # Ending a program
 ///
 /// A refresh runs in a task of its own, and a task ends with its runtime. A program that returns
-/// from `main` while one is under way loses a refresh token that has been spent and not saved yet.
-/// [`close`](Self::close) waits for it.
+/// from `main` while one is under way loses the only refresh token that is still good: the old one
+/// is used up, and the new one is not saved yet. [`close`](Self::close) waits for it.
+///
+/// # Without a Tokio runtime
+///
+/// [`token`](Self::token) of a live token works. Every method that has to wait is an error
+/// ([`ErrorKind::NoRuntime`]) and changes nothing, unless
+/// [`SessionBuilder::runtime`] names a runtime.
 #[derive(Clone)]
 pub struct Session {
     cell: Arc<Cell>,
@@ -102,9 +108,17 @@ impl Session {
 
     /// A live access token, after a refresh if that is needed.
     ///
+    /// It compares the monotonic clock with the wall clock: a token that expired while the machine
+    /// was suspended is refreshed first, and returned only if that fails for the moment
+    /// ([`Error::is_transient`]).
+    ///
     /// # Errors
     ///
-    /// Those of the refresh; all who wait for one refresh get the same.
+    /// Those of the refresh; all callers that wait for one refresh get the same.
+    /// [`ErrorKind::Unavailable`] after [`attempt_timeout`](SessionBuilder::attempt_timeout) without
+    /// an answer, although the call may go on; [`ErrorKind::TimedOut`] after
+    /// [`wait_limit`](SessionBuilder::wait_limit); [`ErrorKind::NoRuntime`] outside a Tokio runtime
+    /// if there is no live token.
     pub async fn token(&self) -> Result<Token, Error> {
         let token = match self.snapshot().at(Instant::now()) {
             Readiness::Fresh(token) => token.clone(),
@@ -120,8 +134,8 @@ impl Session {
         if !self.cell.read(|state| state.has_slept_past_expiry(&Now::read())) {
             return Ok(token);
         }
-        match self.wait(Need::Renewed(token.id())).await {
-            Err(error) if error.is_transient() => Ok(token),
+        match self.wait(Need::Outlived(token.id())).await {
+            Err(error) if error.is_transient() || error.kind() == ErrorKind::Closed => Ok(token),
             outcome => outcome,
         }
     }
@@ -150,8 +164,11 @@ impl Session {
         ))
     }
 
-    /// Replaces the access token in use now, although it may still be live. If somebody else is
-    /// replacing it, theirs will do.
+    /// Replaces the access token in use now, although it may still be live. If a refresh is under
+    /// way, here or in another process, this waits for its token.
+    ///
+    /// After *login required* it makes one call, and the answer counts: tokens end that state. After
+    /// a log-out it makes none. A fault of configuration is asked again at once.
     ///
     /// It is not held up by the pause after a failure, unless the server asked for that, but no
     /// two refreshes follow each other by less than
@@ -181,7 +198,8 @@ impl Session {
     }
 
     /// Reads the [`store`](SessionBuilder::store) and says how things stand, without a call to the
-    /// token endpoint: "am I logged in?".
+    /// token endpoint: "am I logged in?". A log-in or log-out of another process that shares the
+    /// store counts from then on.
     ///
     /// # Errors
     ///
@@ -208,6 +226,12 @@ impl Session {
     /// If the store does not take them in time. They are in use all the same, and saving goes on.
     /// [`ErrorKind::NoRuntime`] outside a Tokio runtime: then nothing has changed.
     pub async fn set_tokens(&self, tokens: Tokens) -> Result<(), Error> {
+        if tokens.is_empty() {
+            return Err(Error::invalid(
+                "there is neither an access token nor a refresh token to set: to end a session \
+                 there is `log_out`",
+            ));
+        }
         match Handle::try_current() {
             Ok(_) => self.set(tokens).await,
             Err(_) => self.elsewhere(|session| async move { session.set(tokens).await }).await,
@@ -252,7 +276,7 @@ impl Session {
         self.cell.backend.config().origins.as_deref()
     }
 
-    /// Whether somebody has logged in or out since.
+    /// Whether there was a login or a log-out since.
     pub(crate) fn has_outlived(&self, token: &Token) -> bool {
         self.snapshot().has_outlived(token)
     }

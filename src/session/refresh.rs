@@ -30,7 +30,7 @@ use super::{
     backend::TokenEndpoint,
     backoff,
     cell::Cell,
-    config::Config,
+    config::{Config, RETRY_AFTER_LIMIT},
     failure::{Failure, Verdict},
     lease::Lease,
     reconcile::{load, reconcile},
@@ -41,6 +41,7 @@ use super::{
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, Spent, TokenResponse},
+    store::{Lease as StoredLease, RESTORED},
     token::Tokens,
 };
 
@@ -110,7 +111,7 @@ impl Refresh<'_> {
         }
         lease.end().await;
         worker::start_if_owed(self.cell, &Handle::current());
-        self.cell.wait_until(|cell| !cell.read(State::awaits_worker)).await;
+        worker::hand_over(self.cell).await;
     }
 
     async fn attempts(&self, lease: &mut Lease<'_>) -> Result<(), Failure> {
@@ -128,7 +129,7 @@ impl Refresh<'_> {
                     match save(self, &base, tokens, lease, Then::Publish).await {
                         Saved::Done => return Ok(()),
                         // Another process has saved: its tokens count, and ours are dropped.
-                        Saved::Superseded if round.may_go_on => continue,
+                        Saved::Superseded if round.attempts < MOST_ATTEMPTS => continue,
                         Saved::Superseded => return self.follow(Failure::conflict()).await,
                     }
                 }
@@ -140,7 +141,7 @@ impl Refresh<'_> {
                 save(self, &base, tokens, lease, Then::Keep).await;
                 return Err(failure);
             }
-            let next = match self.judge(failure, &base, &mut round).await {
+            let next = match lease.during(self.judge(failure, &base, &mut round)).await {
                 Err(failure) if lease.is_lost() => return self.follow(failure).await,
                 judged => judged?,
             };
@@ -172,22 +173,38 @@ impl Refresh<'_> {
         &self,
         lease: &mut Lease<'_>,
     ) -> Result<Option<(Base, TokenEndpoint)>, Failure> {
-        loop {
+        for _ in 0..MOST_ATTEMPTS {
             self.set_stage(Stage::Store);
-            let Some(base) = reconcile(self).await? else { return Ok(None) };
+            let Some(mut base) = reconcile(self).await? else { return Ok(None) };
+            let is_leased = lease.version().is_some() && lease.version() == base.version;
             self.set_stage(Stage::Permit);
             let mut endpoint = self.cell.backend.endpoint();
             if let Err(error) = lease.during(endpoint.ready()).await {
                 return Err(Failure::unready(error));
             }
+            if is_leased {
+                // Renewed while the permit was waited for.
+                base.version = lease.version().or(base.version);
+            }
             if !self.cell.read(|state| state.is_current(self.ticket)) {
                 return Ok(None);
             }
-            // On a conflict the clone is dropped, which gives its readiness back.
-            if lease.take(&base).await? {
+            let taken = lease.take(&base).await?;
+            // A login or a log-out may have come meanwhile.
+            if !self.cell.read(|state| state.is_current(self.ticket)) {
+                return Ok(None);
+            }
+            if self.cell.read(State::is_closed) {
+                return Err(Failure::closed());
+            }
+            if taken {
                 return Ok(Some((base, endpoint)));
             }
+            // The clone is dropped, which gives its readiness back.
+            drop(endpoint);
+            sleep(Duration::from_millis(100).mul_f64(0.1 + 0.9 * fastrand::f64())).await;
         }
+        Err(Failure::conflict())
     }
 
     /// One call on a clone of the endpoint.
@@ -227,9 +244,9 @@ impl Refresh<'_> {
         }
         failure.was_in_doubt = was_in_doubt;
         self.cell.apply(|state, _| match failure.used {
-            Spent::Maybe => state.set_doubt_cause(self.ticket, &failure.error),
+            Spent::Maybe | Spent::Yes => state.set_doubt_cause(self.ticket, &failure.error),
             Spent::No if was_in_doubt => {}
-            _ => state.set_in_doubt(self.ticket, false),
+            Spent::No => state.set_in_doubt(self.ticket, false),
         });
         Err(failure)
     }
@@ -279,7 +296,7 @@ impl Refresh<'_> {
                     Verdict::Plain if failure.was_in_doubt && !round.confirmed => {
                         round.confirmed = true;
                         let asked = failure.retry_after.unwrap_or_default();
-                        Ok(Next::After(asked.max(config.attempt_timeout)))
+                        Ok(Next::After(asked.min(RETRY_AFTER_LIMIT).max(config.attempt_timeout)))
                     }
                     Verdict::Plain | Verdict::Reuse => {
                         let cause = self.cell.read(State::doubt_cause);
@@ -308,8 +325,13 @@ impl Refresh<'_> {
         }
         let config = self.cell.backend.config();
         match load(self.cell).await {
-            Ok(stored) => Ok(stored
-                .is_some_and(|stored| !stored.is_empty() && !stored.holds(Some(&base.tokens)))),
+            Ok(stored) => Ok(stored.is_some_and(|stored| {
+                let owner = self.cell.backend.owner();
+                let is_another = |lease: &StoredLease| ![owner, RESTORED].contains(&lease.owner());
+                // Another process that calls right now is about to save them.
+                stored.lease().is_some_and(is_another)
+                    || (!stored.is_empty() && !stored.holds(Some(&base.tokens)))
+            })),
             Err(_) if self.cell.read(|state| state.goes_alone(config)) => Ok(false),
             Err(error) => Err(Failure::store(error)),
         }

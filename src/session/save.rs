@@ -47,9 +47,12 @@ pub(super) async fn save(
     then: Then,
 ) -> Saved {
     refresh.set_stage(Stage::Save);
-    let turn = base.turn.max(base.version.map_or(0, |_| base.record.turn())) + 1;
-    let unpublished = Unpublished { refresh, base, turn, then, tokens: Some(tokens.clone()) };
-    let published = match write(refresh, base, &tokens, turn, lease).await {
+    let stored_turn = base.version.map_or(0, |_| base.record.turn());
+    let mut turn = refresh.cell.read(State::next_turn).max(stored_turn + 1);
+    let mut unpublished = Unpublished { refresh, base, turn, then, tokens: Some(tokens.clone()) };
+    let written = write(refresh, base, &tokens, &mut turn, lease).await;
+    unpublished.turn = turn;
+    let published = match written {
         Written::Stored => {
             lease.replaced();
             unpublished.publish(Ok(()))
@@ -73,21 +76,21 @@ async fn write(
     refresh: &Refresh<'_>,
     base: &Base,
     tokens: &Tokens,
-    turn: u64,
-    lease: &Lease<'_>,
+    turn: &mut u64,
+    lease: &mut Lease<'_>,
 ) -> Written {
     let backend = &refresh.cell.backend;
     if !backend.is_stored() {
         return Written::Stored;
     }
-    let history = refresh.cell.read(State::login_history);
+    let mut history = refresh.cell.read(State::login_history);
     let mut expected = lease.version().or(base.version);
     let mut failures = 0;
     loop {
         if !refresh.cell.read(|state| state.is_current(refresh.ticket)) {
             return Written::Superseded { logged_out: false };
         }
-        let record = Record::new(1, turn, Some(tokens.clone())).with_logins(&history);
+        let record = Record::new(1, *turn, Some(tokens.clone())).with_logins(&history);
         let record = record.carrying(&base.record);
         let record = record.with_version(next_version(expected, &Now::read()));
         let error = match backend.save(record, expected).await {
@@ -112,7 +115,10 @@ async fn write(
             // Also over the lease of another process: what it may save cannot be newer.
             Compared::Unchanged { version, .. } => match error {
                 Some(error) if failures > 0 => return Written::Failed(error),
-                Some(_) => failures += 1,
+                Some(_) => {
+                    failures += 1;
+                    lease.renew().await;
+                }
                 None if version == expected => {
                     let message = "the token store contradicts itself: it has the version that it \
                                    refuses to replace";
@@ -121,7 +127,13 @@ async fn write(
                 None => {}
             },
         }
-        expected = stored.as_ref().map(Record::version);
+        if let Some(stored) = &stored {
+            refresh.cell.apply(|state, _| state.adopt_logins(refresh.ticket, stored));
+            history = refresh.cell.read(State::login_history);
+        }
+        let found = stored.as_ref().map(Record::version);
+        expected = lease.version().filter(|&renewed| Some(renewed) > found).or(found);
+        *turn = stored.map_or(0, |stored| stored.turn() + 1).max(*turn);
     }
 }
 
@@ -143,10 +155,11 @@ impl Unpublished<'_> {
 
     fn drop_tokens(mut self, logged_out: bool) -> Published {
         self.tokens = None;
+        let ticket = self.refresh.ticket;
         let here = self
             .refresh
             .cell
-            .read(|state| (!state.is_current(self.refresh.ticket)).then(|| state.is_logged_out()));
+            .read(|state| (!state.is_current(ticket)).then(|| state.was_logged_out_since(ticket)));
         match here {
             Some(logged_out) => Published::EarlierLogin { logged_out },
             None if logged_out => Published::EarlierLogin { logged_out },

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tokio::sync::SetOnce;
@@ -23,7 +23,7 @@ pub(super) enum Outcome {
 /// The callers of one refresh, and how far it is. It knows no token endpoint and no store.
 pub(super) struct Waiters {
     outcome: SetOnce<Outcome>,
-    progress: Mutex<Progress>,
+    progress: Arc<Mutex<Progress>>,
 }
 
 /// For a caller that cannot wait for the end.
@@ -49,7 +49,12 @@ pub(super) enum Stage {
 impl Waiters {
     pub(super) fn new() -> Self {
         let progress = Progress { stage: Stage::Start, error: None };
-        Self { outcome: SetOnce::new(), progress: Mutex::new(progress) }
+        Self { outcome: SetOnce::new(), progress: Arc::new(Mutex::new(progress)) }
+    }
+
+    /// For callers of the same refresh that come after an outcome for those before them.
+    pub(super) fn successor(&self) -> Self {
+        Self { outcome: SetOnce::new(), progress: self.progress.clone() }
     }
 
     /// Tells all waiting callers. The first outcome counts.

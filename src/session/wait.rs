@@ -131,7 +131,7 @@ impl Session {
     fn or_live_token(&self, error: Error, need: Need) -> Result<Token, Error> {
         match need {
             Need::Live => self.cell.read(|state| state.live_token(&Now::read())).ok_or(error),
-            Need::Refused(_) | Need::Renewed(_) => Err(error),
+            Need::Refused(_) | Need::Renewed(_) | Need::Outlived(_) => Err(error),
         }
     }
 }

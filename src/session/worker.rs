@@ -7,10 +7,14 @@
 use std::{
     pin::pin,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use futures_util::future::{Either, pending, select};
-use tokio::{runtime::Handle, time::sleep_until};
+use tokio::{
+    runtime::Handle,
+    time::{sleep_until, timeout},
+};
 
 use super::{
     cell::Cell,
@@ -26,6 +30,24 @@ pub(super) fn start_if_owed(cell: &Arc<Cell>, runtime: &Handle) {
         start(cell, runtime);
     }
 }
+
+/// Keeps the session until the worker knows of what is unsaved, and saves it here where the worker
+/// is on a runtime that stands still.
+pub(super) async fn hand_over(cell: &Arc<Cell>) {
+    let runtime = cell.backend.runtime().cloned().unwrap_or_else(Handle::current);
+    while cell.read(|state| state.is_unsaved() && !state.is_saving_noticed()) {
+        start_if_owed(cell, &runtime);
+        let noticed = cell.wait_until(|cell| {
+            cell.read(|state| state.is_saving_noticed() || state.is_worker_owed())
+        });
+        if timeout(PATIENCE, noticed).await.is_err() {
+            save(cell).await;
+        }
+    }
+}
+
+/// How long a worker may take to notice.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Starts the worker, for the caller that has the claim.
 pub(super) fn start(cell: &Arc<Cell>, runtime: &Handle) {
@@ -62,7 +84,8 @@ async fn run(claim: Claim) {
     loop {
         let Some(cell) = kept.take().or_else(|| claim.session()) else { return };
         let config = cell.backend.config();
-        let (until, news, unsaved) = match cell.apply(|state, now| state.owed(config, now)) {
+        let (owed, version) = cell.apply_as(|state, now| state.owed(config, now));
+        let (until, news, unsaved) = match owed {
             Owed::Save => {
                 save(&cell).await;
                 kept = Some(cell);
@@ -80,7 +103,7 @@ async fn run(claim: Claim) {
             Owed::Wait { until, news, unsaved } => (until, news, unsaved),
             Owed::Nothing => return claim.give_up(),
         };
-        let (version, changes) = (cell.version(), cell.changes());
+        let changes = cell.changes();
         let mut changed = pin!(changes.notified());
         changed.as_mut().enable();
         if cell.version() != version {
@@ -161,7 +184,9 @@ async fn keep_leased(cell: &Arc<Cell>) {
     let Ok(Some(stored)) = cell.backend.load().await else { return };
     let owner = cell.backend.owner();
     let is_another = |lease: &crate::store::Lease| lease.owner() != owner;
-    if stored.lease().is_some_and(is_another) || stored.is_logged_out() {
+    let is_used_up = cell.read(|state| state.is_ahead_of(&stored));
+    let has_token = stored.tokens().is_some_and(|tokens| tokens.refresh_token().is_some());
+    if stored.lease().is_some_and(is_another) || !is_used_up || !has_token {
         return;
     }
     let expected = stored.version();

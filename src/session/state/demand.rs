@@ -23,6 +23,8 @@ pub(in crate::session) enum Need {
     Refused(TokenId),
     /// A successor of this token, asked for by hand.
     Renewed(TokenId),
+    /// A successor of this token, as the machine has slept past its end.
+    Outlived(TokenId),
 }
 
 pub(in crate::session) enum Join {
@@ -74,16 +76,17 @@ impl State {
                 ));
             }
             Need::Refused(seen) if seen == self.id() => return self.invalidate(config, now),
-            Need::Renewed(seen) if seen == self.id() => {}
+            Need::Renewed(seen) | Need::Outlived(seen) if seen == self.id() => {}
             // That token was replaced already: any live one will do.
-            Need::Live | Need::Refused(_) | Need::Renewed(_) => {
+            Need::Live | Need::Refused(_) | Need::Renewed(_) | Need::Outlived(_) => {
                 if let Some(token) = self.live_token(now) {
                     return Ok(Join::Ready(token));
                 }
             }
         }
         let by_hand = matches!(need, Need::Renewed(_));
-        if let Some(running) = &self.slot.refresh {
+        if let Some(running) = &mut self.slot.refresh {
+            running.by_hand |= by_hand;
             let pause = self.life.pause.as_ref().filter(|pause| now.mono < pause.until);
             return match pause.filter(|_| running.overdue) {
                 Some(pause) => Err(pause.error.clone()),
@@ -96,7 +99,12 @@ impl State {
             self.may_refresh(by_hand)?;
         }
         match &self.life.pause {
-            Some(pause) if !pause.permits(by_hand, now.mono) => Err(pause.error.clone()),
+            Some(pause) if !pause.permits(by_hand, now.mono) => {
+                let error = pause.error.clone();
+                // Another process may have better tokens by now.
+                self.look_if_due(now);
+                Err(error)
+            }
             _ => Ok(self.start(by_hand).into()),
         }
     }
@@ -143,11 +151,15 @@ impl State {
 
     /// Starts what is due, for a caller inside a runtime.
     pub(in crate::session) fn attend(&mut self, now: &Now) -> Attention {
+        self.look_if_due(now);
+        Attention { worker: self.claim_worker(), refresh: self.refresh_if_due(now) }
+    }
+
+    fn look_if_due(&mut self, now: &Now) {
         if self.look_at().is_some_and(|at| at <= now.mono) {
             self.replica.look_owed = true;
             self.owe_worker();
         }
-        Attention { worker: self.claim_worker(), refresh: self.refresh_if_due(now) }
     }
 
     /// Starts a refresh that no caller waits for, if one is due.
@@ -198,7 +210,7 @@ impl State {
 
     fn start(&mut self, by_hand: bool) -> Started {
         self.life.tickets += 1;
-        let ticket = Ticket(self.life.tickets);
+        let ticket = Ticket { number: self.life.tickets, login: self.login.number };
         let waiters = Arc::new(Waiters::new());
         self.slot.refresh = Some(Running {
             ticket,

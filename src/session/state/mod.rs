@@ -54,6 +54,8 @@ struct Login {
     number: u64,
     history: LoginHistory,
     end: Option<End>,
+    /// The number that the last log-out here began; 0 before there was one.
+    last_log_out: u64,
 }
 
 /// Why no refresh brings a token any more.
@@ -98,7 +100,10 @@ struct Running {
 
 /// Names one refresh. Invariant: a step with a ticket that is not in the slot changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ticket(u64);
+pub(super) struct Ticket {
+    number: u64,
+    login: u64,
+}
 
 struct Life {
     began: Instant,
@@ -149,7 +154,13 @@ impl State {
         let Beginning { session, initial_tokens, is_stored, is_shared, keep_fresh } = beginning;
         let worker = if keep_fresh || is_shared { Worker::Owed } else { Worker::None };
         let mut state = Self {
-            login: Login { session, number: 0, history: LoginHistory::default(), end: None },
+            login: Login {
+                session,
+                number: 0,
+                history: LoginHistory::default(),
+                end: None,
+                last_log_out: 0,
+            },
             slot: Slot {
                 current: None,
                 generation: 0,
@@ -239,6 +250,11 @@ impl State {
 
     pub(super) fn is_logged_out(&self) -> bool {
         matches!(self.login.end, Some(End::LoggedOut(_)))
+    }
+
+    /// Whether there was a log-out since the refresh `ticket` began.
+    pub(super) fn was_logged_out_since(&self, ticket: Ticket) -> bool {
+        self.login.last_log_out > ticket.login || self.is_logged_out()
     }
 
     pub(super) fn is_refreshing(&self) -> bool {

@@ -11,7 +11,7 @@ use crate::{
     session::{
         backoff,
         config::{Config, MISCONFIGURED_PAUSES, RETRY_AFTER_LIMIT},
-        single_flight::{Outcome, Waiters},
+        single_flight::Outcome,
     },
     token::{LONGEST_LIFE, RefreshToken, Tokens},
 };
@@ -20,8 +20,9 @@ use crate::{
 pub(in crate::session) enum After {
     /// No call before new tokens are set, but by hand.
     LoginRequired { rotation_lost: bool },
-    /// A pause that doubles with each such refresh in a row.
-    Misconfigured,
+    /// A pause that doubles with each such refresh in a row, and lasts at least as long as the
+    /// server asked.
+    Misconfigured { retry_after: Option<Duration> },
     /// The refresh token was used, and the answer has no access token in it: no call by itself.
     Used,
     /// A pause that grows with each failed refresh, and lasts at least as long as the server asked.
@@ -86,7 +87,7 @@ impl State {
         (config, now): (&Config, &Now),
     ) -> Published {
         if !self.is_current(ticket) {
-            return Published::EarlierLogin { logged_out: self.is_logged_out() };
+            return Published::EarlierLogin { logged_out: self.was_logged_out_since(ticket) };
         }
         if saved.is_err() && self.tokens().and_then(Tokens::refresh_token) != replaced {
             // Meanwhile memory has followed what another process had stored.
@@ -148,11 +149,12 @@ impl State {
                     self.tell(Event::RotationLost);
                 }
             }
-            After::Misconfigured => {
+            After::Misconfigured { retry_after } => {
                 let (first, most) = MISCONFIGURED_PAUSES;
                 let doublings = self.life.misconfigured.min(16);
                 self.life.misconfigured = self.life.misconfigured.saturating_add(1);
-                self.pause_for(most.min(first * 2u32.pow(doublings)), &error, false, now);
+                let pause = most.min(first * 2u32.pow(doublings));
+                self.pause_as_asked(pause, retry_after, &error, now);
             }
             After::Used => self.pause_for(LONGEST_LIFE, &error, false, now),
             After::Transient { retry_after } => self.pause_after(retry_after, &error, config, now),
@@ -178,8 +180,8 @@ impl State {
             return;
         };
         running.overdue = true;
-        let waiters = std::mem::replace(&mut running.waiters, Arc::new(Waiters::new()));
-        running.waiters.set_stage(waiters.progress().stage);
+        let waiters = running.waiters.clone();
+        running.waiters = Arc::new(waiters.successor());
         self.slot.invalidated = false;
         self.pause_after(None, &error, config, now);
         self.tell(Event::RefreshFailed { error: error.clone() });
@@ -216,12 +218,32 @@ impl State {
     ) {
         self.life.failures = self.life.failures.saturating_add(1);
         let pause = backoff::pause(config.pause, self.life.failures, now.chance);
+        self.pause_as_asked(pause, retry_after, error, now);
+    }
+
+    fn pause_as_asked(
+        &mut self,
+        pause: Duration,
+        retry_after: Option<Duration>,
+        error: &Error,
+        now: &Now,
+    ) {
         let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_LIMIT);
-        self.pause_for(pause.max(asked), error, retry_after.is_some(), now);
+        let demanded = retry_after.is_some() && asked >= pause;
+        self.pause_for(pause.max(asked), error, demanded, now);
     }
 
     fn pause_for(&mut self, pause: Duration, error: &Error, demanded: bool, now: &Now) {
-        let until = now.mono + pause;
+        let mut until = now.mono + pause;
+        let deadlines = self.slot.current.as_ref().and_then(|current| current.deadlines);
+        if let Some(end) = deadlines.map(|deadlines| deadlines.expires_at)
+            && !demanded
+            && now.mono < end
+            && pause < LONGEST_LIFE
+        {
+            // No pause of ours outlasts the live token: by then callers need another.
+            until = until.min(end);
+        }
         self.life.pause = Some(Box::new(Pause { until, error: error.clone(), demanded }));
     }
 
@@ -234,9 +256,9 @@ impl State {
         now: &Now,
     ) {
         let held = self.tokens().and_then(Tokens::refresh_token);
-        if tokens.refresh.is_some() && held == tokens.refresh_token() && self.is_refreshing() {
-            // Its refresh token is being presented right now: as a new login it would be presented
-            // a second time.
+        let is_presented = self.is_refreshing() || self.is_in_doubt();
+        if is_presented && tokens.refresh.is_some() && held == tokens.refresh_token() {
+            // As a new login its refresh token would be presented a second time.
             self.replica.turn = self.next_turn();
             self.install(tokens, config, now);
             self.set_unsaved(Unsaved::Rotation);
@@ -250,6 +272,7 @@ impl State {
     /// A log-out: a new login without tokens.
     pub(in crate::session) fn log_out(&mut self, login: String) {
         self.begin_login(login);
+        self.login.last_log_out = self.login.number;
         self.login.end = Some(End::LoggedOut(Error::new(
             ErrorKind::LoginRequired,
             "the session was logged out: log in and set new tokens",
@@ -264,7 +287,8 @@ impl State {
         self.set_unsaved(Unsaved::Decision);
     }
 
-    fn next_turn(&self) -> u64 {
+    /// The turn of tokens that come now.
+    pub(in crate::session) fn next_turn(&self) -> u64 {
         self.replica.turn.max(self.replica.stored_turn) + 1
     }
 

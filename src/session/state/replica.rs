@@ -184,17 +184,17 @@ impl State {
         if self.has_ended(ticket, config, now) {
             return Plan::Done;
         }
-        if self.replica.is_shared {
-            let held = seen.since(stored.as_ref().map(Record::version), now.mono);
-            match stored.as_ref().and_then(Record::lease) {
-                Some(lease) if lease.owner() == owner => return self.base(stored).into(),
-                Some(lease) if held < lease.life() => return Plan::Yield,
-                // It may have called the endpoint and died over it.
-                Some(lease) if lease.owner() != RESTORED && self.uses_refresh_token() => {
-                    self.replica.in_doubt.get_or_insert_default();
-                }
-                _ => {}
+        let held = seen.since(stored.as_ref().map(Record::version), now.mono);
+        match stored.as_ref().and_then(Record::lease) {
+            Some(lease) if lease.owner() == owner => return self.base(stored).into(),
+            Some(lease) if self.replica.is_shared && held < lease.life() => return Plan::Yield,
+            // That process may have called the endpoint, and died over it.
+            Some(lease) if lease.owner() != RESTORED && self.uses_refresh_token() => {
+                self.replica.in_doubt.get_or_insert_default();
             }
+            _ => {}
+        }
+        if self.replica.is_shared && !self.has_nothing_to_lose() {
             match self.replica.outage {
                 // Another process may hold something newer than the store after its outage.
                 Some(Outage::OverSince(since)) if now.mono - since < config.lease => {
@@ -283,17 +283,24 @@ impl State {
             && !stored.logins().include(&self.login.history)
         {
             self.replica.turn = self.replica.turn.max(stored.turn() + 1);
-            // Whoever decided what is stored is to know that it was saved, and that this is later.
+            // The process that decided what is stored learns that it was saved, and that this is
+            // later.
             self.login.history.come_after(stored.logins());
         }
-        let is_lost = stored.map_or(0, Record::turn) < self.replica.stored_turn;
+        let found = stored.filter(|stored| !stored.is_empty());
+        let is_lost = found.map_or(0, Record::turn) < self.replica.stored_turn;
         let tokens = self.tokens().cloned();
         let record = Record::new(1, self.replica.turn, tokens).with_logins(&self.login.history);
         let record = stored.into_iter().fold(record, Record::carrying);
-        match is_lost && self.replica.is_shared {
-            // While the lease of nobody lasts, a process with newer tokens can put them back.
-            true => record.with_lease(RESTORED, config.lease),
-            false => record,
+        let in_use = self.is_refreshing() || self.is_in_doubt();
+        match stored.and_then(Record::lease) {
+            // While this lease lasts, which is no session's, newer tokens can be put back.
+            _ if is_lost && self.replica.is_shared => record.with_lease(RESTORED, config.lease),
+            // The refresh token beside it is being presented.
+            Some(lease) if self.is_rotation_unsaved() && in_use => {
+                record.with_lease(lease.owner(), lease.life())
+            }
+            _ => record,
         }
     }
 
@@ -329,11 +336,15 @@ impl State {
         let (turn, history) = (record.turn(), record.logins().clone());
         match record.into_tokens() {
             Some(tokens) => {
-                let known = self.tokens().and_then(Tokens::refresh_token);
-                // A new access token for the same refresh token: the server does not rotate it.
-                let kept = known.is_some() && known == tokens.refresh_token();
+                let held = self.tokens().and_then(Tokens::refresh_token);
+                let same = held == tokens.refresh_token();
+                let keeps = self.replica.keeps_refresh_token && same;
+                if self.slot.current.is_some() && !is_known(&history, &self.login.history) {
+                    self.login.number += 1;
+                }
                 self.replica.forget();
-                self.replica.keeps_refresh_token = kept;
+                self.replica.keeps_refresh_token = keeps;
+                self.life.pause.take_if(|pause| !same && !pause.demanded);
                 let life = tokens.left(now.wall);
                 self.install(tokens, config, now);
                 if self.live_token(now).is_some() {
@@ -367,11 +378,11 @@ impl State {
             // The same access token with a later end is a new life.
             self.install(tokens.clone(), config, now);
         }
-        if stored.logins().include(&self.login.history) || self.login.history.is_empty() {
-            self.login.history = stored.logins().clone();
-        }
-        self.replica.turn = self.replica.turn.max(stored.turn());
-        self.on_stored(self.replica.turn);
+        // What is stored already has this history and this turn for the others: memory must not be
+        // ahead of it, or it would be written over what they make of it.
+        self.login.history = stored.logins().clone();
+        self.replica.turn = stored.turn();
+        self.on_stored(stored.turn());
     }
 
     /// The store holds this turn; if that is what memory holds, nothing is owed any more.
@@ -398,13 +409,30 @@ impl State {
         let lease = stored.and_then(Record::lease).filter(|lease| lease.owner() != owner);
         let unchanged = Compared::Unchanged { version, leased_to_another: lease.is_some() };
         let Some(stored) = stored.filter(|stored| !stored.is_empty()) else { return unchanged };
-        if new.is_some() && stored.holds(new) {
-            return Compared::Landed;
+        // A server that rotates has used up the refresh token that is stored, whatever was set
+        // beside it meanwhile.
+        let stored_token = stored.tokens().and_then(Tokens::refresh_token);
+        let used_up = new.is_some_and(|new| new.refresh != tokens.refresh)
+            && stored_token.is_some()
+            && stored_token == tokens.refresh_token();
+        if used_up {
+            return unchanged;
         }
-        let gone_back = stored.turn() < turn && is_known(stored.logins(), &self.login.history);
-        match stored.holds(Some(tokens)) || gone_back {
-            true => unchanged,
-            false => Compared::Superseded,
+        if !is_known(stored.logins(), &self.login.history) {
+            return Compared::Superseded;
+        }
+        match stored.turn() {
+            later if later > turn && new.is_some() && stored.holds(new) => Compared::Landed,
+            later if later > turn => Compared::Superseded,
+            same if same == turn && !stored.holds(Some(tokens)) => Compared::Superseded,
+            _ => unchanged,
+        }
+    }
+
+    /// Takes over the logins that led to what is stored, whose refresh token was used up.
+    pub(in crate::session) fn adopt_logins(&mut self, ticket: Ticket, stored: &Record) {
+        if self.is_current(ticket) && !is_known(stored.logins(), &self.login.history) {
+            self.login.history = stored.logins().clone();
         }
     }
 
@@ -416,10 +444,15 @@ impl State {
         config: &Config,
         now: &Now,
     ) {
-        if self.is_current(ticket) && matches!(self.relation(Some(stored)), Relation::Follow) {
-            self.follow(stored.clone(), config, now);
-            self.has_ended(ticket, config, now);
+        if !self.is_current(ticket) {
+            return;
         }
+        match self.relation(Some(stored)) {
+            Relation::Follow => self.follow(stored.clone(), config, now),
+            Relation::Same => self.settle(stored, config, now),
+            _ => return,
+        }
+        self.has_ended(ticket, config, now);
     }
 
     /// What a look means that no refresh waits for.
@@ -437,6 +470,11 @@ impl State {
             return None;
         }
         self.agree(stored, config, now)
+    }
+
+    /// Whether the store holds what memory has replaced.
+    pub(in crate::session) fn is_ahead_of(&self, stored: &Record) -> bool {
+        matches!(self.relation(Some(stored)), Relation::Ahead)
     }
 
     /// What the store is to get of what is unsaved.
@@ -490,7 +528,7 @@ impl State {
 
     /// Whether it is known that there is no refresh token, here and in the store.
     pub(in crate::session) fn has_nothing_to_lose(&self) -> bool {
-        self.replica.seed.is_none() && self.refresh_token().is_none() && self.replica.turn > 0
+        self.replica.seed.is_none() && self.refresh_token().is_none()
     }
 
     /// Whether refreshes go on while the store fails: no other process uses the tokens, or the
@@ -540,11 +578,10 @@ impl State {
         self.replica.unsaved.is_some()
     }
 
-    /// Whether the worker is about to learn of something unsaved: until then the session has to be
-    /// kept alive for it.
-    pub(in crate::session) fn awaits_worker(&self) -> bool {
-        self.life.worker == Worker::Running
-            && self.replica.unsaved.as_ref().is_some_and(|saving| !saving.noticed)
+    /// Whether the worker knows of what is unsaved, and keeps the session alive for it; or there is
+    /// nothing.
+    pub(in crate::session) fn is_saving_noticed(&self) -> bool {
+        self.replica.unsaved.as_ref().is_none_or(|saving| saving.noticed)
     }
 
     pub(super) fn unsaved(&self) -> Option<Unsaved> {
@@ -599,7 +636,10 @@ impl State {
             saving.noticed = true;
             saving.try_at
         });
+        let is_left = self.is_refreshing() && self.is_rotation_unsaved();
         match try_at {
+            // A refresh under way saves what was set beside its refresh token.
+            Some(_) if is_left => {}
             Some(at) if at.is_none_or(|at| at <= now.mono) => return Owed::Save,
             _ => {}
         }
@@ -619,7 +659,8 @@ impl State {
         // However far off the next refresh is, so often the clocks are compared.
         let tick = now.mono + Duration::from_secs(15);
         let due = fresh.then(|| self.refresh_at().unwrap_or(tick).min(tick));
-        let until = [due, try_at.flatten()].into_iter().flatten().min();
+        let save_at = try_at.flatten().filter(|_| !is_left);
+        let until = [due, save_at].into_iter().flatten().min();
         Owed::Wait { until, news, unsaved: try_at.is_some() }
     }
 
@@ -638,6 +679,9 @@ impl State {
 
     /// The worker ended with its runtime: the next caller inside another starts it.
     pub(in crate::session) fn worker_ended(&mut self, config: &Config) {
+        if let Some(saving) = &mut self.replica.unsaved {
+            saving.noticed = false;
+        }
         let needed = (config.keep_fresh || self.replica.is_shared) && !self.life.closed;
         self.life.worker = if needed || self.is_unsaved() { Worker::Owed } else { Worker::None };
     }
@@ -672,5 +716,8 @@ fn is_known(logins: &LoginHistory, others: &LoginHistory) -> bool {
 pub(in crate::session) fn next_version(stored: Option<u64>, now: &Now) -> u64 {
     let step = 1 + (now.chance * f64::from(1 << 20)) as u64;
     let stored = stored.unwrap_or(0);
-    stored.checked_add(step).filter(|&next| next <= i64::MAX as u64).unwrap_or(stored + 1)
+    stored
+        .checked_add(step)
+        .filter(|&next| next <= i64::MAX as u64)
+        .unwrap_or(stored.saturating_add(1))
 }

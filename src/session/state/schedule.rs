@@ -21,6 +21,8 @@ pub(super) struct Deadlines {
     pub(super) expires_at: Instant,
     /// Both clocks when they last agreed.
     agreed: (Instant, SystemTime),
+    /// How far the wall clock has run ahead in all.
+    slept: Duration,
 }
 
 /// Two ends of one life are no farther apart than this, however they are computed.
@@ -49,6 +51,7 @@ impl Deadlines {
             stale_at: from + left.saturating_sub(ahead),
             expires_at: from + left.saturating_sub(leeway),
             agreed: (now.mono, now.wall),
+            slept: Duration::ZERO,
         })
     }
 
@@ -61,7 +64,9 @@ impl Deadlines {
     /// ahead of it, the token is stale: it may well be expired by now, but that clock is no better
     /// a witness, so it is not thrown away.
     fn follow_wall_clock(&mut self, now: &Now) {
-        if self.drift(now) > DRIFT {
+        let drift = self.drift(now);
+        if drift > DRIFT {
+            self.slept = self.slept.saturating_add(drift);
             self.stale_at = self.stale_at.min(now.mono);
             self.agreed = (now.mono, now.wall);
         }
@@ -88,8 +93,9 @@ impl State {
     pub(in crate::session) fn has_slept_past_expiry(&self, now: &Now) -> bool {
         let deadlines = self.slot.current.as_ref().and_then(|current| current.deadlines);
         deadlines.is_some_and(|deadlines| {
-            let drift = deadlines.drift(now);
-            drift > DRIFT && now.mono + drift.min(LONGEST_LIFE) >= deadlines.expires_at
+            let drift = Some(deadlines.drift(now)).filter(|&drift| drift > DRIFT);
+            let slept = deadlines.slept.saturating_add(drift.unwrap_or_default());
+            !slept.is_zero() && now.mono + slept.min(LONGEST_LIFE) >= deadlines.expires_at
         })
     }
 
