@@ -93,6 +93,7 @@ async fn write(
         let record = Record::new(1, *turn, Some(tokens.clone())).with_logins(&history);
         let record = record.carrying(&base.record);
         let record = record.with_version(next_version(expected, &Now::read()));
+        let mut renewed = false;
         let error = match backend.save(record, expected).await {
             Ok(SaveOutcome::Stored) => return Written::Stored,
             Ok(SaveOutcome::Conflict) => None,
@@ -117,7 +118,9 @@ async fn write(
                 Some(error) if failures > 0 => return Written::Failed(error),
                 Some(_) => {
                     failures += 1;
+                    // The refresh token that is stored is used up: no other process may try it.
                     lease.renew().await;
+                    renewed = true;
                 }
                 None if version == expected => {
                     let message = "the token store contradicts itself: it has the version that it \
@@ -132,7 +135,7 @@ async fn write(
             history = refresh.cell.read(State::login_history);
         }
         let found = stored.as_ref().map(Record::version);
-        expected = lease.version().filter(|&renewed| Some(renewed) > found).or(found);
+        expected = if renewed { lease.version().or(found) } else { found };
         *turn = stored.map_or(0, |stored| stored.turn() + 1).max(*turn);
     }
 }

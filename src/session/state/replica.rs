@@ -12,7 +12,7 @@ use super::{End, Event, News, Now, State, Ticket, Worker, demand::Started};
 use crate::{
     error::{Error, ErrorKind},
     session::{backoff, config::Config},
-    store::{LoginHistory, RESTORED, Record},
+    store::{Lease, LoginHistory, RESTORED, Record},
     token::Tokens,
 };
 
@@ -406,7 +406,9 @@ impl State {
             return Compared::EarlierLogin;
         }
         let version = stored.map(Record::version);
-        let lease = stored.and_then(Record::lease).filter(|lease| lease.owner() != owner);
+        // A lease of no session, on tokens that were put back, is no other's.
+        let is_another = |lease: &&Lease| ![owner, RESTORED].contains(&lease.owner());
+        let lease = stored.and_then(Record::lease).filter(is_another);
         let unchanged = Compared::Unchanged { version, leased_to_another: lease.is_some() };
         let Some(stored) = stored.filter(|stored| !stored.is_empty()) else { return unchanged };
         // A server that rotates has used up the refresh token that is stored, whatever was set
