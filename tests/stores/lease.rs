@@ -13,7 +13,8 @@ use crate::support::record;
 
 async fn session(store: GatedStore) -> (Session, GatedEndpoint) {
     let endpoint = GatedEndpoint::new();
-    let session = Session::builder(endpoint.clone()).store(store).build();
+    let session = Session::builder(endpoint.clone()).store(store);
+    let session = session.lease(Duration::from_secs(2)).build();
     session.ready().await.unwrap();
     (session, endpoint)
 }
@@ -43,4 +44,29 @@ async fn a_refresh_that_has_lost_its_lease_ends_with_what_its_successor_got() {
         let stored = store.record().unwrap();
         assert_eq!(stored.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
     }
+}
+
+// S47
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_has_lost_its_lease_and_failed_waits_for_its_successor() {
+    let store = GatedStore::holding(record(1, "access-0", "refresh-0"));
+    let (ours, our_endpoint) = session(store.clone()).await;
+    let (theirs, their_endpoint) = session(store.other()).await;
+    let (our_hold, their_hold) = (our_endpoint.hold(), their_endpoint.hold());
+    our_endpoint.answer(EndpointError::transient("down").with_spent(Spent::No));
+    let ours = tokio::spawn(async move { ours.refresh().await });
+    our_endpoint.calls_reached(1).await;
+    store.set_fault(StoreCalls::All, StoreFault::Fail);
+    let theirs = tokio::spawn(async move { theirs.refresh().await });
+    their_endpoint.calls_reached(1).await;
+    store.set_fault(StoreCalls::All, None);
+    // Long enough to notice whose lease it is by now.
+    sleep(Duration::from_secs(1)).await;
+    our_hold.release();
+    sleep(Duration::from_secs(1)).await;
+    assert!(!ours.is_finished());
+    their_hold.release();
+    assert_eq!(theirs.await.unwrap().unwrap().expose(), "access-1");
+    assert_eq!(ours.await.unwrap().unwrap().expose(), "access-1");
+    assert_eq!((our_endpoint.calls(), their_endpoint.calls()), (1, 1));
 }
