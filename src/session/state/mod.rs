@@ -2,13 +2,15 @@
 //! of its own. The steps take `now`, are made under one short lock, and wait for nothing.
 //!
 //! Read `demand` for what a caller that needs a token has to do, `outcome` for how a refresh ends
-//! and tokens come into use, `replica` for what a look at the store means, and `schedule` for
-//! deadlines and pauses.
+//! and tokens come into use, `replica` for what is known of the store and `plan` for what a look at
+//! it means, `saving` for what is unsaved, and `schedule` for deadlines and pauses.
 
 mod demand;
 mod now;
 mod outcome;
+mod plan;
 mod replica;
+mod saving;
 mod schedule;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -31,7 +33,9 @@ pub(super) use self::{
     demand::{Attention, Join, Need, Started},
     now::Now,
     outcome::{After, Published},
-    replica::{Base, Compared, Owed, Plan, Seen, Write, next_version},
+    plan::{Base, Compared, Plan, Seen},
+    replica::{Write, next_version},
+    saving::Owed,
 };
 use self::{
     replica::Replica,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Current, End, Event, News, Now, Pause, Running, State, Ticket, replica::Unsaved,
+    Current, End, Event, News, Now, Pause, Running, State, Ticket, saving::Unsaved,
     schedule::Deadlines,
 };
 use crate::{

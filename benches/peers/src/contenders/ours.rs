@@ -26,8 +26,9 @@ impl Contender for TowerRefresh {
     async fn connect(endpoint: &TokenEndpoint) -> Result<Self, BoxError> {
         let endpoint =
             OAuth2Endpoint::refresh_token(endpoint.url(), OAuth2Client::public("peers"))?;
-        let session =
-            Session::builder(endpoint).initial_tokens(Tokens::from_refresh_token("refresh")?).build();
+        let session = Session::builder(endpoint)
+            .initial_tokens(Tokens::from_refresh_token("refresh")?)
+            .build();
         Ok(Self { client: RefreshLayer::new(session).layer(Api) })
     }
 
