@@ -71,6 +71,7 @@ impl Error {
             ErrorKind::InvalidInput
                 | ErrorKind::Plaintext
                 | ErrorKind::UnknownOrigin
+                | ErrorKind::WrongOrigin
                 | ErrorKind::NoRuntime
                 | ErrorKind::Recursion
         )

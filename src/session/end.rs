@@ -1,26 +1,20 @@
 //! The ends of a session. `close`, before a program ends: no new refresh, and all is saved.
 //! `log_out`: no new refresh, the newest refresh token revoked, a tombstone in the store.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::{runtime::Handle, time::timeout};
-use tower::ServiceExt;
-use tower_service::Service;
+use std::time::Duration;
 
 use super::{
     Session,
     cell::Cell,
-    failure::Failure,
+    refresh,
+    revoke::revoke,
     state::{Now, State},
     unique::unique,
     wait::overdue,
     worker,
 };
-use crate::{
-    endpoint::RevokeRequest,
-    error::{Error, ErrorKind},
-    token::RefreshToken,
-};
+use crate::error::{Error, ErrorKind};
+use tokio::{runtime::Handle, time::timeout};
 
 impl Session {
     /// Starts no more refreshes, and waits until the one under way is done, its call included, and
@@ -47,9 +41,9 @@ impl Session {
     async fn settle(&self) -> Result<(), Error> {
         let cell = &self.cell;
         if let Some(runtime) = self.runtime() {
-            worker::start_if_owed(cell, &runtime);
+            worker::start_if_owed(cell, &runtime, refresh::start);
             let cell = cell.clone();
-            runtime.spawn(async move { worker::hand_over(&cell).await });
+            runtime.spawn(async move { worker::hand_over(&cell, refresh::start).await });
         }
         let config = cell.backend.config();
         let limit = match cell.is_idle() {
@@ -127,9 +121,9 @@ impl Session {
         let cell = &self.cell;
         cell.apply(decide);
         if let Some(runtime) = self.runtime() {
-            worker::start_if_owed(cell, &runtime);
+            worker::start_if_owed(cell, &runtime, refresh::start);
             let cell = cell.clone();
-            runtime.spawn(async move { worker::hand_over(&cell).await });
+            runtime.spawn(async move { worker::hand_over(&cell, refresh::start).await });
         }
         // What a refresh under way saves is not waited for.
         let saved = cell.wait_until(|cell| {
@@ -146,30 +140,6 @@ impl Session {
 
 fn is_settled(cell: &Cell) -> bool {
     cell.is_idle() && cell.read(|state| !state.is_refreshing() && !state.is_unsaved())
-}
-
-/// What a refresh has brought for a login that has ended meanwhile in a log-out.
-pub(super) async fn revoke_late(cell: &Arc<Cell>, refresh_token: RefreshToken) {
-    // There is no caller left to be told.
-    let _ = revoke(cell, refresh_token).await;
-}
-
-async fn revoke(cell: &Arc<Cell>, refresh_token: RefreshToken) -> Result<(), Error> {
-    let Some(mut revocation) = cell.backend.revocation() else { return Ok(()) };
-    let call = async { revocation.ready().await?.call(RevokeRequest::new(refresh_token)).await };
-    let limit = cell.backend.config().attempt_timeout;
-    let error = match timeout(limit, call).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => Failure::of(error).error,
-        Err(_elapsed) => Failure::timed_out(limit).error,
-    };
-    let message = "logged out here, but the server did not revoke the refresh token";
-    // Whatever else went wrong, no user has to log in for it.
-    let kind = match error.kind() {
-        ErrorKind::Misconfigured => ErrorKind::Misconfigured,
-        _ => ErrorKind::Unavailable,
-    };
-    Err(Error::with_source(kind, message, error))
 }
 
 fn unsaved(cell: &Cell, message: &'static str) -> Error {

@@ -14,6 +14,8 @@ mod failure;
 mod lease;
 mod reconcile;
 mod refresh;
+mod revoke;
+mod round;
 mod save;
 mod scheme;
 mod single_flight;

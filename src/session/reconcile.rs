@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     cell::Cell,
     failure::Failure,
-    refresh::Refresh,
+    round::Refresh,
     single_flight::Stage,
     state::{Base, Plan, Seen, Write},
 };

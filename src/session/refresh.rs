@@ -34,6 +34,7 @@ use super::{
     failure::{Failure, Verdict},
     lease::Lease,
     reconcile::{load, reconcile},
+    round::Refresh,
     save::{Saved, Then, save},
     single_flight::{Stage, Waiters},
     state::{Base, Started, State, Ticket},
@@ -95,12 +96,6 @@ impl Drop for RefreshTask {
     }
 }
 
-pub(super) struct Refresh<'a> {
-    pub(super) cell: &'a Arc<Cell>,
-    pub(super) ticket: Ticket,
-    waiters: &'a Waiters,
-}
-
 impl Refresh<'_> {
     async fn run(&self) {
         if let Some(at) = self.cell.read(State::not_before) {
@@ -111,8 +106,7 @@ impl Refresh<'_> {
             self.fail(failure);
         }
         lease.end().await;
-        worker::start_if_owed(self.cell, &Handle::current());
-        worker::hand_over(self.cell).await;
+        worker::hand_over(self.cell, start).await;
     }
 
     async fn attempts(&self, lease: &mut Lease<'_>) -> Result<(), Failure> {
@@ -271,14 +265,6 @@ impl Refresh<'_> {
         within(config.call_limit.saturating_sub(config.attempt_timeout), call).await
     }
 
-    /// Ends the wait of the callers, and not the refresh.
-    pub(super) fn set_overdue(&self) {
-        let config = self.cell.backend.config();
-        let stage = self.waiters.progress().stage;
-        let error = Failure::overdue(config.attempt_timeout, stage).error;
-        self.cell.apply(|state, now| state.set_overdue(self.ticket, error, config, now));
-    }
-
     /// What to do after a failed attempt.
     async fn judge(
         &self,
@@ -345,10 +331,6 @@ impl Refresh<'_> {
         let config = self.cell.backend.config();
         let (after, error) = (failure.after(), failure.error.clone());
         self.cell.apply(|state, now| state.fail(self.ticket, error, after, config, now));
-    }
-
-    pub(super) fn set_stage(&self, stage: Stage) {
-        self.waiters.set_stage(stage);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Saving what a call has brought, and then publishing it.
 
 use super::{
-    end,
     lease::Lease,
     reconcile::load,
-    refresh::Refresh,
+    revoke::revoke_late,
+    round::Refresh,
     single_flight::Stage,
     state::{Base, Compared, Now, Published, State, next_version},
 };
@@ -65,7 +65,7 @@ pub(super) async fn save(
         Published::Superseded => Saved::Superseded,
         Published::EarlierLogin { logged_out } => {
             if logged_out && let Some(refresh_token) = tokens.refresh {
-                end::revoke_late(refresh.cell, refresh_token).await;
+                revoke_late(refresh.cell, refresh_token).await;
             }
             Saved::Done
         }

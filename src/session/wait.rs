@@ -115,7 +115,7 @@ impl Session {
         let (join, worker) =
             self.cell.apply(|state, now| (state.join(need, config, now), state.claim_worker()));
         if worker {
-            worker::start(&self.cell, runtime);
+            worker::start(&self.cell, runtime, refresh::start);
         }
         let mut join = join?;
         if let Join::Wait { start, .. } = &mut join
@@ -140,7 +140,7 @@ impl Session {
 pub(super) fn attend(cell: &Arc<Cell>, runtime: &Handle) {
     let Attention { refresh, worker } = cell.apply(State::attend);
     if worker {
-        worker::start(cell, runtime);
+        worker::start(cell, runtime, refresh::start);
     }
     if let Some(started) = refresh {
         refresh::start(cell, started, runtime);

@@ -19,24 +19,26 @@ use tokio::{
 use super::{
     cell::Cell,
     reconcile::put,
-    refresh,
-    state::{Owed, State},
+    state::{Owed, Started, State},
 };
 use crate::{error::Error, store::SaveOutcome};
 
+/// How a refresh is started. The worker is told, as a refresh that ends starts the worker in turn.
+pub(super) type StartRefresh = fn(&Arc<Cell>, Started, &Handle);
+
 /// Starts the worker, if it has something to do and does not run.
-pub(super) fn start_if_owed(cell: &Arc<Cell>, runtime: &Handle) {
+pub(super) fn start_if_owed(cell: &Arc<Cell>, runtime: &Handle, start_refresh: StartRefresh) {
     if cell.read(State::is_worker_owed) && cell.apply(|state, _| state.claim_worker()) {
-        start(cell, runtime);
+        start(cell, runtime, start_refresh);
     }
 }
 
 /// Keeps the session until the worker knows of what is unsaved, and saves it here where the worker
 /// is on a runtime that stands still.
-pub(super) async fn hand_over(cell: &Arc<Cell>) {
+pub(super) async fn hand_over(cell: &Arc<Cell>, start_refresh: StartRefresh) {
     let runtime = cell.backend.runtime().cloned().unwrap_or_else(Handle::current);
     while cell.read(|state| state.is_unsaved() && !state.is_saving_noticed()) {
-        start_if_owed(cell, &runtime);
+        start_if_owed(cell, &runtime, start_refresh);
         let noticed = cell.wait_until(|cell| {
             cell.read(|state| state.is_saving_noticed() || state.is_worker_owed())
         });
@@ -50,9 +52,9 @@ pub(super) async fn hand_over(cell: &Arc<Cell>) {
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Starts the worker, for the caller that has the claim.
-pub(super) fn start(cell: &Arc<Cell>, runtime: &Handle) {
+pub(super) fn start(cell: &Arc<Cell>, runtime: &Handle, start_refresh: StartRefresh) {
     let claim = Claim(Some(Arc::downgrade(cell)));
-    runtime.spawn(run(claim));
+    runtime.spawn(run(claim, start_refresh));
 }
 
 /// The claim to be the worker.
@@ -78,7 +80,7 @@ impl Drop for Claim {
     }
 }
 
-async fn run(claim: Claim) {
+async fn run(claim: Claim, start_refresh: StartRefresh) {
     // The session, while it must not end.
     let mut kept: Option<Arc<Cell>> = None;
     loop {
@@ -97,7 +99,7 @@ async fn run(claim: Claim) {
                 continue;
             }
             Owed::Refresh(started) => {
-                refresh::start(&cell, started, &Handle::current());
+                start_refresh(&cell, started, &Handle::current());
                 continue;
             }
             Owed::Wait { until, news, unsaved } => (until, news, unsaved),
