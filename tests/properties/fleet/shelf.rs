@@ -200,7 +200,11 @@ impl Shelf {
         let is_other = inner.owners.get(lease.owner()).is_none_or(|&owner| owner != who);
         match new.lease() {
             Some(new) if new.owner() != lease.owner() => {
-                hold.unless(held + TICK >= lease.life() || lost && !is_other, || {
+                // The lease of no process: the one that held it when it was lost takes it again.
+                let landed = inner.landings.get(&who).and_then(|all| all.iter().rev().nth(1));
+                let renews = landed.is_some_and(|&(at, life)| at.elapsed() < life * 2);
+                let again = lease.owner() == "restored" && renews;
+                hold.unless(held + TICK >= lease.life() || again, || {
                     format!("{who} takes the lease {lease:?} of {} after {held:?}", old.by)
                 });
                 false
