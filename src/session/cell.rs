@@ -17,6 +17,7 @@ use super::{
     snapshot::Snapshot,
     state::{Now, State},
 };
+use crate::origin::Origin;
 
 pub(crate) struct Cell<B: ?Sized = dyn Backend> {
     /// Written under the lock of `state` and read without it.
@@ -29,6 +30,8 @@ pub(crate) struct Cell<B: ?Sized = dyn Backend> {
     /// Notified of each change of `state` and of each task that ends.
     changed: Arc<Notify>,
     tasks: AtomicUsize,
+    /// Where the tokens may go, as each request asks. `None` is anywhere.
+    pub(super) origins: Option<Box<[Origin]>>,
     /// Last, as it is unsized.
     pub(super) backend: B,
 }
@@ -42,6 +45,7 @@ impl<B: Backend> Cell<B> {
             telling: Mutex::new(()),
             changed: Arc::default(),
             tasks: AtomicUsize::new(0),
+            origins: backend.config().origins.clone(),
             backend,
         }
     }

@@ -275,7 +275,7 @@ impl Session {
     /// The origins that its tokens are for. `None` is all.
     #[inline]
     pub(crate) fn origins(&self) -> Option<&[Origin]> {
-        self.cell.backend.config().origins.as_deref()
+        self.cell.origins.as_deref()
     }
 
     /// Whether there was a login or a log-out since.
