@@ -7,7 +7,7 @@ use tower_refresh::{Error, Tokens};
 
 use super::{
     open::WAIT_LIMIT,
-    plan::{Reply, Server as Kind},
+    plan::{Health, Reply, Server as Kind, Weather},
     process::{Place, TICK},
     world::{CALM, World},
 };
@@ -17,6 +17,15 @@ const HEARD: Duration = Duration::from_secs(35);
 
 /// The longest time between two looks at a leased record, and a trip to the store and back.
 const POLL: Duration = Duration::from_millis(1_600);
+
+/// What can happen to the store during a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// A renewal is carried out, and its answer is lost.
+    LostAnswer,
+    /// The lease is lost, and all connections break.
+    Failover,
+}
 
 impl World {
     /// All processes agree, then after a login, then after a log-out.
@@ -34,6 +43,8 @@ impl World {
         self.log_in(self.open.len() - 1, None);
         sleep(HEARD).await;
         self.agree("after a login").await;
+        self.check_holder(Fault::LostAnswer).await;
+        self.check_holder(Fault::Failover).await;
         self.check_take_over().await;
         self.log_out(0);
         sleep(HEARD).await;
@@ -166,12 +177,69 @@ impl World {
         });
     }
 
+    /// One fault during a call costs its process the lease in no case: the others leave its refresh
+    /// token alone.
+    async fn check_holder(&mut self, fault: Fault) {
+        if self.open.len() < 2 || self.is_over(self.login()) || self.start.keep_fresh {
+            return;
+        }
+        let (holder, other) = (self.open[0].clone(), self.open[1].clone());
+        // Where nothing is used up, a call ends with its time-out, and the lease is a courtesy.
+        if matches!(self.start.server, Kind::Credentials | Kind::Keeps) {
+            return;
+        }
+        // Of a longer lease the other can know nothing once the record is lost.
+        if fault == Fault::Failover && holder.process.lease > other.process.lease {
+            return;
+        }
+        holder.process.lock().by_hand.0 = Some(Instant::now() + CALM);
+        other.process.lock().by_hand.0 = Some(Instant::now() + CALM);
+        let _ = holder.session.refresh().await;
+        let _ = other.session.refresh().await;
+        sleep(Duration::from_secs(70)).await;
+        if self.is_over(self.login()) {
+            return;
+        }
+        self.server.answer(Reply::Slow(30_000));
+        let session = holder.session.clone();
+        let calling = tokio::spawn(async move { drop(session.refresh().await) });
+        sleep(Duration::from_millis(500)).await;
+        let (began, before) = (Instant::now(), self.server.last_call(&other.process));
+        let session = other.session.clone();
+        let waiting = tokio::spawn(async move { drop(session.refresh().await) });
+        match fault {
+            Fault::Failover => self.shelf.lose(1, true),
+            Fault::LostAnswer => {
+                let mute = Weather { health: Health::Mute, ..Weather::FINE };
+                holder.process.lock().store = mute;
+                // Until the next renewal has landed.
+                sleep(holder.process.lease / 3).await;
+                holder.process.lock().store = Weather::FINE;
+            }
+        }
+        sleep((began + Duration::from_secs(29)).saturating_duration_since(Instant::now())).await;
+        let (name, after) = (other.process.name, self.server.last_call(&other.process));
+        self.violations.unless(before == after, || {
+            format!("{name} calls during the call of {}, after {fault:?}", holder.process.name)
+        });
+        let _ = (calling.await, waiting.await);
+        sleep(CALM).await;
+    }
+
     /// A process dies over a call: another takes over once its lease has lapsed.
     async fn check_take_over(&mut self) {
         if self.open.len() < 2 || self.is_over(self.login()) || self.start.keep_fresh {
             return;
         }
+        for open in &self.open {
+            // No process finds out only now that its connection was broken.
+            open.process.lock().by_hand.0 = Some(Instant::now() + CALM);
+            let _ = open.session.refresh().await;
+        }
         sleep(Duration::from_secs(70)).await;
+        if self.is_over(self.login()) {
+            return;
+        }
         self.server.answer(Reply::LostThere);
         let (dying, heir) = (self.open.swap_remove(0), self.open[0].clone());
         self.server.answer(Reply::Silence);

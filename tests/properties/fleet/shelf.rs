@@ -266,12 +266,10 @@ impl Inner {
         let json = serde_json::to_value(record).unwrap();
         let last = json["logins"].as_array().and_then(|logins| logins.last());
         let last = last.map(|id| *known.entry(id.to_string()).or_insert(decided));
-        let token = record.tokens().and_then(|tokens| match tokens.refresh_token() {
-            Some(token) => Some(token.expose()),
-            None => Some(tokens.access_token()?.expose()),
-        });
+        // An access token alone goes by no turn.
+        let token = record.tokens().and_then(Tokens::refresh_token);
         match token {
-            Some(token) => Place::of(token),
+            Some(token) => Place::of(token.expose()),
             None => Place { login: last.unwrap_or_default(), turn: 0 },
         }
     }
