@@ -43,13 +43,19 @@ async fn a_refresh_costs_three_commands_and_an_idle_session_none() {
             session.refresh().await.unwrap();
             sleep(Duration::from_millis(50)).await;
         }
-        let mut refreshed = before.clone();
-        *refreshed.get_mut("evalsha").unwrap() += 15;
-        assert_eq!(seen(&redis).await, refreshed, "subscribed: {subscribe}");
+        // The message of a save of its own may come so late that the session looks once more.
+        let looks = if subscribe { 5 } else { 0 };
+        sleep(Duration::from_millis(500)).await;
+        let mut refreshed = seen(&redis).await;
+        let calls = refreshed["evalsha"] - before["evalsha"];
+        assert!((15..=15 + looks).contains(&calls), "subscribed: {subscribe}: {calls}");
+        let after = refreshed.clone();
+        refreshed.insert("evalsha".to_owned(), before["evalsha"]);
+        assert_eq!(refreshed, before, "subscribed: {subscribe}");
 
         // Longer than a used session goes without a look.
         sleep(Duration::from_secs(6)).await;
-        assert_eq!(seen(&redis).await, refreshed, "subscribed: {subscribe}");
+        assert_eq!(seen(&redis).await, after, "subscribed: {subscribe}");
         assert_eq!(server.counts().refreshes, 6);
     }
 }
