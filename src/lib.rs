@@ -38,25 +38,12 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod cache;
 pub mod endpoint;
 mod error;
-mod event;
-pub mod future;
 pub mod guide;
-mod head;
-mod jwt;
-mod layer;
-#[cfg(feature = "reqwest-middleware")]
 mod middleware;
-mod observe;
 mod origin;
-mod plaintext;
-mod refusal;
 pub mod replay;
-mod retry;
-mod rules;
-mod service;
 mod session;
 pub mod store;
 #[cfg(feature = "test-util")]
@@ -66,13 +53,9 @@ mod token;
 
 pub use self::{
     error::{BoxError, Error, ErrorKind},
-    event::{Event, Events, Status},
-    head::{RequestHead, ResponseHead},
-    layer::RefreshLayer,
+    middleware::{NoToken, Refresh, RefreshLayer, RequestHead, ResponseHead, future},
     origin::Origin,
-    rules::NoToken,
-    service::Refresh,
-    session::{AuthScheme, Session, SessionBuilder, Token, TokenId},
+    session::{AuthScheme, Event, Events, Session, SessionBuilder, Status, Token, TokenId},
     token::{AccessToken, RefreshToken, Tokens},
 };
 

@@ -9,7 +9,7 @@ use super::{
     secrets::Secrets,
 };
 use crate::{
-    jwt,
+    token::jwt,
     token::{AccessToken, LONGEST_LIFE, RefreshToken},
 };
 

@@ -5,7 +5,7 @@ use http::{Uri, uri::Scheme};
 use crate::{
     error::{Error, ErrorKind},
     origin::has_valid_port,
-    plaintext::is_loopback,
+    origin::plaintext::is_loopback,
 };
 
 /// The URL of a token endpoint, checked once: refresh tokens and client secrets are safe to send

@@ -11,11 +11,11 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{runtime::Handle, time::timeout};
 use tower::util::BoxCloneService;
 
+use super::event::{EventSender, Events};
 use super::{config::Config, endpoint::Endpoint, state::News};
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
-    event::{EventSender, Events},
     store::{Record, SaveOutcome, TokenStore},
 };
 

@@ -16,6 +16,7 @@ use super::{
     cell::Cell,
     config::Config,
     endpoint::Endpoint,
+    event::EventSender,
     scheme::AuthScheme,
     state::{Beginning, Now, State},
     unique::unique,
@@ -23,7 +24,6 @@ use super::{
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::BoxError,
-    event::EventSender,
     origin::Origin,
     store::TokenStore,
     token::Tokens,

@@ -10,8 +10,10 @@ mod cell;
 mod config;
 mod end;
 mod endpoint;
+mod event;
 mod failure;
 mod lease;
+mod observe;
 mod reconcile;
 mod refresh;
 mod revoke;
@@ -37,15 +39,14 @@ use self::{
 use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
-    event::{Events, Status},
     origin::Origin,
-    refusal::StepUp,
     token::Tokens,
 };
 
 pub(crate) use self::snapshot::{Readiness, Snapshot};
 pub use self::{
     builder::SessionBuilder,
+    event::{Event, Events, Status},
     scheme::AuthScheme,
     snapshot::{Token, TokenId},
 };
@@ -292,8 +293,7 @@ impl Session {
     }
 
     /// The API wants what no refresh can bring.
-    pub(crate) fn step_up_required(&self, step_up: StepUp) {
-        let StepUp { acr_values, max_age } = step_up;
+    pub(crate) fn step_up_required(&self, acr_values: Option<String>, max_age: Option<u64>) {
         self.cell.apply(|state, _| state.step_up_required(acr_values, max_age));
     }
 

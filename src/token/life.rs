@@ -2,8 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::AccessToken;
-use crate::jwt::Claims;
+use super::{AccessToken, jwt::Claims};
 
 /// No token lives longer than ten years: whatever says so is clamped, which keeps every sum of
 /// times in range.

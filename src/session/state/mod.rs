@@ -19,12 +19,12 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::{
+    event::{Event, Status},
     single_flight::Waiters,
     snapshot::{Snapshot, Token, TokenId},
 };
 use crate::{
     error::Error,
-    event::{Event, Status},
     store::LoginHistory,
     token::{RefreshToken, Tokens},
 };

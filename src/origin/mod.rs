@@ -1,16 +1,16 @@
 //! Where a token may travel.
 
+pub(crate) mod plaintext;
+
 use std::{fmt, str::FromStr};
 
 use http::{
-    Extensions, Uri,
+    Uri,
     uri::{Authority, Scheme},
 };
 
-use crate::{
-    error::{Error, ErrorKind},
-    plaintext::check_encrypted,
-};
+use self::plaintext::check_encrypted;
+use crate::error::{Error, ErrorKind};
 
 /// Where requests go: a scheme, a host and a port, such as `https://api.example.com` (RFC 6454).
 ///
@@ -125,34 +125,6 @@ impl Origin {
     pub(crate) fn check_encrypted(&self, allow_plaintext: bool) -> Result<(), Error> {
         check_encrypted(&self.scheme, || &self.host, allow_plaintext)
     }
-}
-
-/// Whether a client below the layer that follows redirects says that the response comes from
-/// another origin than it was asked for.
-#[cfg_attr(
-    not(any(feature = "follow-redirect", feature = "reqwest")),
-    expect(unused_variables, reason = "no such client is known")
-)]
-pub(crate) fn redirected_cross_origin(asked: &Uri, answer: &Extensions) -> bool {
-    #[cfg(feature = "reqwest")]
-    if let Some(answered) = answer.get::<tower_http_06::follow_redirect::RequestUri>()
-        && is_cross_origin(asked, &answered.0)
-    {
-        return true;
-    }
-    #[cfg(feature = "follow-redirect")]
-    if let Some(answered) = answer.get::<tower_http::follow_redirect::RequestUri>()
-        && is_cross_origin(asked, &answered.0)
-    {
-        return true;
-    }
-    false
-}
-
-/// Whether these are of two origins. A request that does not say where it goes is of any.
-#[cfg(any(feature = "follow-redirect", feature = "reqwest"))]
-pub(crate) fn is_cross_origin(asked: &Uri, answered: &Uri) -> bool {
-    Origin::of(asked).is_some_and(|asked| !asked.is_of(answered))
 }
 
 /// Whether there is no port or a valid one. A `Uri` takes anything there, and clients go to the

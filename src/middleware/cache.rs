@@ -4,7 +4,8 @@ use std::{ops::Deref, sync::Arc};
 
 use arc_swap::Guard;
 
-use crate::{rules::Config, session::Snapshot};
+use super::rules::Config;
+use crate::session::Snapshot;
 
 /// What a service reads for each request.
 ///

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName, StatusCode, header::WWW_AUTHENTICATE};
 use http_auth::parser::ChallengeParser;
 
-use crate::head::{RequestHead, ResponseHead};
+use super::head::{RequestHead, ResponseHead};
 
 /// What the user says is a refusal.
 #[derive(Clone)]

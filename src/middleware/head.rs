@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
-use crate::refusal::{Verdict, standard};
+use super::refusal::{Verdict, standard};
 
 /// The head of a request, as the caller made it: without the token.
 ///

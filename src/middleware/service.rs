@@ -8,13 +8,15 @@ use http::{Request, Response};
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::{
+use super::{
     cache::SnapshotCache,
-    error::BoxError,
     future::ResponseFuture,
-    replay::{Policy, Standard},
     retry::RetryState,
     rules::{Config, Rules},
+};
+use crate::{
+    error::BoxError,
+    replay::{Policy, Standard},
     session::{Readiness, Session},
 };
 

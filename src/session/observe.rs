@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::event::Event;
+use super::event::Event;
 
 /// Turns the events of one session into `tracing` events and `metrics` (features of the same
 /// names). With neither it does nothing.

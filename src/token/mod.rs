@@ -1,5 +1,6 @@
 //! Tokens as this crate keeps them: secret, validated once, and with the life they were given.
 
+pub(crate) mod jwt;
 mod life;
 mod secret;
 
@@ -14,12 +15,13 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use self::jwt::Claims;
 use self::life::seeded;
 pub(crate) use self::{
     life::{LONGEST_LIFE, received_life},
     secret::{Secret, Wiped},
 };
-use crate::{error::Error, jwt::Claims};
+use crate::error::Error;
 
 /// The access token of one identity: what goes into the `Authorization` header.
 ///

@@ -12,10 +12,8 @@ use futures_core::{Stream, stream::BoxStream};
 use futures_util::{StreamExt, stream};
 use tokio::sync::broadcast;
 
-use crate::{
-    error::{Error, ErrorKind},
-    observe::Observer,
-};
+use super::observe::Observer;
+use crate::error::{Error, ErrorKind};
 
 /// Something that happened to a session. No event holds a secret.
 #[derive(Clone, Debug)]

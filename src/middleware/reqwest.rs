@@ -9,13 +9,15 @@ use http::{Extensions, Uri};
 use reqwest::{Request, Response, Url};
 use reqwest_middleware::{Error as MiddlewareError, Middleware, Next};
 
-use crate::{
-    error::{Error, ErrorKind},
+use super::{
     head::{RequestHead, ResponseHead, list},
     layer::RefreshLayer,
-    origin::is_cross_origin,
-    replay::Policy,
+    redirect::is_cross_origin,
     rules::Config,
+};
+use crate::{
+    error::{Error, ErrorKind},
+    replay::Policy,
 };
 
 /// A layer is a middleware too, with all its options: `.with(RefreshLayer::new(session))`.

@@ -2,12 +2,14 @@
 
 use http::{Extensions, HeaderMap, HeaderName, Uri, header::AUTHORIZATION, uri::Scheme};
 
+use super::{
+    head::{RequestHead, ResponseHead},
+    refusal::{RefusedWhen, StepUp, Verdict, standard},
+};
 use crate::{
     error::{Error, ErrorKind},
-    head::{RequestHead, ResponseHead},
     origin::Origin,
-    plaintext::check_encrypted,
-    refusal::{RefusedWhen, Verdict, standard},
+    origin::plaintext::check_encrypted,
     session::{Session, Token},
 };
 
@@ -85,8 +87,8 @@ impl<P> Config<P> {
             Verdict::Fine => false,
             _ if cross_origin() => false,
             Verdict::Refused => true,
-            Verdict::StepUp(step_up) => {
-                self.session.step_up_required(step_up);
+            Verdict::StepUp(StepUp { acr_values, max_age }) => {
+                self.session.step_up_required(acr_values, max_age);
                 false
             }
         }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 
-use crate::{
+use super::{
     cache::SnapshotCache,
     head::{RequestHead, ResponseHead, list},
-    origin::redirected_cross_origin,
+    redirect::redirected_cross_origin,
+};
+use crate::{
     replay::{Backup, Policy},
     session::{Token, TokenId},
 };

@@ -13,11 +13,10 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
+use super::{cache::SnapshotCache, retry::RetryState};
 use crate::{
-    cache::SnapshotCache,
     error::{BoxError, Error},
     replay::Policy,
-    retry::RetryState,
     session::{Session, Token, TokenId},
 };
 

@@ -1,15 +1,13 @@
 use http::HeaderName;
 use tower_layer::Layer;
 
-use crate::{
+use super::{
     head::{RequestHead, ResponseHead},
-    origin::Origin,
     refusal::RefusedWhen,
-    replay::Standard,
     rules::{Config, Rules},
     service::Refresh,
-    session::Session,
 };
+use crate::{origin::Origin, replay::Standard, session::Session};
 
 /// Puts a [`Session`] in front of an HTTP service: each request carries its access token, and one
 /// that is refused is sent once more with the next.

@@ -1,0 +1,32 @@
+//! The way of a request.
+//!
+//! [`reqwest`] tells it in one `async` function: read that first. Under Tower the same steps are
+//! spread over a service and its future:
+//!
+//! 1. `rules`: which requests get a token, and which responses refuse it (`refusal` reads the
+//!    challenges).
+//! 2. `service`: puts the token on a request, calls the client, and makes a future of it.
+//! 3. `retry`: what is kept of a request for a second sending; the body by [`replay`](crate::replay).
+//! 4. `cache`: a service's own copy of the session's snapshot.
+//! 5. `future`: waits for a live token, looks at the response, and sends once more with a successor.
+//!
+//! `layer` is options.
+
+mod cache;
+pub mod future;
+mod head;
+mod layer;
+mod redirect;
+mod refusal;
+#[cfg(feature = "reqwest-middleware")]
+mod reqwest;
+mod retry;
+mod rules;
+mod service;
+
+pub use self::{
+    head::{RequestHead, ResponseHead},
+    layer::RefreshLayer,
+    rules::NoToken,
+    service::Refresh,
+};
