@@ -23,11 +23,13 @@
 mod answer;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
+mod dialect;
 mod error;
 mod exchange;
 mod fields;
 mod json;
 mod oauth2;
+mod reader;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod response;
@@ -37,6 +39,7 @@ mod text;
 mod transport;
 mod unsent;
 mod url;
+mod verdict;
 
 pub use self::{
     error::{EndpointError, FailureClass, Spent},
@@ -50,18 +53,49 @@ pub use self::{
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::reqwest::ReqwestTransport;
 
+pub(crate) use self::verdict::Words;
+
+use std::borrow::Cow;
+
 use crate::token::RefreshToken;
 
 /// What a session asks of its token endpoint.
 #[derive(Clone, Debug, Default)]
 pub struct RefreshRequest {
     refresh_token: Option<RefreshToken>,
+    has_worked: bool,
+    scheme: Option<Cow<'static, str>>,
 }
 
 impl RefreshRequest {
     /// Asks for a new access token, with the refresh token if there is one.
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
-        Self { refresh_token }
+        Self { refresh_token, ..Self::default() }
+    }
+
+    /// Says that the endpoint has issued tokens to this identity before. Defaults to no.
+    ///
+    /// What is not in the endpoint's protocol then is a fault that passes, as of a firewall in front
+    /// of it; at an endpoint that has never worked it is a fault of configuration, as a wrong URL.
+    #[must_use]
+    pub fn with_history(mut self, has_worked: bool) -> Self {
+        self.has_worked = has_worked;
+        self
+    }
+
+    /// Names the scheme that the access token will be sent with, if that is not `Bearer`.
+    pub(crate) fn with_scheme(mut self, scheme: Option<Cow<'static, str>>) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Whether the endpoint has issued tokens to this identity before, as far as is known.
+    pub fn has_worked(&self) -> bool {
+        self.has_worked
+    }
+
+    fn scheme(&self) -> Option<Cow<'static, str>> {
+        self.scheme.clone()
     }
 
     /// The refresh token to send. `None` if the session has none: a grant that needs one answers

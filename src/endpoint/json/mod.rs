@@ -1,5 +1,3 @@
-mod protocol;
-
 use std::{
     borrow::Cow,
     fmt,
@@ -18,11 +16,12 @@ use tower::ServiceExt;
 use tower_service::Service;
 use zeroize::Zeroizing;
 
-use self::protocol::Protocol;
 use super::{
     RefreshRequest, TokenResponse,
+    dialect::{Dialect, Presented, answer_setters},
     error::EndpointError,
-    exchange::{Exchange, with_retry_after},
+    exchange::Exchange,
+    fields::last_name,
     secrets::Secrets,
     url::EndpointUrl,
 };
@@ -77,7 +76,9 @@ use crate::{
 #[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct JsonEndpoint {
     exchange: Exchange,
-    protocol: Protocol,
+    dialect: Dialect,
+    /// `None`: as in the answer.
+    request_field: Option<Cow<'static, str>>,
     extra: Map<String, Value>,
 }
 
@@ -89,7 +90,7 @@ impl JsonEndpoint {
     /// Those of [`EndpointUrl::parse`].
     pub fn new(url: impl TryInto<EndpointUrl, Error: Into<Error>>) -> Result<Self, Error> {
         let url = url.try_into().map_err(Into::into)?;
-        Ok(Self { exchange: Exchange::new(url), protocol: Protocol::FREDDY, extra: Map::new() })
+        Ok(Self { exchange: Exchange::new(url), dialect: Dialect::FREDDY, request_field: None, extra: Map::new() })
     }
 
     /// The Freddy API: `https://api.freddy.aitronos.com/v1/auth/refresh`.
@@ -128,38 +129,17 @@ impl JsonEndpoint {
         self
     }
 
-    /// Names the field of the answer that holds the access token. Defaults to `token`.
-    pub fn access_token_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.fields.access_token = name.into();
-        self
-    }
-
-    /// Names the field that holds the refresh token, in the request and in the answer. Defaults
-    /// to `refresh_token`.
-    pub fn refresh_token_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.fields.refresh_token = name.into();
-        self
-    }
-
     /// Names the field of the request that holds the refresh token. Defaults to the
     /// [`refresh_token_field`](Self::refresh_token_field).
     pub fn request_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.request_field = Some(name.into());
+        self.request_field = Some(name.into());
         self
     }
 
-    /// Names the field of the answer that says how many seconds the access token lives: a
-    /// number, or a number in a string. Defaults to `expires_in`. Where there is none, a JWT's own
-    /// `exp` tells.
-    pub fn expires_in_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.fields.expires_in = name.into();
-        self
-    }
-
-    /// Names the field in which a failure says why: only a 400, 401 or 403 that has it means that
-    /// a user has to log in again. Defaults to `detail`.
+    /// Names the field in which a failure says why: a 400, 401, 403, 410 or 422 that has it means
+    /// that a user has to log in again, unless it says otherwise. Defaults to `detail`.
     pub fn error_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.error_field = name.into();
+        self.dialect.name_error_field(name.into());
         self
     }
 
@@ -194,9 +174,16 @@ impl JsonEndpoint {
         self.clone().oneshot(request).await
     }
 
+    fn name_in_request(&self) -> Cow<'_, str> {
+        match &self.request_field {
+            Some(name) => Cow::Borrowed(name),
+            None => last_name(&self.dialect.fields.refresh_token),
+        }
+    }
+
     fn body(&self, refresh_token: &RefreshToken) -> Zeroizing<Vec<u8>> {
         let body = Payload {
-            name: self.protocol.request_field(),
+            name: &self.name_in_request(),
             refresh_token: refresh_token.expose(),
             extra: &self.extra,
         };
@@ -216,6 +203,12 @@ impl JsonEndpoint {
     }
 }
 
+answer_setters! {
+    JsonEndpoint,
+    access_token: "token",
+    refresh_token: "Names the field that holds the refresh token, in the request and in the answer. Defaults to `refresh_token`. Of a path the request has the last name."
+}
+
 impl Service<RefreshRequest> for JsonEndpoint {
     type Response = TokenResponse;
     type Error = EndpointError;
@@ -231,13 +224,10 @@ impl Service<RefreshRequest> for JsonEndpoint {
         };
         let body = self.body(&refresh_token);
         let secrets = self.secrets(&refresh_token);
-        let protocol = self.protocol.clone();
-        let answer = self.exchange.post("application/json", None, body);
-        Box::pin(async move {
-            let answer = answer.await?;
-            let tokens = protocol.read(&answer, &refresh_token, secrets);
-            tokens.map_err(|error| with_retry_after(error, &answer.headers))
-        })
+        let presented = Presented::new(&request, Some(refresh_token), true, secrets);
+        let dialect = self.dialect.clone();
+        let answer = self.exchange.post("application/json", None, body, dialect.listener());
+        Box::pin(async move { dialect.read(answer.await?, presented) })
     }
 }
 
@@ -246,7 +236,8 @@ impl fmt::Debug for JsonEndpoint {
         // A field may hold a key, so only their names are shown.
         f.debug_struct("JsonEndpoint")
             .field("exchange", &self.exchange)
-            .field("protocol", &self.protocol)
+            .field("dialect", &self.dialect)
+            .field("request_field", &self.request_field)
             .field("extra", &self.extra.keys().collect::<Vec<_>>())
             .finish()
     }

@@ -22,8 +22,9 @@ use self::grant::Grant;
 pub use self::{client::OAuth2Client, revocation::OAuth2Revocation};
 use super::{
     RefreshRequest, TokenResponse,
+    dialect::{Dialect, Presented, answer_setters},
     error::EndpointError,
-    exchange::{Exchange, with_retry_after},
+    exchange::Exchange,
     secrets::Secrets,
     url::EndpointUrl,
 };
@@ -80,6 +81,7 @@ use crate::{
 #[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct OAuth2Endpoint {
     exchange: Exchange,
+    dialect: Dialect,
     client: OAuth2Client,
     grant: Grant,
     scope: Option<String>,
@@ -201,7 +203,14 @@ impl OAuth2Endpoint {
     }
 
     fn new(url: EndpointUrl, client: OAuth2Client, grant: Grant) -> Self {
-        Self { exchange: Exchange::new(url), client, grant, scope: None, params: Vec::new() }
+        Self {
+            exchange: Exchange::new(url),
+            dialect: Dialect::OAUTH2,
+            client,
+            grant,
+            scope: None,
+            params: Vec::new(),
+        }
     }
 
     fn body(&self, refresh_token: Option<&RefreshToken>) -> Zeroizing<Vec<u8>> {
@@ -228,6 +237,12 @@ impl OAuth2Endpoint {
     }
 }
 
+answer_setters! {
+    OAuth2Endpoint,
+    access_token: "access_token",
+    refresh_token: "Names the field of the answer that holds the refresh token. Defaults to `refresh_token`."
+}
+
 impl Service<RefreshRequest> for OAuth2Endpoint {
     type Response = TokenResponse;
     type Error = EndpointError;
@@ -250,12 +265,10 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
         let secrets = self.secrets(refresh_token);
         let authorization = self.client.authorization();
         let sent = refresh_token.cloned();
-        let answer = self.exchange.post(FORM, authorization, body);
-        Box::pin(async move {
-            let answer = answer.await?;
-            let tokens = grant.read(&answer, sent.as_ref(), secrets);
-            tokens.map_err(|error| with_retry_after(error, &answer.headers))
-        })
+        let presented = Presented::new(&request, sent, grant.is_for_a_person(), secrets);
+        let dialect = self.dialect.clone();
+        let answer = self.exchange.post(FORM, authorization, body, dialect.listener());
+        Box::pin(async move { dialect.read(answer.await?, presented) })
     }
 }
 
@@ -274,6 +287,7 @@ impl fmt::Debug for OAuth2Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OAuth2Endpoint")
             .field("exchange", &self.exchange)
+            .field("dialect", &self.dialect)
             .field("client", &self.client)
             .field("grant", &self.grant)
             .field("scope", &self.scope)

@@ -18,6 +18,7 @@ use crate::{
         EndpointError, RevokeRequest,
         exchange::{Exchange, with_retry_after},
         url::EndpointUrl,
+        verdict::{self, Asked, Protocol},
     },
     error::{BoxError, Error},
 };
@@ -95,15 +96,19 @@ impl Service<RevokeRequest> for OAuth2Revocation {
         let mut secrets = self.exchange.secrets();
         secrets.add(token);
         self.client.hide(&mut secrets);
-        let answer = self.exchange.post(FORM, self.client.authorization(), self.body(token));
+        let body = self.body(token);
+        let authorization = self.client.authorization();
+        let answer = self.exchange.post(FORM, authorization, body, Box::new(verdict::is_refusal));
         Box::pin(async move {
             let answer = answer.await?;
             if answer.status.is_success() {
                 return Ok(());
             }
-            let object = answer.object(&secrets).ok();
-            let said = object.as_ref().and_then(|object| object.get("error_description"));
-            Err(with_retry_after(answer.failure(said, &secrets), &answer.headers))
+            // Whatever became of the token, no user has to log in for it.
+            let asked =
+                Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked: true };
+            let verdict = verdict::verdict(&answer.refusal(|_| None), asked);
+            Err(with_retry_after(answer.refused(verdict, &secrets), &answer.headers))
         })
     }
 }
