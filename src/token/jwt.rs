@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     fn token(claims: &str) -> String {
-        // The header names an algorithm nobody knows: only the claims are read.
+        // The header names an unknown algorithm: only the claims are read.
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"XX999"}"#);
         format!("{header}.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
     }
