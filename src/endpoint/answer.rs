@@ -75,7 +75,9 @@ impl Answer {
     /// What to do about a failure, where the server does not say it.
     fn advice(&self, code: Option<&str>, said: &str, secrets: &Secrets) -> String {
         let coded = match &self.body {
-            Body::Coded(coding) => format!(", with a body in the coding `{coding}`, which is not read"),
+            Body::Coded(coding) => {
+                format!(", with a body in the coding `{coding}`, which is not read")
+            }
             _ => String::new(),
         };
         let advice = match (code, self.status.as_u16()) {
@@ -105,9 +107,8 @@ impl Answer {
             };
             self.error(class, &format!(" with {what}"), "").with_spent(Spent::Maybe).presumed(true)
         };
-        let lost = |what: &str| {
-            self.error(FailureClass::Transient, what, "").with_spent(Spent::Maybe)
-        };
+        let lost =
+            |what: &str| self.error(FailureClass::Transient, what, "").with_spent(Spent::Maybe);
         match &self.body {
             Body::Text(text) if text.trim().is_empty() => {
                 ill("an empty body: is this its URL?".into())
@@ -149,10 +150,6 @@ impl Answer {
         EndpointError::new(class, message).with_status(self.status).with_said(said)
     }
 
-    pub(super) fn date(&self) -> Option<SystemTime> {
-        date(&self.headers)
-    }
-
     fn redirect(&self, secrets: &Secrets) -> String {
         let target = match text_of(&self.headers, LOCATION) {
             // A query may hold anything, and so may a fragment.
@@ -191,6 +188,30 @@ fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 }
 
 #[cfg(test)]
+impl Answer {
+    /// An answer that comes byte by byte, and breaks off after them.
+    pub(super) fn of(
+        (status, headers, body): (u16, &[(HeaderName, &str)], &[u8]),
+        broke_off: bool,
+        speaks: &super::reader::Speaks,
+    ) -> Self {
+        let headers = headers.iter().map(|(name, value)| {
+            let value = value.parse().expect("a header value");
+            (name.clone(), value)
+        });
+        let headers: HeaderMap = headers.collect();
+        let mut reader = super::reader::Reader::new(&headers, 1024 * 1024, speaks);
+        let needs_more = body.iter().all(|byte| reader.push(&[*byte]));
+        Self {
+            status: StatusCode::from_u16(status).expect("a status"),
+            headers,
+            body: reader.end(broke_off && needs_more),
+            broken: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -217,7 +238,11 @@ mod tests {
             (&[(RETRY_AFTER, DATE_2), (DATE, "yesterday")], seconds(120)),
         ];
         for (headers, expected) in cases {
-            let headers: HeaderMap = headers.iter().cloned().map(|(name, value)| (name, value.parse().unwrap())).collect();
+            let headers: HeaderMap = headers
+                .iter()
+                .cloned()
+                .map(|(name, value)| (name, value.parse().unwrap()))
+                .collect();
             assert_eq!(retry_after(&headers, ours), *expected, "{headers:?}");
         }
     }

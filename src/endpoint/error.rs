@@ -2,7 +2,10 @@ use std::{borrow::Cow, error, fmt, time::Duration};
 
 use http::StatusCode;
 
-use super::secrets::Secrets;
+use super::{
+    secrets::Secrets,
+    verdict::{Words, is_about_a_person},
+};
 use crate::{error::BoxError, token::RefreshToken};
 
 /// What a failed call to a token endpoint means for the session.
@@ -137,6 +140,17 @@ impl EndpointError {
         self
     }
 
+    /// The server's words, its code among them.
+    pub(crate) fn words(&self) -> Words {
+        let (code, said) = (self.code().unwrap_or_default(), self.said().unwrap_or_default());
+        Words::of(&format!("{code}; {said}"))
+    }
+
+    /// Whether the server speaks of the grant that was presented, and not of itself.
+    pub(crate) fn is_about_the_grant(&self) -> bool {
+        self.class == FailureClass::InvalidGrant || self.code().is_some_and(is_about_a_person)
+    }
+
     /// Says that the class is a guess, as the answer is in no protocol of the endpoint's.
     pub(super) fn presumed(mut self, presumed: bool) -> Self {
         self.presumed = presumed;
@@ -202,7 +216,14 @@ impl EndpointError {
     }
 
     pub(super) fn new(class: FailureClass, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, message: message.into(), spent: Spent::Maybe, presumed: false, answer: None, source: None }
+        Self {
+            class,
+            message: message.into(),
+            spent: Spent::Maybe,
+            presumed: false,
+            answer: None,
+            source: None,
+        }
     }
 
     fn details(&mut self) -> &mut Details {

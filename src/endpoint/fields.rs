@@ -11,7 +11,7 @@ pub(super) struct Fields {
     pub(super) access_token: Cow<'static, str>,
     pub(super) refresh_token: Cow<'static, str>,
     pub(super) expires_in: Cow<'static, str>,
-    /// `None`: by the names that it usually has.
+    /// Names that say it count in any case.
     pub(super) expires_at: Option<Cow<'static, str>>,
 }
 

@@ -53,7 +53,7 @@ pub use self::{
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::reqwest::ReqwestTransport;
 
-pub(crate) use self::verdict::Words;
+pub(crate) use self::verdict::{says_in_progress, says_reuse};
 
 use std::borrow::Cow;
 

@@ -4,9 +4,9 @@
 //! failures are their protocol's own.
 
 mod setters;
-mod tokens;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub(super) use self::setters::answer_setters;
 

@@ -27,9 +27,13 @@ macro_rules! answer_setters {
                 self
             }
 
-            /// Names the field of the answer that says how many seconds the access token lives: a
-            /// number, or a number in a string. Defaults to `expires_in`. The shortest life counts
-            /// that the answer states, in this field or another, or that a JWT states itself.
+            /// Names the field of the answer that says how long the access token lives, or until
+            /// when: a number of seconds, a time since the epoch in seconds or milliseconds, either
+            /// as a string, or a date. Defaults to `expires_in`.
+            ///
+            /// Fields whose names say it (`expires_at`, `expiresOn`, `expiry`) count without being
+            /// named, and so does a JWT's own `exp`; the shortest life that the server states is
+            /// used.
             pub fn expires_in_field(
                 mut self,
                 name: impl Into<std::borrow::Cow<'static, str>>,
@@ -38,10 +42,9 @@ macro_rules! answer_setters {
                 self
             }
 
-            /// Names the field of the answer that says when the access token expires: a time in the
-            /// format of RFC 3339, or seconds or milliseconds since 1970, as a number or in a
-            /// string. Defaults to the names that it usually has (`expires_at`, `expiresAt`,
-            /// `expires_on`, …).
+            /// Names one more field of the answer that says when the access token expires, or how
+            /// long it lives, in the forms of [`expires_in_field`](Self::expires_in_field).
+            /// Defaults to none.
             pub fn expires_at_field(
                 mut self,
                 name: impl Into<std::borrow::Cow<'static, str>>,

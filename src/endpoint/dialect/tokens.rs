@@ -1,15 +1,15 @@
 //! The tokens in a good answer.
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::{Presented, Dialect};
+use super::{Dialect, Presented};
 use crate::{
     endpoint::{TokenResponse, answer},
     error::BoxError,
-    token::{AccessToken, LONGEST_LIFE, RefreshToken, jwt},
+    token::{AccessToken, RefreshToken, stated_by, stated_life},
 };
 
 /// Why an object has no usable access token.
@@ -38,14 +38,23 @@ impl Dialect {
             Err(unusable) => return Err((unusable, object)),
         };
         let fields = &self.fields;
-        let expires_in = fields.take(&mut object, &fields.expires_in);
+        // What the answer states is counted from when it was made.
+        let date = answer::date(headers);
+        let clock = date.unwrap_or_else(SystemTime::now);
+        let named = [Some(&fields.expires_in), fields.expires_at.as_ref()].into_iter().flatten();
+        let named: Vec<_> = named.filter_map(|name| fields.take(&mut object, name)).collect();
+        let stated = named.iter().filter_map(|value| stated_by(value, clock));
+        let stated = stated.chain(stated_life(fields.around(&object), clock)).min();
         let refresh_token = fields.take(&mut object, &fields.refresh_token);
         fields.take(&mut object, &fields.access_token);
         Ok(TokenResponse {
             access_token,
-            refresh_token: refresh_token.and_then(refresh_token_in).filter(|_| presented.for_a_person),
-            expires_in: expires_in.as_ref().and_then(expires_in_seconds),
-            date: answer::date(headers),
+            refresh_token: refresh_token
+                .and_then(refresh_token_in)
+                .filter(|_| presented.for_a_person),
+            expires_in: stated,
+            default_life: self.default_life,
+            date,
             extra: object,
         })
     }
@@ -92,17 +101,6 @@ impl Dialect {
         let is_successor = token != sent?.expose() && !token.contains(' ');
         RefreshToken::new(token).ok().filter(|_| is_successor)
     }
-}
-
-/// Seconds by the RFC; fractions and strings exist. Below zero is zero: it came expired.
-fn expires_in_seconds(value: &Value) -> Option<Duration> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(number) => number.trim().parse().ok(),
-        _ => None,
-    };
-    let seconds = seconds.filter(|seconds| seconds.is_finite())?;
-    Some(jwt::seconds(seconds).min(LONGEST_LIFE))
 }
 
 /// Servers that do not rotate may say so with an empty string.

@@ -90,7 +90,12 @@ impl JsonEndpoint {
     /// Those of [`EndpointUrl::parse`].
     pub fn new(url: impl TryInto<EndpointUrl, Error: Into<Error>>) -> Result<Self, Error> {
         let url = url.try_into().map_err(Into::into)?;
-        Ok(Self { exchange: Exchange::new(url), dialect: Dialect::FREDDY, request_field: None, extra: Map::new() })
+        Ok(Self {
+            exchange: Exchange::new(url),
+            dialect: Dialect::FREDDY,
+            request_field: None,
+            extra: Map::new(),
+        })
     }
 
     /// The Freddy API: `https://api.freddy.aitronos.com/v1/auth/refresh`.

@@ -105,8 +105,7 @@ impl Service<RevokeRequest> for OAuth2Revocation {
                 return Ok(());
             }
             // Whatever became of the token, no user has to log in for it.
-            let asked =
-                Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked: true };
+            let asked = Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked: true };
             let verdict = verdict::verdict(&answer.refusal(|_| None), asked);
             Err(with_retry_after(answer.refused(verdict, &secrets), &answer.headers))
         })

@@ -36,7 +36,11 @@ enum Charset {
     Unknown(Buffer),
     /// UTF-8, or any other in which ASCII stands for itself.
     Ascii,
-    Utf16 { swapped: bool, half: Option<u8>, high: Option<u16> },
+    Utf16 {
+        swapped: bool,
+        half: Option<u8>,
+        high: Option<u16>,
+    },
 }
 
 impl Decoder {
@@ -61,7 +65,13 @@ impl Decoder {
             // Compressed twice.
             Stage::Inflate(_) if magic(self.text()).is_some() => Some(self.named("gzip, gzip")),
             Stage::Inflate(_) if self.codings.len() > 1 => Some(self.named("gzip, gzip")),
-            Stage::Plain if !self.codings.is_empty() => Some(self.named("another coding")),
+            // What is not compressed in spite of the header is text that a proxy has inflated.
+            Stage::Plain
+                if self.codings.iter().any(|coding| coding != "gzip" && coding != "deflate")
+                    && !self.text().trim_ascii().is_empty() =>
+            {
+                Some(self.named(""))
+            }
             _ => None,
         }
     }

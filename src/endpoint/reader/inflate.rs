@@ -141,7 +141,12 @@ mod tests {
         format!(r#"{{"a":"{}"}}"#, "a".repeat(40))
     }
 
-    fn inflate(wrapping: Wrapping, bytes: &[u8], piece: usize, max: usize) -> (String, Result<(), Broken>) {
+    fn inflate(
+        wrapping: Wrapping,
+        bytes: &[u8],
+        piece: usize,
+        max: usize,
+    ) -> (String, Result<(), Broken>) {
         let mut inflater = Inflater::new(wrapping);
         let mut all = Vec::new();
         for piece in bytes.chunks(piece) {

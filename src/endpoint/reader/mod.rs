@@ -76,11 +76,7 @@ pub(super) struct Reader<'a> {
 const LONGEST_TEXT: usize = 4096;
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(
-        headers: &HeaderMap,
-        max: usize,
-        speaks: &'a Speaks,
-    ) -> Self {
+    pub(super) fn new(headers: &HeaderMap, max: usize, speaks: &'a Speaks) -> Self {
         Self {
             decoder: Decoder::new(headers, max),
             scanner: Scanner::default(),
@@ -169,7 +165,10 @@ impl<'a> Reader<'a> {
             let begin = range.start;
             match parse::object(&text[range]) {
                 Parsed::Object(object) if (self.speaks)(&object) => self.object = Some(object),
-                Parsed::Object(object) if parse::is_prefix(&text[..begin]) => {
+                // Two braces after something else may be a script's.
+                Parsed::Object(object)
+                    if parse::is_prefix(&text[..begin]) && (begin == 0 || !object.is_empty()) =>
+                {
                     self.silent.get_or_insert(object);
                 }
                 Parsed::Object(_) => {}

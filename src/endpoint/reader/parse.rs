@@ -20,8 +20,9 @@ pub(super) fn object(json: &[u8]) -> Parsed {
     let parsed = serde_json::from_str(&text).or_else(|_| {
         let mended = without_halves(&text);
         // Between values a control character is white space or a mistake, in a string a mistake.
-        let mended: Zeroizing<String> =
-            Zeroizing::new(mended.chars().map(|c| if c.is_ascii_control() { ' ' } else { c }).collect());
+        let mended: Zeroizing<String> = Zeroizing::new(
+            mended.chars().map(|c| if c.is_ascii_control() { ' ' } else { c }).collect(),
+        );
         serde_json::from_str(&mended).or_else(|error| {
             // There is one line, so this is the byte where the parser gave up.
             let end = mended.floor_char_boundary(error.column().saturating_sub(1));
@@ -77,14 +78,13 @@ pub(super) fn in_string(json: &[u8]) -> Option<Map<String, Value>> {
 /// against scripts that load JSON (`)]}'`, `while(1);`) and the name of a function (JSONP).
 pub(super) fn is_prefix(before: &[u8]) -> bool {
     let before = before.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(before).trim_ascii();
-    before.len() <= 64 && !before.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b'<')
+    before.len() <= 64 && before.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'<')
 }
 
 /// Whether this is a web page. The objects in its scripts are not the endpoint's.
 pub(super) fn is_page(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii_start();
-    let begins = |tag: &[u8]| {
-        text.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag))
-    };
+    let begins =
+        |tag: &[u8]| text.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag));
     begins(b"<!doctype") || begins(b"<html") || begins(b"<head")
 }

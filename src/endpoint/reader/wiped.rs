@@ -20,10 +20,6 @@ impl Buffer {
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn push(&mut self, byte: u8) {
-        self.extend(&[byte]);
-    }
-
     /// Makes room for so many bytes, and keeps as many as `write` says it has written.
     pub(super) fn fill<S>(
         &mut self,

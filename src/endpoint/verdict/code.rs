@@ -40,8 +40,19 @@ const SENTENCES: [&str; 12] = [
 
 /// What may have a code in it.
 const CONTAINERS: [&str; 13] = [
-    "error", "errors", "detail", "details", "fault", "data", "body", "response", "meta", "status",
-    "exception", "result", "cause",
+    "error",
+    "errors",
+    "detail",
+    "details",
+    "fault",
+    "data",
+    "body",
+    "response",
+    "meta",
+    "status",
+    "exception",
+    "result",
+    "cause",
 ];
 
 /// No nesting of containers is followed further.
@@ -92,7 +103,9 @@ fn collect(object: &Map<String, Value>, status: u16, depth: usize, found: &mut V
                 for inner in list.iter().take(8) {
                     match inner {
                         Value::Object(inner) => collect(inner, status, depth - 1, found),
-                        other => found.extend(code(other, status).filter(|code| code.meaning.is_some())),
+                        other => {
+                            found.extend(code(other, status).filter(|code| code.meaning.is_some()))
+                        }
                     }
                 }
             }
@@ -130,15 +143,26 @@ pub(super) fn is_code(text: &str) -> bool {
 
 /// What says in place of a code that all is well, or in general terms that it is not.
 fn is_success(text: &str) -> bool {
-    let number = text.parse::<u32>().is_ok_and(|number| number == 0 || (200..300).contains(&number));
+    let number =
+        text.parse::<u32>().is_ok_and(|number| number == 0 || (200..300).contains(&number));
     let squeezed = squeezed(text);
-    number
-        || NO_CODES.contains(&&*squeezed)
+    number || NO_CODES.contains(&&*squeezed)
 }
 
 const NO_CODES: [&str; 13] = [
-    "ok", "success", "succeeded", "successful", "true", "false", "none", "null", "error", "fail",
-    "failed", "failure", "aboutblank",
+    "ok",
+    "success",
+    "succeeded",
+    "successful",
+    "true",
+    "false",
+    "none",
+    "null",
+    "error",
+    "fail",
+    "failed",
+    "failure",
+    "aboutblank",
 ];
 
 /// Spring's, Nest's and many a gateway's default error page has one as its `error`.
@@ -170,19 +194,49 @@ mod tests {
     fn a_code_is_found_wherever_servers_put_it() {
         for (object, code) in [
             (json!({"error": "invalid_grant", "error_description": "x"}), Some("invalid_grant")),
-            (json!({"error": {"code": "refresh_token_reused", "type": "invalid_request_error"}}), Some("refresh_token_reused")),
-            (json!({"error": {"code": 190, "type": "OAuthException", "message": "x y"}}), Some("OAuthException")),
-            (json!({"error": {"code": 400, "message": "TOKEN_EXPIRED", "status": "INVALID_ARGUMENT"}}), Some("TOKEN_EXPIRED")),
-            (json!({"code": 400, "error_code": "refresh_token_not_found", "msg": "x"}), Some("refresh_token_not_found")),
-            (json!({"status": "BAD_REFRESH_TOKEN", "message": "missing"}), Some("BAD_REFRESH_TOKEN")),
-            (json!({"errors": [{"errorType": "invalid_grant", "message": "x"}]}), Some("invalid_grant")),
+            (
+                json!({"error": {"code": "refresh_token_reused", "type": "invalid_request_error"}}),
+                Some("refresh_token_reused"),
+            ),
+            (
+                json!({"error": {"code": 190, "type": "OAuthException", "message": "x y"}}),
+                Some("OAuthException"),
+            ),
+            (
+                json!({"error": {"code": 400, "message": "TOKEN_EXPIRED", "status": "INVALID_ARGUMENT"}}),
+                Some("TOKEN_EXPIRED"),
+            ),
+            (
+                json!({"code": 400, "error_code": "refresh_token_not_found", "msg": "x"}),
+                Some("refresh_token_not_found"),
+            ),
+            (
+                json!({"status": "BAD_REFRESH_TOKEN", "message": "missing"}),
+                Some("BAD_REFRESH_TOKEN"),
+            ),
+            (
+                json!({"errors": [{"errorType": "invalid_grant", "message": "x"}]}),
+                Some("invalid_grant"),
+            ),
             (json!({"errcode": 40030, "errmsg": "no"}), Some("40030")),
-            (json!({"fault": {"detail": {"errorcode": "oauth.v2.InvalidRefreshToken"}}}), Some("oauth.v2.InvalidRefreshToken")),
+            (
+                json!({"fault": {"detail": {"errorcode": "oauth.v2.InvalidRefreshToken"}}}),
+                Some("oauth.v2.InvalidRefreshToken"),
+            ),
             (json!({"detail": {"code": "token_expired", "message": "x"}}), Some("token_expired")),
-            (json!({"type": "https://errors.example/invalid-grant", "title": "x"}), Some("invalid-grant")),
-            (json!({"error": "invalid_request", "error_code": "refresh_token_expired"}), Some("refresh_token_expired")),
+            (
+                json!({"type": "https://errors.example/invalid-grant", "title": "x"}),
+                Some("invalid-grant"),
+            ),
+            (
+                json!({"error": "invalid_request", "error_code": "refresh_token_expired"}),
+                Some("refresh_token_expired"),
+            ),
             (json!({"message": "Bad Request", "error": 400}), None),
-            (json!({"statusCode": 401, "message": "The session is over", "error": "Unauthorized"}), None),
+            (
+                json!({"statusCode": 401, "message": "The session is over", "error": "Unauthorized"}),
+                None,
+            ),
             (json!({"error": "Forbidden", "status": 403}), None),
             (json!({"error": "two words"}), None),
             (json!({"error": ""}), None),

@@ -15,7 +15,7 @@ mod words;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-pub(crate) use self::words::Words;
+pub(crate) use self::words::{Words, is_about_a_person};
 use self::{code::Code, words::Meaning};
 use super::error::FailureClass;
 
@@ -133,6 +133,16 @@ fn says_something(value: &Value) -> bool {
     }
 }
 
+/// Whether a server says that it has not yet answered an earlier call.
+pub(crate) fn says_in_progress(words: &Words) -> bool {
+    words.say(IN_PROGRESS) && !says_reuse(words)
+}
+
+/// Whether a server says that the refresh token was presented twice.
+pub(crate) fn says_reuse(words: &Words) -> bool {
+    words.say(REUSE)
+}
+
 struct Case<'a> {
     refusal: &'a Refusal<'a>,
     asked: Asked,
@@ -155,7 +165,7 @@ impl Case<'_> {
             // A redirect is no verdict, wherever it leads.
             (100..=199 | 300..=399, _) => None,
             // The answer to an earlier call is still to come, or to a call of another process.
-            (_, Some(Meaning::Person)) if self.words.say(IN_PROGRESS) => Some(Transient),
+            (_, Some(Meaning::Person)) if says_in_progress(&self.words) => Some(Transient),
             (_, Some(Meaning::Person)) if self.asked.for_a_person => Some(InvalidGrant),
             (409 | 421 | 423, _) | (_, Some(Meaning::Passing)) => Some(Transient),
             (_, Some(Meaning::Person | Meaning::Setup)) => Some(Misconfigured),
@@ -178,7 +188,7 @@ impl Case<'_> {
         let timed_out = words.say(&["timed out"]) && !words.say(SESSION_TIMED_OUT);
         self.refusal.has_retry_after
             || words.say(PASSING)
-            || words.say(IN_PROGRESS)
+            || says_in_progress(words)
             || tried_again
             || timed_out
     }
@@ -210,7 +220,8 @@ impl Case<'_> {
     /// A reason that rather speaks of how the call was made. At an endpoint that has worked, it
     /// does not.
     fn blames_the_call(&self) -> bool {
-        let about_a_login = self.words.say(&["token", "tokens", "session", "grant", "login", "jwt"]);
+        let about_a_login =
+            self.words.say(&["token", "tokens", "session", "grant", "login", "jwt"]);
         !self.asked.has_worked
             && (self.words.say(&["csrf", "xsrf", "api key", "apikey"])
                 || (self.words.say(FORBIDDEN) && !about_a_login))
@@ -275,9 +286,21 @@ const IN_PROGRESS: &[&str] = &[
     "concurrently",
 ];
 
+const REUSE: &[&str] =
+    &["reuse", "reused", "re use", "re used", "already used", "already been used", "used twice"];
+
 const LOG_IN: &[&str] = &[
-    "log in", "login", "sign in", "signin", "log back in", "sign back in", "reauthenticate",
-    "re authenticate", "reauthorize", "re authorize", "reconnect",
+    "log in",
+    "login",
+    "sign in",
+    "signin",
+    "log back in",
+    "sign back in",
+    "reauthenticate",
+    "re authenticate",
+    "reauthorize",
+    "re authorize",
+    "reconnect",
 ];
 
 const SESSION_TIMED_OUT: &[&str] =

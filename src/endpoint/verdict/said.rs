@@ -135,17 +135,30 @@ mod tests {
             (json!({"code": 400, "msg": "Not Found"}), "Not Found"),
             (json!({"errors": [{"errorType": "invalid_grant", "message": "gone"}]}), "gone"),
             (json!({"errors": ["one", "two"]}), "one; two"),
-            (json!({"error_description": "gone", "hint": "revoked", "message": "gone"}), "gone; revoked"),
+            (
+                json!({"error_description": "gone", "hint": "revoked", "message": "gone"}),
+                "gone; revoked",
+            ),
             (json!({"error": {"message": "expired", "code": 190}}), "expired"),
-            (json!({"fault": {"faultstring": "Invalid refresh token", "detail": {"errorcode": "x"}}}), "Invalid refresh token"),
+            (
+                json!({"fault": {"faultstring": "Invalid refresh token", "detail": {"errorcode": "x"}}}),
+                "Invalid refresh token",
+            ),
             (json!({"title": "t", "detail": "d", "reason": "r"}), "d; r; t"),
             (json!({"data": {"description": "no"}}), "no"),
-            (json!({"detail": [{"loc": ["body", "refresh_token"], "msg": "required", "input": "s3cret"}]}), "body refresh_token required"),
+            (
+                json!({"detail": [{"loc": ["body", "refresh_token"], "msg": "required", "input": "s3cret"}]}),
+                "body refresh_token required",
+            ),
             (json!({"errmsg": "no", "access_token": "s3cret"}), "no"),
             (json!({"token": "s3cret", "error": 400}), ""),
             (json!({}), ""),
         ] {
-            assert_eq!(words(object.as_object().unwrap(), None, Some("invalid_grant")), said, "{object}");
+            assert_eq!(
+                words(object.as_object().unwrap(), None, Some("invalid_grant")),
+                said,
+                "{object}"
+            );
         }
         let object = json!({"why": "gone", "message": "no"});
         let first = object.get("why");
@@ -155,7 +168,10 @@ mod tests {
     #[test]
     fn a_page_is_shown_without_its_tags() {
         for (page, shown) in [
-            ("<html><head><title>403</title><style>a{}</style></head>\n<body>No <b>way</b>", "403 No way"),
+            (
+                "<html><head><title>403</title><style>a{}</style></head>\n<body>No <b>way</b>",
+                "403 No way",
+            ),
             ("<SCRIPT>var a = 1 < 2;</script >x", "x"),
             ("a <!-- b > c --> d", "a d"),
             ("a < b", "a"),

@@ -14,7 +14,9 @@ impl Words {
         while let Some(c) = chars.next() {
             let next_is_lower = chars.peek().is_some_and(|next| next.is_lowercase());
             let begins = c.is_uppercase()
-                && (last.is_lowercase() || last.is_numeric() || (last.is_uppercase() && next_is_lower));
+                && (last.is_lowercase()
+                    || last.is_numeric()
+                    || (last.is_uppercase() && next_is_lower));
             if (begins || !c.is_alphanumeric()) && !words.ends_with(' ') {
                 words.push(' ');
             }
@@ -71,6 +73,11 @@ pub(super) fn meaning(code: &str) -> Option<Meaning> {
     } else {
         None
     }
+}
+
+/// Whether `code` says that a person has to log in.
+pub(crate) fn is_about_a_person(code: &str) -> bool {
+    meaning(code) == Some(Meaning::Person)
 }
 
 fn is_person(code: &str) -> bool {
@@ -221,7 +228,9 @@ mod tests {
 
     #[test]
     fn phrases_are_found_as_whole_words_however_they_are_spelt() {
-        for text in ["refresh_token expired", "The refreshToken", "REFRESH-TOKEN.", "'Refresh token'"] {
+        for text in
+            ["refresh_token expired", "The refreshToken", "REFRESH-TOKEN.", "'Refresh token'"]
+        {
             assert!(Words::of(text).say(&["refresh token"]), "{text}");
         }
         for (text, phrase) in [

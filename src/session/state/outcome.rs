@@ -99,6 +99,7 @@ impl State {
         self.replica.turn = self.replica.turn.max(turn);
         self.replica.in_doubt = None;
         if land {
+            self.life.has_worked = true;
             self.land(ticket, config, now);
             self.news.push_back(News::TokenLife(life));
             self.tell(Event::Refreshed { generation: self.slot.generation, adopted: false });
