@@ -4,6 +4,7 @@ mod any_answer;
 mod by_hand;
 mod dead_peer;
 mod default_transport;
+mod lives;
 mod own_transport;
 mod requests;
 
