@@ -1,7 +1,7 @@
 //! The gateway of the examples, over sockets, and with it axum's body under the layer.
 
 #[path = "../../../examples/axum_gateway/gateway.rs"]
-mod gateway;
+mod example;
 
 use std::{
     future::Future,
@@ -62,7 +62,7 @@ impl World {
         let upstream = serve(api).await;
         let endpoint = GatedEndpoint::new();
         let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
-        let router = gateway::gateway(session, format!("http://{upstream}").parse().unwrap());
+        let router = example::gateway(session, format!("http://{upstream}").parse().unwrap());
         Self { gateway: serve(router.unwrap()).await, endpoint, seen, upstream }
     }
 
