@@ -34,7 +34,7 @@ where
 fn through_reqwest() -> tower_refresh::endpoint::ReqwestTransport {
     use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-    // Other tests of this program need that no provider is installed.
+    // reqwest's own provider is not compiled in.
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .expect("versions")
