@@ -27,6 +27,8 @@ mod dialect;
 mod error;
 mod exchange;
 mod fields;
+#[cfg(any(feature = "reqwest", feature = "transport"))]
+mod heads;
 mod json;
 mod oauth2;
 mod reader;

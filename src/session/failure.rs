@@ -138,7 +138,9 @@ impl Failure {
     /// How the refresh leaves the session.
     pub(super) fn after(&self) -> After {
         match self.class {
-            _ if self.used == Spent::Yes && self.rotated.is_none() => After::Used,
+            _ if self.used == Spent::Yes && self.rotated.is_none() => {
+                After::Used { retry_after: self.retry_after }
+            }
             FailureClass::InvalidGrant => After::LoginRequired { rotation_lost: self.was_in_doubt },
             // Its configuration may be right all the same, and the endpoint ill.
             FailureClass::Misconfigured if self.is_presumed => {
