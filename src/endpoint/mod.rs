@@ -21,13 +21,17 @@
 //! [the guide](crate::guide::endpoints#time-outs-and-other-layers).
 
 mod answer;
+mod credential;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
+mod discovery;
 mod error;
 mod exchange;
 mod fields;
 mod json;
 mod oauth2;
+#[cfg(feature = "transport")]
+mod proxy;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod response;
@@ -35,10 +39,13 @@ mod secrets;
 mod text;
 #[cfg(feature = "transport")]
 mod transport;
+#[cfg(feature = "transport")]
+mod tunnel;
 mod unsent;
 mod url;
 
 pub use self::{
+    credential::Credential,
     error::{EndpointError, FailureClass, Spent},
     json::JsonEndpoint,
     oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},

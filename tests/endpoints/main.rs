@@ -2,9 +2,13 @@
 
 mod any_answer;
 mod by_hand;
+mod credentials;
 mod dead_peer;
 mod default_transport;
+mod discovery;
+mod grants;
 mod own_transport;
+mod proxy;
 mod requests;
 
 use tower::{Service, ServiceExt};

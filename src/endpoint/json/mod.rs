@@ -21,10 +21,11 @@ use zeroize::Zeroizing;
 use self::protocol::Protocol;
 use super::{
     RefreshRequest, TokenResponse,
+    discovery::Wanted,
     error::EndpointError,
-    exchange::{Exchange, with_retry_after},
+    exchange::{Call, Exchange, with_retry_after},
     secrets::Secrets,
-    url::EndpointUrl,
+    url::{EndpointUrl, Place},
 };
 use crate::{
     error::{BoxError, Error},
@@ -86,9 +87,13 @@ impl JsonEndpoint {
     ///
     /// # Errors
     ///
-    /// Those of [`EndpointUrl::parse`].
+    /// Those of [`EndpointUrl::parse`], and [`InvalidInput`](crate::ErrorKind::InvalidInput) for one
+    /// that is [discovered](EndpointUrl::discover).
     pub fn new(url: impl TryInto<EndpointUrl, Error: Into<Error>>) -> Result<Self, Error> {
         let url = url.try_into().map_err(Into::into)?;
+        if matches!(url.place(), Place::Of(_)) {
+            return Err(Error::invalid("a JSON endpoint has no metadata: give its own URL"));
+        }
         Ok(Self { exchange: Exchange::new(url), protocol: Protocol::FREDDY, extra: Map::new() })
     }
 
@@ -98,8 +103,8 @@ impl JsonEndpoint {
     }
 
     /// Sends the calls through `transport` instead of the default HTTP client (hyper and rustls
-    /// with the platform's root certificates, without a proxy). Without the feature `transport`
-    /// there is no default and every endpoint needs this.
+    /// with the platform's root certificates, and the [proxy](Self::no_proxy) that the environment
+    /// names). Without the feature `transport` there is no default and every endpoint needs this.
     ///
     /// Each call works on a clone of it. A limit around it belongs to the readiness of the endpoint:
     /// a permit is waited for before the call begins.
@@ -125,6 +130,15 @@ impl JsonEndpoint {
         B::Error: Into<BoxError>,
     {
         self.exchange.transport(transport);
+        self
+    }
+
+    /// Lets the default HTTP client use no proxy. Defaults to the one that the environment names for
+    /// https: `HTTPS_PROXY`, else `ALL_PROXY`, but for the hosts in `NO_PROXY`, loopback and
+    /// link-local ones, and never for plain http. A [transport](Self::transport) of your own decides
+    /// for itself.
+    pub fn no_proxy(mut self) -> Self {
+        self.exchange.no_proxy();
         self
     }
 
@@ -232,9 +246,10 @@ impl Service<RefreshRequest> for JsonEndpoint {
         let body = self.body(&refresh_token);
         let secrets = self.secrets(&refresh_token);
         let protocol = self.protocol.clone();
-        let answer = self.exchange.post("application/json", None, body);
+        let mut exchange = self.exchange.begin();
         Box::pin(async move {
-            let answer = answer.await?;
+            let uri = exchange.uri(Wanted::Token { by_tls: false }).await?;
+            let answer = exchange.send(uri, Call::post("application/json", body)).await?;
             let tokens = protocol.read(&answer, &refresh_token, secrets);
             tokens.map_err(|error| with_retry_after(error, &answer.headers))
         })
