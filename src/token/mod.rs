@@ -3,6 +3,7 @@
 pub(crate) mod jwt;
 mod life;
 mod secret;
+mod stated;
 
 use std::{
     fmt, mem,
@@ -20,6 +21,7 @@ use self::life::seeded;
 pub(crate) use self::{
     life::{LONGEST_LIFE, received_life},
     secret::{Secret, Wiped},
+    stated::{stated_by, stated_life},
 };
 use crate::error::Error;
 

@@ -7,6 +7,7 @@ mod dead_peer;
 mod default_transport;
 mod discovery;
 mod grants;
+mod lives;
 mod own_transport;
 mod proxy;
 mod requests;
