@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
+use form_urlencoded::Serializer;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
@@ -212,9 +213,30 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn post(content_type: &'static str, body: Zeroizing<Vec<u8>>) -> Self {
+    /// A POST of a form, which is wiped when it has been sent.
+    pub(super) fn form(pairs: &[(&str, &str)]) -> Self {
+        // Room enough that no growing string leaves a copy of a secret behind.
+        let room = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2);
+        let mut form = Zeroizing::new(String::with_capacity(room.sum()));
+        Serializer::new(&mut *form).extend_pairs(pairs);
+        let body = Zeroizing::new(mem::take(&mut *form).into_bytes());
+        Self::post("application/x-www-form-urlencoded", body)
+    }
+
+    /// A POST of a JSON text.
+    pub(super) fn json(body: Zeroizing<Vec<u8>>) -> Self {
+        Self::post("application/json", body)
+    }
+
+    /// A POST without a body.
+    pub(super) fn bare() -> Self {
+        Self { method: Method::POST, headers: HeaderMap::new(), body: Zeroizing::default() }
+    }
+
+    fn post(content_type: &'static str, body: Zeroizing<Vec<u8>>) -> Self {
         let content_type = (CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { method: Method::POST, headers: HeaderMap::from_iter([content_type]), body }
+        let headers = HeaderMap::from_iter([content_type]);
+        Self { headers, body, ..Self::bare() }
     }
 
     /// Adds the `Authorization` header, if there is one.

@@ -47,7 +47,7 @@ mod url;
 pub use self::{
     credential::Credential,
     error::{EndpointError, FailureClass, Spent},
-    json::JsonEndpoint,
+    json::{JsonEndpoint, Place},
     oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
     url::EndpointUrl,

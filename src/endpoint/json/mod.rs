@@ -1,35 +1,38 @@
+mod place;
 mod protocol;
+mod shape;
 
 use std::{
     borrow::Cow,
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tower::ServiceExt;
 use tower_service::Service;
-use zeroize::Zeroizing;
 
-use self::protocol::Protocol;
+pub use self::place::Place;
+use self::{protocol::Protocol, shape::Shape};
 use super::{
     RefreshRequest, TokenResponse,
+    credential::{Credential, read_again, read_all},
     discovery::Wanted,
     error::EndpointError,
-    exchange::{Call, Exchange, with_retry_after},
+    exchange::{Exchange, with_retry_after},
     secrets::Secrets,
-    url::{EndpointUrl, Place},
+    url::{self, EndpointUrl},
 };
 use crate::{
     error::{BoxError, Error},
-    token::RefreshToken,
+    token::{RefreshToken, Secret},
 };
 
 /// A token endpoint that takes and answers plain JSON, as many home-grown APIs have one.
@@ -79,7 +82,7 @@ use crate::{
 pub struct JsonEndpoint {
     exchange: Exchange,
     protocol: Protocol,
-    extra: Map<String, Value>,
+    shape: Shape,
 }
 
 impl JsonEndpoint {
@@ -91,10 +94,10 @@ impl JsonEndpoint {
     /// that is [discovered](EndpointUrl::discover).
     pub fn new(url: impl TryInto<EndpointUrl, Error: Into<Error>>) -> Result<Self, Error> {
         let url = url.try_into().map_err(Into::into)?;
-        if matches!(url.place(), Place::Of(_)) {
+        if matches!(url.place(), url::Place::Of(_)) {
             return Err(Error::invalid("a JSON endpoint has no metadata: give its own URL"));
         }
-        Ok(Self { exchange: Exchange::new(url), protocol: Protocol::FREDDY, extra: Map::new() })
+        Ok(Self { exchange: Exchange::new(url), protocol: Protocol::FREDDY, shape: Shape::new() })
     }
 
     /// The Freddy API: `https://api.freddy.aitronos.com/v1/auth/refresh`.
@@ -183,7 +186,56 @@ impl JsonEndpoint {
     /// Adds a field to the request. Defaults to none but the refresh token, which wins over a
     /// field of the same name.
     pub fn field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.extra.insert(name.into(), value.into());
+        self.shape.fields.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sends the request by this method: `POST`, `PUT`, `PATCH` or `GET`, which has no body. Defaults
+    /// to `POST`.
+    pub fn method(mut self, method: Method) -> Self {
+        self.shape.method = method;
+        self
+    }
+
+    /// Sends the fields as a form instead of JSON. Defaults to JSON.
+    pub fn form(mut self) -> Self {
+        self.shape.is_form = true;
+        self
+    }
+
+    /// Says where the refresh token is in the request. Defaults to the
+    /// [`refresh_token_field`](Self::refresh_token_field).
+    ///
+    /// If it is a cookie, then a cookie of that name in the answer is its successor.
+    pub fn refresh_token_in(mut self, place: Place) -> Self {
+        self.shape.refresh_token = Some(place);
+        self
+    }
+
+    /// Neither needs nor sends a refresh token: the program itself is who gets the token, and proves
+    /// it [otherwise](Self::authorize_with). Defaults to needing one.
+    pub fn without_refresh_token(mut self) -> Self {
+        self.shape.needs_refresh_token = false;
+        self
+    }
+
+    /// Sends this in the `Authorization` header, as a `Bearer` token that is read for each call.
+    /// Defaults to none.
+    ///
+    /// An app of GitHub signs a JWT, and asks with it for the token of an installation:
+    ///
+    /// ```
+    /// use tower_refresh::endpoint::{Credential, JsonEndpoint};
+    /// # async fn sign() -> Result<String, std::io::Error> { unimplemented!() }
+    ///
+    /// let url = "https://api.github.com/app/installations/7/access_tokens";
+    /// let endpoint = JsonEndpoint::new(url)?
+    ///     .without_refresh_token()
+    ///     .authorize_with(Credential::from_fn(|| async { Ok(sign().await?) }));
+    /// # Ok::<(), tower_refresh::Error>(())
+    /// ```
+    pub fn authorize_with(mut self, bearer: impl Into<Credential>) -> Self {
+        self.shape.bearer = Some(bearer.into());
         self
     }
 
@@ -211,24 +263,46 @@ impl JsonEndpoint {
         self.clone().oneshot(request).await
     }
 
-    fn body(&self, refresh_token: &RefreshToken) -> Zeroizing<Vec<u8>> {
-        let body = Payload {
-            name: self.protocol.request_field(),
-            refresh_token: refresh_token.expose(),
-            extra: &self.extra,
-        };
-        // Room enough that no growing buffer leaves a copy of the token behind.
-        let token = 2 * body.refresh_token.len() + 6 * body.name.len();
-        let extra = serde_json::to_vec(body.extra).map_or(0, |extra| extra.len());
-        let mut bytes = Zeroizing::new(Vec::with_capacity(token + extra + 16));
-        serde_json::to_writer(&mut *bytes, &body).expect("strings and JSON values to a Vec");
-        bytes
+    /// The field of the request that holds the refresh token, unless it has another place.
+    fn request_field(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.protocol.request_field())
     }
 
-    fn secrets(&self, refresh_token: &RefreshToken) -> Secrets {
+    /// One call, in as many sendings as it takes: a second, if the credential is refused and is
+    /// another by then.
+    async fn run(
+        mut self,
+        refresh_token: Option<RefreshToken>,
+    ) -> Result<TokenResponse, EndpointError> {
+        let bearer = self.shape.bearer.clone();
+        let credentials: Vec<_> = bearer.iter().collect();
+        let mut read = read_all(&credentials).await?;
+        let mut is_first = true;
+        let uri = self.exchange.uri(Wanted::Token { by_tls: false }).await?;
+        loop {
+            let (own, sent) = (read.first(), refresh_token.as_ref());
+            let call = self.shape.call(&self.exchange, self.request_field(), sent, own)?;
+            let secrets = self.secrets(sent, own);
+            let answer = self.exchange.send(uri.clone(), call).await?;
+            let error = match self.protocol.read(&answer, sent, secrets) {
+                Ok(tokens) => return Ok(tokens),
+                Err(error) => with_retry_after(error, &answer.headers),
+            };
+            let may_be_about_it = answer.status == StatusCode::UNAUTHORIZED && sent.is_none();
+            let replaced = match is_first && may_be_about_it {
+                true => read_again(&credentials, &read).await,
+                false => None,
+            };
+            let Some(replaced) = replaced else { return Err(error) };
+            (read, is_first) = (replaced, false);
+        }
+    }
+
+    fn secrets(&self, refresh_token: Option<&RefreshToken>, own: Option<&Secret>) -> Secrets {
         let mut secrets = self.exchange.secrets();
-        secrets.add(refresh_token.expose());
-        self.extra.values().for_each(|value| secrets.add_all(value));
+        refresh_token.iter().for_each(|token| secrets.add(token.expose()));
+        own.iter().for_each(|own| secrets.add(own.expose()));
+        self.shape.fields.values().for_each(|value| secrets.add_all(value));
         secrets
     }
 }
@@ -243,47 +317,24 @@ impl Service<RefreshRequest> for JsonEndpoint {
     }
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
-        let Some(refresh_token) = request.refresh_token().cloned() else {
+        let needs_one = self.shape.needs_refresh_token;
+        let refresh_token = request.refresh_token().filter(|_| needs_one);
+        if needs_one && refresh_token.is_none() {
             return Box::pin(async { Err(EndpointError::no_refresh_token()) });
-        };
-        let body = self.body(&refresh_token);
-        let secrets = self.secrets(&refresh_token);
-        let protocol = self.protocol.clone();
-        let mut exchange = self.exchange.begin();
-        Box::pin(async move {
-            let uri = exchange.uri(Wanted::Token { by_tls: false }).await?;
-            let answer = exchange.send(uri, Call::post("application/json", body)).await?;
-            let tokens = protocol.read(&answer, &refresh_token, secrets);
-            tokens.map_err(|error| with_retry_after(error, &answer.headers))
-        })
+        }
+        // What is ready makes the call, and a clone stays behind.
+        let behind = self.clone();
+        let ready = mem::replace(self, behind);
+        Box::pin(ready.run(refresh_token.cloned()))
     }
 }
 
 impl fmt::Debug for JsonEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A field may hold a key, so only their names are shown.
         f.debug_struct("JsonEndpoint")
             .field("exchange", &self.exchange)
             .field("protocol", &self.protocol)
-            .field("extra", &self.extra.keys().collect::<Vec<_>>())
+            .field("shape", &self.shape)
             .finish()
-    }
-}
-
-/// The request's body, borrowed so that the token is written once and nowhere else.
-struct Payload<'a> {
-    name: &'a str,
-    refresh_token: &'a str,
-    extra: &'a Map<String, Value>,
-}
-
-impl Serialize for Payload<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(self.name, self.refresh_token)?;
-        for (name, value) in self.extra.iter().filter(|(name, _)| *name != self.name) {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
     }
 }

@@ -10,7 +10,7 @@ use http::{
 use zeroize::Zeroizing;
 
 use crate::{
-    endpoint::{EndpointError, answer::date_of},
+    endpoint::{EndpointError, answer},
     token::wiped_value,
 };
 
@@ -96,7 +96,7 @@ fn without_bearer(value: &str) -> &str {
 
 /// The cookie `name` of an answer. A server may clear it for one path and set it for another.
 fn cookie(headers: &HeaderMap, name: &str, now: SystemTime) -> Found {
-    let now = date_of(headers).unwrap_or(now);
+    let now = answer::date(headers).unwrap_or(now);
     let mut found = Found::Nothing;
     for line in headers.get_all(SET_COOKIE) {
         // A name of a user elsewhere in the line need not be ASCII.
@@ -109,7 +109,8 @@ fn cookie(headers: &HeaderMap, name: &str, now: SystemTime) -> Found {
             continue;
         }
         let value = value.trim();
-        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+        let value =
+            value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
         if value.is_empty() || is_over(parts, now) {
             if found == Found::Nothing {
                 found = Found::Cleared;

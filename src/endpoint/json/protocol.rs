@@ -32,7 +32,7 @@ impl Protocol {
     pub(super) fn read(
         &self,
         answer: &Answer,
-        sent: &RefreshToken,
+        sent: Option<&RefreshToken>,
         mut secrets: Secrets,
     ) -> Result<TokenResponse, EndpointError> {
         let object = answer.object(&secrets);
@@ -46,7 +46,7 @@ impl Protocol {
                 true => None,
                 false => object.remove(&*self.error_field),
             };
-            return self.fields.read(answer, object, Some(sent), said.as_ref(), &secrets);
+            return self.fields.read(answer, object, sent, said.as_ref(), &secrets);
         }
         let object = object.unwrap_or_default();
         let said = object.get(&*self.error_field);
@@ -83,7 +83,7 @@ mod tests {
         let mut secrets = Secrets::default();
         secrets.add("s3cret");
         let sent = RefreshToken::new("s3cret").unwrap();
-        Protocol::FREDDY.read(&Answer::of(status, &[], body), &sent, secrets)
+        Protocol::FREDDY.read(&Answer::of(status, &[], body), Some(&sent), secrets)
     }
 
     #[test]

@@ -12,13 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use form_urlencoded::Serializer;
 use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
 use http_body::Body;
 use http_body_util::Full;
 use tower::ServiceExt;
 use tower_service::Service;
-use zeroize::Zeroizing;
 
 use self::grant::Grant;
 pub use self::{client::OAuth2Client, revocation::OAuth2Revocation};
@@ -88,7 +86,7 @@ pub struct OAuth2Endpoint {
     grant: Grant,
     grant_type: Cow<'static, str>,
     scope: Option<String>,
-    params: Vec<(Cow<'static, str>, Credential)>,
+    params: Vec<(String, Credential)>,
 }
 
 impl OAuth2Endpoint {
@@ -286,11 +284,7 @@ impl OAuth2Endpoint {
 
     /// Adds any other parameter to the body: text, or a [`Credential`] that is read for each call.
     /// The same name may be repeated. Defaults to none. Its value is kept as a secret is.
-    pub fn param(
-        mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<Credential>,
-    ) -> Self {
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<Credential>) -> Self {
         self.params.push((name.into(), value.into()));
         self
     }
@@ -350,7 +344,7 @@ impl OAuth2Endpoint {
         let uri = self.exchange.uri(Wanted::Token { by_tls: self.client.is_by_tls() }).await?;
         loop {
             let sent = Sent::new(&self.client, &read);
-            let call = Call::post(FORM, self.body(refresh_token.as_ref(), &sent));
+            let call = self.form(refresh_token.as_ref(), &sent);
             let authorization = self.client.authorization(sent.secret);
             let secrets = self.secrets(refresh_token.as_ref(), &sent);
             let answer = self.exchange.send(uri.clone(), call.authorized(authorization)).await?;
@@ -367,7 +361,7 @@ impl OAuth2Endpoint {
         }
     }
 
-    fn body(&self, refresh_token: Option<&RefreshToken>, sent: &Sent<'_>) -> Zeroizing<Vec<u8>> {
+    fn form(&self, refresh_token: Option<&RefreshToken>, sent: &Sent<'_>) -> Call {
         let is_authorized = self.exchange.headers.contains_key(AUTHORIZATION);
         let mut pairs = vec![("grant_type", &*self.grant_type)];
         pairs.extend(refresh_token.map(|token| ("refresh_token", token.expose())));
@@ -375,7 +369,7 @@ impl OAuth2Endpoint {
         pairs.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
         let params = self.params.iter().zip(sent.params);
         pairs.extend(params.map(|((name, _), value)| (&**name, value.expose())));
-        form(&pairs)
+        Call::form(&pairs)
     }
 
     fn secrets(&self, refresh_token: Option<&RefreshToken>, sent: &Sent<'_>) -> Secrets {
@@ -432,17 +426,6 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
         let ready = mem::replace(self, behind);
         Box::pin(ready.run(refresh_token.cloned()))
     }
-}
-
-const FORM: &str = "application/x-www-form-urlencoded";
-
-/// The body of a call, wiped when it is dropped.
-fn form(pairs: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
-    // Room enough that no growing string leaves a copy of a secret behind.
-    let room = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2);
-    let mut form = Zeroizing::new(String::with_capacity(room.sum()));
-    Serializer::new(&mut *form).extend_pairs(pairs);
-    Zeroizing::new(std::mem::take(&mut *form).into_bytes())
 }
 
 impl fmt::Debug for OAuth2Endpoint {

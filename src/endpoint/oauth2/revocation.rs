@@ -12,7 +12,7 @@ use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
 
-use super::{FORM, OAuth2Client, form};
+use super::OAuth2Client;
 use crate::{
     endpoint::{
         EndpointError, RevokeRequest,
@@ -96,8 +96,7 @@ impl OAuth2Revocation {
             self.client.hide(secret, &mut secrets);
             let mut pairs = vec![("token", token.expose()), ("token_type_hint", "refresh_token")];
             pairs.extend(self.client.params(secret, false));
-            let call = Call::post(FORM, form(&pairs));
-            let call = call.authorized(self.client.authorization(secret));
+            let call = Call::form(&pairs).authorized(self.client.authorization(secret));
             let answer = self.exchange.send(uri.clone(), call).await?;
             if answer.status.is_success() {
                 return Ok(());
