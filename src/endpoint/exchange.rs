@@ -112,12 +112,6 @@ impl Exchange {
         ready.map_err(|error| unsent_or_lost(error).with_spent(Spent::No))
     }
 
-    /// What is ready, for one call; a clone stays behind.
-    pub(super) fn begin(&mut self) -> Self {
-        let clone = self.clone();
-        mem::replace(self, clone)
-    }
-
     /// Where the call goes. An issuer's metadata are read for it, once.
     pub(super) async fn uri(&mut self, wanted: Wanted) -> Result<Uri, EndpointError> {
         let issuer = match self.url.place() {

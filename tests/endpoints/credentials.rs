@@ -308,7 +308,7 @@ async fn no_secret_is_sent_again_for_what_is_not_about_it() {
         let server = Server::default();
         let endpoint = OAuth2Endpoint::refresh_token(URL, post(another())).unwrap();
         let transport = server.answering(move |_| (status, answer.into()));
-        refresh(&mut endpoint.transport(transport)).await.unwrap_err();
+        let _ = refresh(&mut endpoint.transport(transport)).await.unwrap_err();
         assert_eq!(server.bodies().len(), 1, "{status} {answer}");
     }
 }

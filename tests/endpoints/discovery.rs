@@ -296,7 +296,7 @@ async fn an_endpoint_that_is_not_where_it_was_is_looked_for_once_a_minute() {
         let elsewhere = "https://new.example.com/token";
         *at.lock().unwrap() = elsewhere;
         for _ in 0..3 {
-            endpoint.request(RefreshRequest::default()).await.unwrap_err();
+            let _ = endpoint.request(RefreshRequest::default()).await.unwrap_err();
         }
         assert_eq!(server.urls(), [TOKEN; 3], "{status}: read a moment ago");
         tokio::time::advance(Duration::from_secs(61)).await;
@@ -319,11 +319,11 @@ async fn what_was_known_serves_while_the_metadata_are_gone() {
     let endpoint = server.endpoint();
     endpoint.request(RefreshRequest::default()).await.expect("a token");
     *gone.lock().unwrap() = true;
-    endpoint.request(RefreshRequest::default()).await.unwrap_err();
+    let _ = endpoint.request(RefreshRequest::default()).await.unwrap_err();
     tokio::time::advance(Duration::from_secs(61)).await;
     server.urls();
     // A whole deploy is away: metadata and endpoint.
-    endpoint.request(RefreshRequest::default()).await.unwrap_err();
+    let _ = endpoint.request(RefreshRequest::default()).await.unwrap_err();
     assert_eq!(server.urls(), [OIDC, OAUTH2, TOKEN]);
     *gone.lock().unwrap() = false;
     endpoint.request(RefreshRequest::default()).await.expect("a token");

@@ -11,6 +11,7 @@ mod lives;
 mod own_transport;
 mod proxy;
 mod requests;
+mod shapes;
 
 use tower::{Service, ServiceExt};
 use tower_refresh::{

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use tempfile::TempDir;
@@ -75,7 +76,9 @@ impl World {
         let names = [HOST.to_owned(), "localhost".to_owned()];
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("root.pem"), cert.pem()).unwrap();
+        let root = STANDARD.encode(cert.der());
+        let root = format!("-----BEGIN CERTIFICATE-----\n{root}\n-----END CERTIFICATE-----\n");
+        std::fs::write(folder.path().join("root.pem"), root).unwrap();
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
         let config = ServerConfig::builder_with_provider(ring::default_provider().into())
             .with_safe_default_protocol_versions()
@@ -148,7 +151,8 @@ async fn forward<S>(mut stream: S, heads: &Mutex<Vec<String>>, answer: &str, end
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    heads.lock().unwrap().push(head(&mut stream).await);
+    let head = head(&mut stream).await;
+    heads.lock().unwrap().push(head);
     stream.write_all(format!("HTTP/1.1 {answer}\r\n\r\n").as_bytes()).await.unwrap();
     if answer.starts_with("200") {
         let mut onward = TcpStream::connect(("127.0.0.1", endpoint)).await.unwrap();

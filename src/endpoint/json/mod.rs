@@ -1,6 +1,7 @@
 mod place;
 mod protocol;
 mod shape;
+mod sources;
 
 use std::{
     borrow::Cow,
@@ -20,7 +21,7 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 pub use self::place::Place;
-use self::{protocol::Protocol, shape::Shape};
+use self::{protocol::Protocol, shape::Shape, sources::Sources};
 use super::{
     RefreshRequest, TokenResponse,
     credential::{Credential, read_again, read_all},
@@ -83,6 +84,7 @@ pub struct JsonEndpoint {
     exchange: Exchange,
     protocol: Protocol,
     shape: Shape,
+    sources: Sources,
 }
 
 impl JsonEndpoint {
@@ -97,7 +99,12 @@ impl JsonEndpoint {
         if matches!(url.place(), url::Place::Of(_)) {
             return Err(Error::invalid("a JSON endpoint has no metadata: give its own URL"));
         }
-        Ok(Self { exchange: Exchange::new(url), protocol: Protocol::FREDDY, shape: Shape::new() })
+        Ok(Self {
+            exchange: Exchange::new(url),
+            protocol: Protocol::FREDDY,
+            shape: Shape::new(),
+            sources: Sources::default(),
+        })
     }
 
     /// The Freddy API: `https://api.freddy.aitronos.com/v1/auth/refresh`.
@@ -206,9 +213,34 @@ impl JsonEndpoint {
     /// Says where the refresh token is in the request. Defaults to the
     /// [`refresh_token_field`](Self::refresh_token_field).
     ///
-    /// If it is a cookie, then a cookie of that name in the answer is its successor.
+    /// If it is a cookie, then a cookie of that name in the answer is its successor, unless
+    /// [`refresh_token_from`](Self::refresh_token_from) names another place.
     pub fn refresh_token_in(mut self, place: Place) -> Self {
         self.shape.refresh_token = Some(place);
+        self
+    }
+
+    /// Says where the access token is in the answer. Defaults to the
+    /// [`access_token_field`](Self::access_token_field).
+    pub fn access_token_from(mut self, place: Place) -> Self {
+        match place {
+            Place::Field(name) => self.access_token_field(name),
+            place => {
+                self.sources.access_token = Some(place);
+                self
+            }
+        }
+    }
+
+    /// Says where a new refresh token is in the answer. Defaults to the
+    /// [`refresh_token_field`](Self::refresh_token_field).
+    ///
+    /// A cookie that is empty or over is no token. With a 400, 401 or 403 it is the end of the grant.
+    pub fn refresh_token_from(mut self, place: Place) -> Self {
+        if let Place::Field(name) = &place {
+            self.protocol.fields.refresh_token = name.clone();
+        }
+        self.sources.refresh_token = Some(place);
         self
     }
 
@@ -264,7 +296,7 @@ impl JsonEndpoint {
     }
 
     /// The field of the request that holds the refresh token, unless it has another place.
-    fn request_field(&self) -> Cow<'_, str> {
+    fn name_in_request(&self) -> Cow<'_, str> {
         Cow::Borrowed(self.protocol.request_field())
     }
 
@@ -281,9 +313,13 @@ impl JsonEndpoint {
         let uri = self.exchange.uri(Wanted::Token { by_tls: false }).await?;
         loop {
             let (own, sent) = (read.first(), refresh_token.as_ref());
-            let call = self.shape.call(&self.exchange, self.request_field(), sent, own)?;
+            let call = self.shape.call(&self.exchange, self.name_in_request(), sent, own)?;
             let secrets = self.secrets(sent, own);
-            let answer = self.exchange.send(uri.clone(), call).await?;
+            let mut answer = self.exchange.send(uri.clone(), call).await?;
+            if let Some(ended) = self.sources.lift(&mut answer, &self.protocol.fields, &self.shape)
+            {
+                return Err(ended);
+            }
             let error = match self.protocol.read(&answer, sent, secrets) {
                 Ok(tokens) => return Ok(tokens),
                 Err(error) => with_retry_after(error, &answer.headers),
@@ -335,6 +371,7 @@ impl fmt::Debug for JsonEndpoint {
             .field("exchange", &self.exchange)
             .field("protocol", &self.protocol)
             .field("shape", &self.shape)
+            .field("sources", &self.sources)
             .finish()
     }
 }

@@ -53,7 +53,7 @@ impl Protocol {
         let error = match (answer.status.as_u16(), said) {
             // A firewall's 403 and a proxy's 401 are no word on the refresh token, and neither
             // is a list: that is FastAPI's account of a request that it could not read.
-            (400 | 401 | 403, Some(Value::String(_) | Value::Object(_))) => {
+            (400 | 401 | 403, Some(Value::String(_) | Value::Object(_))) if sent.is_some() => {
                 let what = ": a user has to log in again";
                 answer.error(FailureClass::InvalidGrant, what, said, &secrets)
             }

@@ -28,12 +28,13 @@ impl Grant {
 
     /// Whether `error` may be about a credential that was sent, and not about a refresh token.
     pub(super) fn refuses_a_credential(self, error: &EndpointError) -> bool {
-        let is_unspent = error.spent() == Spent::No;
-        match error.code() {
-            Some("invalid_client" | "unauthorized_client") => is_unspent,
-            Some("invalid_grant") => is_unspent && self != Self::RefreshToken,
-            _ => is_unspent && error.status() == Some(StatusCode::UNAUTHORIZED),
-        }
+        let is_verdict = error.class() != FailureClass::Transient && error.spent() == Spent::No;
+        let is_about_it = match error.code() {
+            Some("invalid_client" | "unauthorized_client") => true,
+            Some("invalid_grant") => self != Self::RefreshToken,
+            _ => error.status() == Some(StatusCode::UNAUTHORIZED),
+        };
+        is_verdict && is_about_it
     }
 
     /// A pure function of what came back.
