@@ -123,7 +123,7 @@ async fn a_client_proves_itself_by_its_certificate_and_sends_its_id_alone() {
         assert_eq!(body, "grant_type=client_credentials&client_id=billing");
 
         let heard = server.seen().len();
-        call(recipe(endpoint(&server), &root, None)).await.expect_err("no certificate");
+        let _ = call(recipe(endpoint(&server), &root, None)).await.expect_err("no certificate");
         assert_eq!(server.seen().len(), heard, "no request was read");
     }
 }

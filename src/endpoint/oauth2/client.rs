@@ -244,15 +244,14 @@ mod tests {
 
     #[test]
     fn debug_shows_the_id_and_no_secret() {
-        type New = fn(&str, &str) -> OAuth2Client;
-        let ways: [New; 4] = [
-            OAuth2Client::basic,
-            OAuth2Client::basic_raw,
-            OAuth2Client::post,
-            OAuth2Client::assertion,
-        ];
-        for way in ways {
-            let debug = format!("{:?}", way("me", "hunter2"));
+        let (id, secret) = ("me", "hunter2");
+        for client in [
+            OAuth2Client::basic(id, secret),
+            OAuth2Client::basic_raw(id, secret),
+            OAuth2Client::post(id, secret),
+            OAuth2Client::assertion(id, secret),
+        ] {
+            let debug = format!("{client:?}");
             assert!(debug.contains("me") && !debug.contains("hunter2"), "{debug}");
         }
     }
