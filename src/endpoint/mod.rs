@@ -28,6 +28,8 @@ mod discovery;
 mod error;
 mod exchange;
 mod fields;
+#[cfg(any(feature = "reqwest", feature = "transport"))]
+mod heads;
 mod json;
 mod oauth2;
 #[cfg(feature = "transport")]

@@ -30,6 +30,7 @@ use super::{
     dead_peer,
     error::EndpointError,
     exchange::NoProxy,
+    heads,
     proxy::{self, Route},
     tunnel::{Refused, Tunnel},
     unsent::IS_IT_UP,
@@ -114,6 +115,12 @@ where
 {
     let mut client = Client::builder(TokioExecutor::new());
     client.pool_max_idle_per_host(0).retry_canceled_requests(false);
+    // Safe only because no connection is used twice: see `heads`.
+    client
+        .http1_max_headers(heads::MOST_LINES)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true);
     client.build(InTime { connector, route })
 }
 
