@@ -29,9 +29,9 @@ impl EndpointUrl {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] if it is no absolute URL with a host, has another scheme, a
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is no absolute URL with a host, has another scheme, a
     /// port that is none, a user name or a password, or a fragment (RFC 6749 §3.2);
-    /// [`ErrorKind::Plaintext`] if it is plain `http` to a host that is not loopback.
+    /// [`Plaintext`](crate::ErrorKind::Plaintext) if it is plain `http` to a host that is not loopback.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let uri = parse(TOKEN_ENDPOINT, url)?;
         encrypted(TOKEN_ENDPOINT, uri).map(Place::Known).map(Self)
@@ -44,7 +44,7 @@ impl EndpointUrl {
     ///
     /// # Errors
     ///
-    /// Those of [`EndpointUrl::parse`] but for [`ErrorKind::Plaintext`].
+    /// Those of [`EndpointUrl::parse`] but for [`Plaintext`](crate::ErrorKind::Plaintext).
     pub fn allow_plaintext(url: &str) -> Result<Self, Error> {
         let uri = parse(TOKEN_ENDPOINT, url)?;
         complete(TOKEN_ENDPOINT, uri).map(Place::Known).map(Self)
@@ -79,7 +79,7 @@ impl EndpointUrl {
     ///
     /// # Errors
     ///
-    /// Those of [`EndpointUrl::parse`], and [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput)
+    /// Those of [`EndpointUrl::parse`], and [`InvalidInput`](crate::ErrorKind::InvalidInput)
     /// for a query or the URL of the metadata themselves. What is wrong with the metadata is the
     /// error of a call, which has sent nothing then.
     pub fn discover(issuer: impl Into<String>) -> Result<Self, Error> {
