@@ -29,6 +29,7 @@ fn start(seed: u64, processes: usize, keeper: Keeper) -> Start {
         access: None,
         keep_fresh: false,
         leases: [Duration::from_secs(5); 3],
+        skews: [0; 3],
         in_a_hurry: false,
     }
 }

@@ -44,6 +44,8 @@ struct Call {
     harmless: bool,
     /// It said that it is at work on an earlier call, which is asked again with a back-off.
     in_progress: bool,
+    /// Its lease has lapsed, and another process has called since.
+    overtaken: bool,
 }
 
 impl Judge {
@@ -73,6 +75,7 @@ impl Judge {
             answered: false,
             harmless: false,
             in_progress: false,
+            overtaken: false,
         });
         let own = calls.iter().filter(|call| {
             let own = Arc::ptr_eq(&call.process, process) && call.login == login;
@@ -124,17 +127,18 @@ impl Judge {
 
     fn check_others(&self, process: &Arc<Process>, token: Option<&str>, login: u64) {
         let (name, now) = (process.name, Instant::now());
-        let calls = self.calls.lock().unwrap();
-        for other in calls.iter().filter(|call| call.login == login) {
+        let mut calls = self.calls.lock().unwrap();
+        for other in calls.iter_mut().filter(|call| call.login == login) {
             let own = Arc::ptr_eq(&other.process, process);
             let outstanding = other.over.is_none();
             let again = self.uses_tokens() && token == other.token.as_deref();
             let again = again && !other.harmless;
-            if !outstanding && (own || !again) {
+            if !outstanding && (own || !again) || (other.overtaken && !again) {
                 continue;
             }
             let given_up = other.over.filter(|_| !other.answered);
             let lapsed = self.shelf.has_lapsed((&other.process, other.sent, given_up), process);
+            other.overtaken |= lapsed;
             // Where nothing is used up, the lease is a courtesy.
             let courtesy = self.server == Server::Credentials
                 && (process.trouble_between(process.started, now)
