@@ -41,6 +41,8 @@ pub(super) struct Replica {
 pub(super) struct Doubt {
     /// The failure that began it.
     pub(super) cause: Option<Error>,
+    /// The server has said since that the grant is over.
+    pub(super) refused: bool,
 }
 
 /// The store could not be reached. It may have lost what it held last.
