@@ -107,7 +107,7 @@ impl World {
         }
         self.server.answer(Reply::LostThere);
         self.server.answer(Reply::Silence);
-        let (dying, heir) = (self.open[0].clone(), self.open[1].clone());
+        let (dying, heir) = (self.open[0].clone(), self.open[self.open.len() - 1].clone());
         let caller = refresh(&dying);
         // The first attempt is lost, and the second is under way.
         sleep(Duration::from_millis(600)).await;

@@ -218,6 +218,7 @@ async fn refresh_and_fill(store: FileStore) {
     let answer = TokenResponse::new(format!("access-{long}")).unwrap();
     endpoint.answer(answer.with_refresh_token(format!("refresh-{long}")).unwrap());
     let session = Session::builder(endpoint.clone()).store(store.clone()).attempts(1).build();
+    session.ready().await.unwrap();
     let hold = endpoint.hold();
     let refresh = tokio::spawn({
         let session = session.clone();
