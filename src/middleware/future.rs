@@ -167,7 +167,7 @@ where
                     ready!(pending.service.poll_ready(cx)).map_err(Into::into)?;
                     let mut next = next.take().expect("just readied");
                     let next = if !next.is_retry && next.cache.config.session.has_outlived(token) {
-                        // Somebody logged in or out while it waited to be ready.
+                        // A login or a log-out happened while it waited to be ready.
                         next.service = next.service.clone();
                         State::wait(next).into()
                     } else {

@@ -135,7 +135,9 @@ impl Failure {
     /// How the refresh leaves the session.
     pub(super) fn after(&self) -> After {
         match self.class {
-            _ if self.used == Spent::Yes && self.rotated.is_none() => After::Used,
+            _ if self.used == Spent::Yes && self.rotated.is_none() => {
+                After::Used { retry_after: self.retry_after }
+            }
             FailureClass::InvalidGrant => After::LoginRequired { rotation_lost: self.was_in_doubt },
             FailureClass::Misconfigured => After::Misconfigured { retry_after: self.retry_after },
             FailureClass::Transient => After::Transient { retry_after: self.retry_after },

@@ -315,3 +315,6 @@ impl fmt::Debug for Session {
         self.cell.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests;

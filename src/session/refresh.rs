@@ -303,7 +303,7 @@ impl Refresh<'_> {
                     _ if twice_in_doubt || !round.may_go_on => Err(failure),
                     // Too long to keep the callers waiting: the pause sees to it.
                     Some(asked) if asked > config.backoff.1 => Err(failure),
-                    Some(asked) => Ok(Next::After(asked)),
+                    Some(asked) => Ok(Next::After(asked.min(RETRY_AFTER_LIMIT))),
                     None => Ok(Next::BackOff),
                 }
             }

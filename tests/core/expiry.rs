@@ -149,12 +149,9 @@ async fn a_life_is_read_from_whatever_the_server_says() {
     let lives = [
         (opaque().with_expires_in(Duration::from_millis(600_500)), 10 * MINUTE),
         (received(json!({ "exp": now() + 600.5 })), 10 * MINUTE),
-        (received(json!({ "iat": 1000.5, "exp": 1600.75 })), 10 * MINUTE),
-        // What the answer says outranks what the token says.
-        (received(json!({ "exp": now() + 9e9 })).with_expires_in(HOUR), HOUR),
+        (received(json!({ "iat": now(), "exp": now() + 600.0 })), 10 * MINUTE),
         (opaque().with_expires_in(Duration::from_secs(1_000_000_000_000_000_000)), 10 * YEAR),
         (opaque().with_expires_in(Duration::MAX), 10 * YEAR),
-        (received(json!({ "exp": 1e300 })), 10 * YEAR),
     ];
     for (response, life) in lives {
         World::having_received(response).await.assert_lives(life).await;
@@ -164,21 +161,92 @@ async fn a_life_is_read_from_whatever_the_server_says() {
     }
 }
 
-// S10
+// S95: the shortest life that the server states counts
 #[tokio::test(start_paused = true)]
-async fn a_token_that_arrives_expired_serves_who_waited_and_nobody_else() {
+async fn the_shortest_of_all_that_the_server_says_counts() {
+    let in_minutes = |minutes: f64| now() + 60.0 * minutes;
+    let date = || UNIX_EPOCH + Duration::from_secs_f64(now());
+    for (response, life) in [
+        (received(json!({ "exp": in_minutes(600.0) })).with_expires_in(HOUR), HOUR),
+        (received(json!({ "exp": in_minutes(10.0) })).with_expires_in(HOUR), 10 * MINUTE),
+        (received(json!({ "exp": in_minutes(10.0) })).with_date(date()), 10 * MINUTE),
+        // Projected from a file, 50 minutes old.
+        (received(json!({ "iat": in_minutes(-50.0), "exp": in_minutes(10.0) })), 10 * MINUTE),
+        // Milliseconds, and digits in strings.
+        (received(json!({ "iat": now() * 1e3, "exp": in_minutes(60.0) })), HOUR),
+        (received(json!({ "exp": in_minutes(60.0) * 1e3 })), HOUR),
+        (
+            received(json!({ "iat": now().to_string(), "exp": in_minutes(15.0).to_string() })),
+            15 * MINUTE,
+        ),
+        // A word of zero or less says nothing beside another.
+        (received(json!({ "exp": now() - 1.0 })).with_date(date()).with_expires_in(HOUR), HOUR),
+        (received(json!({ "exp": in_minutes(60.0), "iat": in_minutes(90.0) })), HOUR),
+        (received(json!({ "exp": in_minutes(60.0) })).with_expires_in(Duration::ZERO), HOUR),
+        // 9999-12-31, which is "never".
+        (received(json!({ "exp": 253_402_300_799_u64 })).with_expires_in(HOUR), HOUR),
+    ] {
+        World::having_received(response).await.assert_lives(life).await;
+    }
+}
+
+// S95: what says nothing leaves the end of a token to a refusal
+#[tokio::test(start_paused = true)]
+async fn a_token_of_which_nothing_is_known_serves_until_it_is_refused() {
     for response in [
-        TokenResponse::new("spent").unwrap().with_expires_in(Duration::ZERO),
+        TokenResponse::new("zero").unwrap().with_expires_in(Duration::ZERO),
         received(json!({ "exp": now() - 1.0 })),
         received(json!({ "exp": -5 })),
         received(json!({ "iat": now(), "exp": now() - 60.0 })),
+        received(json!({ "exp": 253_402_300_799_u64 })),
+        received(json!({ "exp": 253_402_300_799_000_u64 })),
+        received(json!({ "exp": now() + 9e9 })),
+        received(json!({ "exp": 1e300 })),
     ] {
-        let first = response.access_token().expose().to_owned();
-        let world = World::having_received(response).await;
-        assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-        assert_eq!(world.api.tokens(), [first.as_str(), "access-1"]);
-        assert_eq!(world.endpoint.calls(), 2);
+        World::having_received(response).await.assert_lives_until_refused().await;
     }
+}
+
+// S95: a server that writes zero for "I do not say" is asked once
+#[tokio::test(start_paused = true)]
+async fn a_life_of_zero_holds_no_request_up() {
+    let world = World::new(Tokens::default());
+    world.endpoint.set_life(Duration::ZERO);
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+        advance(Duration::from_millis(250)).await;
+    }
+    assert_eq!(world.endpoint.calls(), 1);
+    assert_eq!(began.elapsed(), Duration::from_secs(5), "nothing but the time between requests");
+}
+
+// S95: `Tokens::expires_at` and the session say the same of one life
+#[tokio::test(start_paused = true)]
+async fn tokens_and_their_session_agree_on_the_end() {
+    let (iat, exp) = (now() * 1e3, now() + 3600.0);
+    let jwt = jwt(json!({ "iat": iat, "exp": exp }));
+    let ends_at = UNIX_EPOCH + Duration::from_secs_f64(exp);
+    let is_near = |at: Option<SystemTime>| {
+        let at = at.expect("an end");
+        let off = at.duration_since(ends_at).or_else(|_| ends_at.duration_since(at)).unwrap();
+        assert!(off < Duration::from_secs(11), "{at:?} is not near {ends_at:?}");
+    };
+
+    let seed = Tokens::new(jwt.clone()).unwrap().with_refresh_token("refresh-0").unwrap();
+    is_near(seed.expires_at());
+    let world = World::new(seed);
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!(world.api.tokens(), [jwt.as_str()], "the seed is sent");
+    assert_eq!(world.endpoint.calls(), 0);
+    is_near(world.session.status().expires_at());
+    is_near(world.session.tokens().unwrap().expires_at());
+    world.assert_lives(HOUR).await;
+
+    let world = World::having_received(TokenResponse::new(jwt.clone()).unwrap()).await;
+    is_near(world.session.status().expires_at());
+    is_near(world.session.tokens().unwrap().expires_at());
+    is_near(Tokens::from(TokenResponse::new(jwt).unwrap()).expires_at());
 }
 
 // S11

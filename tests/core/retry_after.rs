@@ -9,7 +9,7 @@ use tower_refresh::{
     endpoint::{EndpointError, Spent},
 };
 
-use crate::support::{World, error_of, expired, live};
+use crate::support::{World, error_of, expired, live, live_for};
 
 fn later(secs: u64) -> EndpointError {
     EndpointError::transient("too many requests")
@@ -85,4 +85,50 @@ async fn a_live_token_serves_meanwhile_and_new_tokens_end_the_wait() {
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.endpoint.calls(), 2);
     assert_eq!(world.api.tokens(), ["seed", "access-1"]);
+}
+
+// S37: what the server asked for outlasts the live token
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_the_server_named_does_not_end_with_the_live_token() {
+    // Longer than our own pause, and shorter.
+    for (failures, asked) in [(0, 60), (8, 12)] {
+        let world = World::new(live_for(Duration::from_secs(10)));
+        for _ in 0..failures {
+            world.endpoint.answer(EndpointError::misconfigured("who?").with_spent(Spent::No));
+            assert!(world.session.refresh().await.is_err());
+        }
+        let calls = world.endpoint.calls();
+        let asked = Duration::from_secs(asked);
+        world.endpoint.answer(EndpointError::misconfigured("who?").with_retry_after(asked));
+        assert!(world.session.refresh().await.is_err());
+        let began = Instant::now();
+        sleep(asked - Duration::from_millis(1)).await;
+        assert!(world.get().await.is_err(), "the token has expired");
+        assert!(world.session.refresh().await.is_err(), "not even by hand");
+        assert_eq!(world.endpoint.calls(), calls + 1);
+        assert!(began.elapsed() < asked);
+        sleep(Duration::from_secs(1)).await;
+        assert!(world.session.refresh().await.is_ok());
+        assert_eq!(world.endpoint.calls(), calls + 2);
+    }
+}
+
+// S37: also where the answer has used the refresh token up
+#[tokio::test(start_paused = true)]
+async fn a_wait_counts_with_every_failure() {
+    for error in [
+        EndpointError::misconfigured("no token in it").with_spent(Spent::Yes),
+        EndpointError::misconfigured("forbidden"),
+        EndpointError::transient("busy"),
+    ] {
+        let world = World::new(live());
+        world.endpoint.answer(error.with_retry_after(Duration::from_secs(20)));
+        for pause in [0, 19] {
+            sleep(Duration::from_secs(pause)).await;
+            assert!(world.session.refresh().await.is_err());
+            assert_eq!(world.endpoint.calls(), 1);
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert!(world.session.refresh().await.is_ok());
+    }
 }

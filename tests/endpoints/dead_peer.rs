@@ -100,18 +100,8 @@ async fn a_dead_peer_is_noticed_and_a_slow_one_is_waited_for() {
 #[cfg(feature = "reqwest")]
 #[tokio::test]
 async fn through_reqwest_a_dead_peer_is_noticed_and_a_slow_one_is_waited_for() {
-    use rustls::{ClientConfig, RootCertStore, crypto::ring};
-    use tower_refresh::endpoint::ReqwestTransport;
-
     is_noticed_and_a_slow_one_is_waited_for(|endpoint| {
-        // Other tests of this program need that no provider is installed.
-        let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(RootCertStore::empty())
-            .with_no_client_auth();
-        let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls);
-        endpoint.transport(ReqwestTransport::new(client).expect("a client"))
+        endpoint.transport(super::through_reqwest())
     })
     .await;
 }

@@ -2,8 +2,11 @@
 
 mod any_answer;
 mod by_hand;
+mod canned;
 mod dead_peer;
 mod default_transport;
+mod heads;
+mod lives;
 mod own_transport;
 mod requests;
 
@@ -24,4 +27,19 @@ where
     let token = RefreshToken::new(SPENT).expect("a token");
     let request = RefreshRequest::new(Some(token));
     endpoint.ready().await?.call(request).await
+}
+
+/// A reqwest client for plain http.
+#[cfg(feature = "reqwest")]
+fn through_reqwest() -> tower_refresh::endpoint::ReqwestTransport {
+    use rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+    // Other tests of this program need that no provider is installed.
+    let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let client = reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls);
+    tower_refresh::endpoint::ReqwestTransport::new(client).expect("a client")
 }

@@ -194,6 +194,31 @@ async fn retry_after_and_date_are_handed_on() {
     assert_eq!(tokens.extra()["device_id"], "d");
 }
 
+// S37: with every answer that is no success, whatever its status
+#[tokio::test]
+async fn a_wait_is_handed_on_whatever_the_answer_is() {
+    let unusable = [
+        (200, r#"{"message":"come back later"}"#),
+        (200, "<html>"),
+        (204, ""),
+        (302, ""),
+        (400, r#"{"error":"invalid_grant","detail":"Invalid refresh token"}"#),
+        (403, "<html>Denied</html>"),
+        (404, ""),
+        (429, ""),
+        (500, "oops"),
+        (503, r#"{"error":"temporarily_unavailable"}"#),
+    ];
+    for (status, body) in unusable {
+        let mut endpoint = answering(move || {
+            let response = Response::builder().status(status).header(header::RETRY_AFTER, "3.5");
+            Ok(response.body(body.to_owned())?)
+        });
+        let error = refresh(&mut endpoint).await.unwrap_err();
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(4)), "{status} {body}");
+    }
+}
+
 #[tokio::test]
 async fn ordinary_layers_go_around_endpoint_and_transport() {
     let answer = r#"{"token":"a"}"#;

@@ -210,7 +210,7 @@ impl State {
                 }
                 self.replica.forget();
                 self.replica.keeps_refresh_token = keeps;
-                self.life.pause.take_if(|pause| !same && !pause.demanded);
+                self.life.pause.take_if(|pause| !same && now.mono >= pause.asked_until);
                 let life = tokens.left(now.wall);
                 self.install(tokens, config, now);
                 if self.live_token(now).is_some() {

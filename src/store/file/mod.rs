@@ -57,7 +57,7 @@ use crate::error::{BoxError, Error};
 /// | `PATH.reserve` | 64 KiB of room, taken before a session calls the token endpoint, so that a disk that is full by then can still take the new tokens |
 ///
 /// All are made with mode 0600. A `PATH` that others can read or write is refused, on Unix, and
-/// the error says how to mend it. The folder must exist, and should be one that nobody else can
+/// the error says how to repair it. The folder must exist, and should be one that no other user can
 /// write to (mode 0700): who can replace files there can replace the tokens. The lock file may be
 /// deleted while no process uses it.
 ///
@@ -118,7 +118,7 @@ impl FileStore {
 
 enum Tried<T, W> {
     Done(T),
-    /// Somebody else has the lock.
+    /// Another handle has the lock.
     Busy(W),
 }
 
@@ -162,7 +162,7 @@ impl fmt::Debug for FileStore {
     }
 }
 
-/// Runs `work` where it may block. It runs to its end even if nobody waits for it any more.
+/// Runs `work` where it may block. It runs to its end even if its caller has stopped waiting.
 async fn blocking<T, W>(work: W) -> Result<T, BoxError>
 where
     T: Send + 'static,

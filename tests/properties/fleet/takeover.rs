@@ -96,12 +96,8 @@ impl World {
         if self.open.len() < 2 || self.is_over(self.login()) || self.start.keep_fresh {
             return;
         }
-        for open in &self.open {
-            // No process finds out only now that its connection was broken.
-            open.process.lock().by_hand.0 = Some(Instant::now() + CALM);
-            let _ = open.session.refresh().await;
-        }
-        sleep(Duration::from_secs(70)).await;
+        let all: Vec<_> = self.open.iter().collect();
+        self.bring_up(&all).await;
         if self.is_over(self.login()) {
             return;
         }
@@ -137,12 +133,20 @@ impl World {
             return None;
         }
         let (holder, other) = (self.open.first()?.clone(), self.open.get(1)?.clone());
-        for open in [&holder, &other] {
+        self.bring_up(&[&holder, &other]).await;
+        (!self.is_over(self.login())).then_some((holder, other))
+    }
+
+    /// All have the newest tokens, may ask by hand, and know that their connection was broken.
+    async fn bring_up(&self, all: &[&Open]) {
+        for open in all {
             open.process.lock().by_hand.0 = Some(Instant::now() + CALM);
             let _ = open.session.refresh().await;
         }
         sleep(Duration::from_secs(70)).await;
-        (!self.is_over(self.login())).then_some((holder, other))
+        for open in all {
+            let _ = open.session.load().await;
+        }
     }
 
     /// The call of a refresh begins.

@@ -88,7 +88,7 @@ fn a_full_disk_is_an_error_and_leaves_the_old_tokens() {
     assert!(child.wait().success());
 }
 
-// S101: a disk that is full by the time that an endpoint answers takes the new tokens all the same,
+// S102: a disk that is full by the time that an endpoint answers takes the new tokens all the same,
 // and one that is full before costs no call.
 #[cfg(target_os = "linux")]
 #[test]
