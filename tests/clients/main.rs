@@ -6,6 +6,7 @@ mod bodies;
 mod destinations;
 mod heads;
 mod redirects;
+mod refusals;
 mod retry;
 #[path = "../wire/room.rs"]
 mod room;

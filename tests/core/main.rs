@@ -1,7 +1,9 @@
 //! What the crate promises, shown in memory and in paused time. The list of promises is in
 //! `tests/README.md`.
 
+mod acceptance;
 mod bodies;
+mod budget;
 mod calls;
 mod cancel;
 mod clones;

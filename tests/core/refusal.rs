@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
 use tokio::time::advance;
 use tower::Layer;
 use tower_refresh::RefreshLayer;
@@ -91,9 +92,13 @@ async fn a_refusal_of_the_new_token_is_a_refresh_of_its_own() {
 async fn an_api_that_refuses_everything_causes_three_refreshes_in_thirty_seconds() {
     let world = World::new(live());
     world.api.refuse_all();
-    for window in 1..=4 {
-        for _ in 0..5 {
-            for status in join_all((0..20).map(|_| world.get())).await {
+    let get = |route: &str| {
+        let request = Request::get(format!("https://api.example.com/{route}"));
+        send(world.client.clone(), request.body(Full::default()).unwrap())
+    };
+    for (window, routes) in (1..).zip(["abcde", "fghij", "klmno", "pqrst"]) {
+        for route in routes.split("").filter(|route| !route.is_empty()) {
+            for status in join_all((0..20).map(|_| get(route))).await {
                 assert_eq!(status.unwrap(), StatusCode::UNAUTHORIZED);
             }
         }
