@@ -5,7 +5,7 @@ pub type BoxError = Box<dyn error::Error + Send + Sync>;
 
 /// Why there is no live access token, or why a piece of input cannot be used.
 ///
-/// Cheap to clone: everybody who waited for one refresh gets the same error. A
+/// Cheap to clone: all callers that waited for one refresh get the same error. A
 /// [`Refresh`](crate::Refresh) service returns it boxed, as Tower's own middlewares do;
 /// [`Error::find`] digs it out again.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ pub enum ErrorKind {
     UnknownOrigin,
     /// The token would have reached another origin than those that it is for.
     WrongOrigin,
-    /// The grant is over: somebody has to log in and set new tokens.
+    /// The grant is over: the user has to log in again, and new tokens have to be set.
     LoginRequired,
     /// The token endpoint refuses the call as it is configured: a fault of configuration, such as
     /// a wrong client secret or a wrong URL.
@@ -58,7 +58,7 @@ impl Error {
         self.inner.kind
     }
 
-    /// Whether somebody has to log in again before requests can be signed.
+    /// Whether the user has to log in again before requests can be signed.
     pub fn is_login_required(&self) -> bool {
         self.kind() == ErrorKind::LoginRequired
     }
@@ -77,7 +77,7 @@ impl Error {
         )
     }
 
-    /// Whether trying again later may help without anybody doing anything.
+    /// Whether trying again later may help without any intervention.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind(), ErrorKind::Unavailable | ErrorKind::Store | ErrorKind::TimedOut)
     }

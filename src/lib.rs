@@ -24,17 +24,18 @@
 //! - A [`Session`] is the live tokens of one identity. It is built once, and every clone is the
 //!   same session.
 //! - A [`RefreshLayer`] puts a session in front of an HTTP service.
-//! - A token [`endpoint`] sells the next access token. It is a Tower service too, so time-outs and
+//! - A token [`endpoint`] issues the next access token. It is a Tower service too, so time-outs and
 //!   limits around it are ordinary layers.
-//! - A token [`store`] is where tokens outlive the process, and who may refresh now.
+//! - A token [`store`] is where tokens outlive the process, and where processes agree which of them
+//!   refreshes.
 //!
 //! The [`guide`] tells the rest, and begins with [a first program](guide::getting_started).
 //!
 //! # Errors
 //!
 //! Request and response types stay those of the service inside. Errors are boxed, as Tower's own
-//! middlewares box them; [`Error::find`] digs this crate's out from under whatever wrapped it, and
-//! [`Error::kind`] tells whether somebody has to log in, or only has to wait.
+//! middlewares box them; [`Error::find`] finds this crate's error below the errors that wrap it,
+//! and [`Error::kind`] tells whether the user has to log in again, or the caller only has to wait.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

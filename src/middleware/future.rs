@@ -192,7 +192,7 @@ where
                     let mut next = next.take().expect("just readied");
                     let next =
                         if next.again.is_none() && next.cache.config.session.has_outlived(token) {
-                            // Somebody logged in or out while it waited to be ready.
+                            // A login or a log-out happened while it waited to be ready.
                             next.service = next.service.clone();
                             State::wait(next).into()
                         } else {

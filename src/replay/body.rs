@@ -48,7 +48,7 @@ impl<B: Body + Send + 'static> Replay for ReplayBody<B> {
     }
 }
 
-// `'static` as `Replay` has it, without which nobody needs a recording: see `into_bytes`.
+// `'static` as `Replay` has it, without which no recording is needed: see `into_bytes`.
 impl<B: Body<Error: Into<BoxError>> + 'static> Body for ReplayBody<B> {
     type Data = Bytes;
     type Error = ReplayError;

@@ -35,7 +35,7 @@ impl Buffer {
             if data.len() > self.limit - self.bytes {
                 return false;
             }
-            // An endless row of empty frames would never reach the cap, and nobody misses them.
+            // An endless row of empty frames would never reach the cap, and no reader misses them.
             if data.is_empty() {
                 return true;
             }

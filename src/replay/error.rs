@@ -5,8 +5,9 @@ use crate::BoxError;
 /// The error of a body that is being sent again elsewhere.
 ///
 /// When a server refuses a request before it has read the whole body, a retry takes the body over,
-/// and the copy on the first connection ends in this error. Whoever waits for the response does not
-/// see it; it may show up in the logs of a client, as the reason why a connection was closed.
+/// and the copy on the first connection ends in this error. The caller that waits for the response
+/// does not see it; it may show up in the logs of a client, as the reason why a connection was
+/// closed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Superseded;

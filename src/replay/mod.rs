@@ -13,8 +13,9 @@
 //! [`Replay`] is there for `Full`, `Empty`, `String` and `Either`, for `BoxBody<Bytes, E>` and
 //! `UnsyncBoxBody<Bytes, E>` whose error can carry a [`Superseded`] (`BoxError` can), and for
 //! [`ReplayBody`]. With the features of those names it is there for `reqwest::Body` and
-//! `reqwest::Request`, and for `tonic::body::Body`. A client that streams a body of any other type, `hyper::body::Incoming` for
-//! instance, sends it once unless the client is typed `Client<_, ReplayBody<Incoming>>`.
+//! `reqwest::Request`, and for `tonic::body::Body`. A client that streams a body of any other type,
+//! `hyper::body::Incoming` for instance, sends it once unless the client is typed `Client<_,
+//! ReplayBody<Incoming>>`.
 //!
 //! # Example
 //!
@@ -48,8 +49,8 @@
 //!
 //! A recording does not read a body ahead: it keeps the frames as the connection pulls them, so
 //! that a stream stays a stream. A server may refuse a request whose body is still on its way. Then
-//! the backup *takes over*: it begins with the frames that were kept and goes on with the rest of the
-//! original, and the copy on the first connection ends in a [`Superseded`] error, never in what
+//! the backup *takes over*: it begins with the frames that were kept and goes on with the rest of
+//! the original, and the copy on the first connection ends in a [`Superseded`] error, never in what
 //! could pass for the end of the body.
 //!
 //! # Limits
@@ -60,7 +61,7 @@
 //! - A body that turns out to be larger is streamed on and what was kept is dropped. One that
 //!   announces a larger size is not recorded at all. Either way the request is sent once, and the
 //!   caller sees the refusal.
-//! - A body that fails while it is read hands its error to whoever reads it, and is not replayed.
+//! - A body that fails while it is read hands its error to its reader, and is not replayed.
 //! - Bodies that are cloned have no cap. The clone of a `Full<Bytes>` is free; that of a `String`,
 //!   or a `Full` of something else that owns its data, copies it.
 

@@ -57,7 +57,7 @@ impl<B: Body> Reader<B> {
 }
 
 impl<B: Body + 'static> Reader<B> {
-    /// The next frame, with whatever error the caller makes of a failure.
+    /// The next frame; `fail` makes the error of a failure.
     pub(super) fn poll_frame<E>(
         &mut self,
         cx: &mut Context<'_>,

@@ -22,8 +22,8 @@ pub(super) struct Recording<B> {
 pub(super) enum Turn<B: Body> {
     /// An answer, and whether the copy may be at its end now.
     Polled { polled: PollFrame<Failed<B::Error>>, may_be_over: bool },
-    /// No copy waits, so the owner is to read the source itself: nobody else needs what it says. A
-    /// copy can come to wait only by being split off the owner, which puts the source back first.
+    /// No copy waits, so the owner is to read the source itself: no other copy needs what it says.
+    /// A copy can come to wait only by being split off the owner, which puts the source back first.
     Alone(Pin<Box<Source<B>>>),
 }
 
@@ -138,7 +138,7 @@ impl<B> Recording<B> {
         if state.owner.is_some() || !state.waiting.is_empty() {
             return;
         }
-        // Superseded copies, on connections that are slow to notice, must not hold what nobody can
+        // Superseded copies, on connections that are slow to notice, must not hold what no copy can
         // read. The source goes after the lock: it may run code of its own when it is dropped.
         state.buffer.clear();
         let source = state.source.take();

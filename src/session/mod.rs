@@ -317,3 +317,6 @@ impl fmt::Debug for Session {
         self.cell.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests;

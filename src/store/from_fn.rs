@@ -8,10 +8,10 @@ use crate::error::BoxError;
 /// A store of two functions, for a program that alone uses its tokens.
 ///
 /// `load` reads what `save` wrote last ([`Record`] is `Serialize` and `Deserialize`); `None` if it
-/// never did. The comparison of versions is not atomic: two processes need a store that was made for
-/// them.
+/// never did. The comparison of versions is not atomic: two processes need a store that was made
+/// for them.
 ///
-/// Because nobody else can refresh, a session goes on refreshing while such a store fails, and
+/// Because no other process can refresh, a session goes on refreshing while such a store fails, and
 /// saves as soon as it works again.
 pub fn from_fn<L, S>(load: L, save: S) -> FromFn<L, S> {
     FromFn { load, save }

@@ -96,7 +96,7 @@ impl AuthServer {
         self.shared.ledger().revoke_by_token(token)
     }
 
-    /// Revokes everything that is out: everybody has to log in again.
+    /// Revokes everything that was issued: all users have to log in again.
     pub fn revoke_all(&self) {
         self.shared.ledger().revoke_all();
     }

@@ -37,7 +37,7 @@ impl AuthServerBuilder {
         self
     }
 
-    /// For how long the refresh token spent last still buys the successor that it bought before.
+    /// How long the refresh token used last is still answered with the successor that it obtained.
     /// Defaults to zero: strict.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.policy.grace = grace;

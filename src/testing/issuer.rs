@@ -37,7 +37,7 @@ impl Issuer {
         Self { key: Hmac::new_from_slice(key.as_ref()).expect("HMAC takes keys of any length") }
     }
 
-    /// An issuer with a key that nobody else has. It is good enough to keep two test servers'
+    /// An issuer with a key of its own. It is good enough to keep two test servers'
     /// tokens apart, and not meant to keep a secret.
     pub fn random() -> Self {
         Self::new(fastrand::u128(..).to_be_bytes())

@@ -17,7 +17,7 @@ use crate::token::LONGEST_LIFE;
 /// Below this many access tokens the dead ones are not worth a sweep.
 const SWEEP_FROM: usize = 1024;
 
-/// What a token names that client credentials have bought. The first family is 1.
+/// What a token of the client credentials grant names. The first family is 1.
 const NO_FAMILY: u64 = 0;
 
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Policy {
     pub(super) access_life: Duration,
     pub(super) refresh_life: Option<Duration>,
     pub(super) rotate: bool,
-    /// How long a spent refresh token still buys the successor that it bought before.
+    /// How long a used refresh token is still answered with the successor that it obtained.
     pub(super) grace: Duration,
     pub(super) opaque: bool,
     /// An access token dies when its family gets a new one.

@@ -91,7 +91,7 @@ impl Shared {
     }
 
     /// Counts a call that is refused, for its refresh token or for something else. In one step, so
-    /// that whoever looks finds a re-use among the rejected.
+    /// that a test finds a re-use among the rejected.
     pub(super) fn reject(&self, refused: Option<Refused>) {
         self.counters.add(|counts| {
             counts.rejected += 1;
@@ -138,7 +138,7 @@ impl Shared {
         self.counters.add(|counts| counts.calls += 1);
         self.gate.pass().await;
         let carry_out = || protocol(self, &head, &body);
-        // The lock is gone before the fault strikes, or nobody else could call meanwhile.
+        // The lock is gone before the fault strikes, or no other call could be served meanwhile.
         let fault: Option<Fault> = self.faults().next();
         match fault {
             Some(fault) => fault.strike(carry_out).await,
@@ -187,7 +187,7 @@ pub(super) fn run(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Re
                     async move { shared.serve(request).await.map_err(io::Error::other) }
                 });
                 // No timer: a pooled connection that hyper closed for its idleness would be a
-                // fault that nobody asked for.
+                // fault that was not asked for.
                 let builder = auto::Builder::new(executor);
                 let connection = builder.serve_connection(TokioIo::new(stream), service);
                 // A connection that breaks is the client's affair, or a fault that was asked for.

@@ -3,6 +3,7 @@
 pub(crate) mod jwt;
 mod life;
 mod secret;
+mod stated;
 
 use std::{
     fmt, mem,
@@ -20,6 +21,7 @@ use self::life::seeded;
 pub(crate) use self::{
     life::{LONGEST_LIFE, received_life},
     secret::{Secret, Wiped},
+    stated::{stated_by, stated_life},
 };
 use crate::error::Error;
 
@@ -69,7 +71,7 @@ pub(crate) fn wiped_value(value: Vec<u8>) -> HeaderValue {
     value
 }
 
-/// The refresh token of one identity: what buys the next access token.
+/// The refresh token of one identity: with it the next access token is requested.
 ///
 /// `Debug` never prints it and its memory is wiped when the last clone goes.
 #[derive(Clone, PartialEq, Eq)]
@@ -138,7 +140,7 @@ impl Tokens {
         Ok(Self { access: Some(access), obtained_at, life, ..Self::default() })
     }
 
-    /// A refresh token alone: the first request buys the access token.
+    /// A refresh token alone: the first request obtains the access token.
     ///
     /// # Errors
     ///
@@ -231,13 +233,13 @@ fn check(what: &str, token: &str, allowed: impl Fn(char) -> bool) -> Result<(), 
     let Some((at, c)) = token.char_indices().find(|&(_, c)| !allowed(c)) else {
         return Ok(());
     };
-    let (kind, mend) = match c {
+    let (kind, hint) = match c {
         '\n' | '\r' => ("a line break", "trim it, as a file often ends with one"),
         ' ' | '\t' => ("white space", "pass the token alone, without its scheme"),
         c if c.is_control() => ("a control character", "pass it as the server sent it"),
         _ => ("a non-ASCII character", "pass it as the server sent it"),
     };
-    Err(Error::invalid(format!("the {what} has {kind} at byte {at}: {mend}")))
+    Err(Error::invalid(format!("the {what} has {kind} at byte {at}: {hint}")))
 }
 
 impl fmt::Debug for AccessToken {

@@ -31,6 +31,8 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
+#[cfg(test)]
+pub(super) use self::now::SUSPENDED;
 pub(crate) use self::refusals::{Refused, Route};
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},

@@ -25,8 +25,8 @@ impl EncryptionKey {
     /// What is said of a key where it must not be shown: sixteen hexadecimal digits, computed from
     /// it, that tell it from others and give nothing away.
     pub fn id(&self) -> String {
-        // An authentication tag under a nonce that is never drawn for a record: nobody without
-        // the key can compute it, and it leads nobody back to the key.
+        // An authentication tag under a nonce that is never drawn for a record: without the
+        // key it cannot be computed, and the key cannot be computed from it.
         let payload = Payload { msg: b"", aad: b"tower-refresh key id" };
         let tag = self.cipher().encrypt(&XNonce::default(), payload).unwrap_or_default();
         tag.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
@@ -42,8 +42,8 @@ impl FromStr for EncryptionKey {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let text = text.trim();
-        // One byte more than a key has: so much base64 asks for. A vector that is given back, because
-        // it has to grow or because the text is in the other alphabet, is not wiped.
+        // One byte more than a key has: so much base64 asks for. A vector that is given back,
+        // because it has to grow or because the text is in the other alphabet, is not wiped.
         let mut bytes = Zeroizing::new([0; 33]);
         let length = match text.len() {
             64 => from_hex(text, &mut *bytes),

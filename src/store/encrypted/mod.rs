@@ -132,7 +132,7 @@ impl<S> Encrypted<S> {
         };
         let changed = || {
             unusable(
-                "the stored tokens were changed by somebody without the key, or damaged: find \
+                "the stored tokens were changed without the key, or damaged: find \
                  out who can write to the store, and log in again with an empty one",
             )
         };

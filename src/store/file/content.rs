@@ -47,7 +47,7 @@ fn check(paths: &Paths, metadata: &Metadata) -> Result<(), BoxError> {
         if mode & 0o077 != 0 {
             return Err(failure(format!(
                 "the token file {path:?} can be read or written by others (mode {mode:04o}): \
-                 run `chmod 600 {path:?}`, and log in again if somebody may have read it"
+                 run `chmod 600 {path:?}`, and log in again if another user may have read it"
             )));
         }
     }
@@ -59,15 +59,15 @@ fn check(paths: &Paths, metadata: &Metadata) -> Result<(), BoxError> {
 
 fn parse(paths: &Paths, text: &[u8]) -> Result<Record, BoxError> {
     let path = &paths.record;
-    let mend = "restore it, or delete it and log in again";
+    let hint = "restore it, or delete it and log in again";
     if text.trim_ascii().is_empty() {
-        return Err(failure(format!("the token file {path:?} is empty: {mend}")));
+        return Err(failure(format!("the token file {path:?} is empty: {hint}")));
     }
     Record::from_json(text).map_err(|error| match error {
         Unreadable::Damaged { line, .. } => {
-            failure(format!("the token file {path:?} is damaged at line {line}: {mend}"))
+            failure(format!("the token file {path:?} is damaged at line {line}: {hint}"))
         }
-        Unreadable::CutOff => failure(format!("the token file {path:?} is cut off: {mend}")),
+        Unreadable::CutOff => failure(format!("the token file {path:?} is cut off: {hint}")),
         Unreadable::Foreign => {
             failure(format!("the file {path:?} {error}: name another file, or move it away"))
         }

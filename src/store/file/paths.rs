@@ -13,6 +13,7 @@ pub(super) struct Paths {
     pub(super) lock: PathBuf,
     /// One name for all: only who has the lock writes.
     pub(super) temp: PathBuf,
+    pub(super) reserve: PathBuf,
     pub(super) folder: PathBuf,
 }
 
@@ -45,13 +46,13 @@ impl Paths {
             name.push(suffix);
             PathBuf::from(name)
         };
-        let (lock, temp) = (beside(".lock"), beside(".tmp"));
-        Ok(Self { record, lock, temp, folder })
+        let (lock, temp, reserve) = (beside(".lock"), beside(".tmp"), beside(".reserve"));
+        Ok(Self { record, lock, temp, reserve, folder })
     }
 
     /// An error in doing what `doing` says.
     pub(super) fn failed(&self, doing: &str, error: io::Error) -> BoxError {
-        let mend = match error.kind() {
+        let hint = match error.kind() {
             io::ErrorKind::NotFound if !self.folder.is_dir() => {
                 format!(": {}", no_folder(&self.folder))
             }
@@ -66,7 +67,7 @@ impl Paths {
             io::ErrorKind::ReadOnlyFilesystem => ": choose a folder that can be written".to_owned(),
             _ => String::new(),
         };
-        let message = format!("cannot {doing} the token file {:?}: {error}{mend}", self.record);
+        let message = format!("cannot {doing} the token file {:?}: {error}{hint}", self.record);
         Error::with_source(ErrorKind::Store, message, error).into()
     }
 }
@@ -84,8 +85,8 @@ fn missing(path: &Path) -> Result<PathBuf, Error> {
         _ => Path::new("."),
     };
     let folder = fs::canonicalize(folder).map_err(|error| {
-        let mend = no_folder(folder);
-        let message = format!("the token file {path:?} cannot be made: {error}: {mend}");
+        let hint = no_folder(folder);
+        let message = format!("the token file {path:?} cannot be made: {error}: {hint}");
         Error::with_source(ErrorKind::InvalidInput, message, error)
     })?;
     Ok(folder.join(name))

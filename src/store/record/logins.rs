@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub(crate) struct LoginHistory(Vec<String>);
 
-/// No process is cut off from its store while others log in so many times.
+/// How many logins are remembered. A process that is cut off from its store for more than these may
+/// overwrite a newer login.
 const KEPT: usize = 8;
 
 impl LoginHistory {

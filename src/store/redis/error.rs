@@ -27,7 +27,7 @@ pub(super) fn failed(doing: &str, key: &str, failure: Failure) -> BoxError {
             }
         },
     };
-    let mend = match (error.kind(), error.code()) {
+    let hint = match (error.kind(), error.code()) {
         (_, Some("WRONGTYPE")) => {
             "another program has put something else there: give the store another name or prefix"
         }
@@ -50,7 +50,7 @@ pub(super) fn failed(doing: &str, key: &str, failure: Failure) -> BoxError {
         _ if error.to_string().contains("The user executing the script can't") => NO_RIGHTS,
         _ => "the source of this error is the server's answer",
     };
-    let message = format!("cannot {doing} in Redis (key {key}): {mend}");
+    let message = format!("cannot {doing} in Redis (key {key}): {hint}");
     Error::with_source(ErrorKind::Store, message, without_arguments(error)).into()
 }
 
@@ -87,7 +87,7 @@ pub(super) fn unreadable(key: &str, error: &Unreadable) -> BoxError {
 pub(super) fn unusable(key: &str, why: &str) -> BoxError {
     let message = format!(
         "the token record in Redis (key {key}) {why}. Was it written by another program? If \
-         nobody needs it, delete the key and log in again"
+         it is not needed, delete the key and log in again"
     );
     Error::new(ErrorKind::Store, message).into()
 }

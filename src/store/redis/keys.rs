@@ -39,7 +39,7 @@ fn check(what: &str, text: &str) -> Result<(), Error> {
     };
     let why = match wrong {
         '{' | '}' => "braces say which of a cluster's nodes keeps the key, and are put in for you",
-        _ => "control characters make keys that nobody can type",
+        _ => "control characters make keys that cannot be typed",
     };
     Err(Error::invalid(format!("the {what} of a Redis store has {wrong:?} at byte {at}: {why}")))
 }

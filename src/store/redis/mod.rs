@@ -106,7 +106,7 @@ pub use self::connect::{Connect, ConnectFn, connect_fn};
 /// or one of the `volatile-` policies as `maxmemory-policy`. With `appendfsync everysec` (the
 /// default) a crash, and with Sentinel or a cluster a failover, may lose what was saved last. A
 /// session puts it back if its process is alive; if that dies at the same moment, the token is
-/// gone and somebody has to log in.
+/// gone and the user has to log in again.
 #[must_use = "a store does nothing before a session has it"]
 pub struct RedisStore<C> {
     connect: C,
@@ -146,9 +146,9 @@ impl<C: Connect> RedisStore<C> {
     /// somebody first waits, and makes again when it is lost. In a cluster any node will do.
     ///
     /// Defaults to no subscription. Then a session hears of what another process did when it looks
-    /// at the store, which costs a command each time: about every 2 s while it is used, and while it
-    /// waits for another's refresh after 100 ms, then at growing intervals of up to 1 s. One that is
-    /// idle sends nothing.
+    /// at the store, which costs a command each time: about every 2 s while it is used, and while
+    /// it waits for another's refresh after 100 ms, then at growing intervals of up to 1 s. One
+    /// that is idle sends nothing.
     pub fn subscribe(self, client: Client) -> Self {
         self.subscribe_with(move || {
             let client = client.clone();

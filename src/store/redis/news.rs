@@ -57,7 +57,7 @@ impl News {
         self.subscription = Some(Subscription { connect, task: Mutex::default() });
     }
 
-    /// Resolves when something has been heard since this call, even if nobody waits for it yet.
+    /// Resolves when something has been heard since this call, even if no caller waits for it yet.
     pub(super) fn since_now(&self) -> impl Future<Output = ()> + use<> {
         let mut latest = self.latest.subscribe();
         let messages = latest.borrow().messages;

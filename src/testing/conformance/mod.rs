@@ -99,7 +99,7 @@ async fn conflicts(store: &impl TokenStore) {
         save(store, record(version, version), right).await;
         stored = Some(version);
     }
-    // Whoever would write over it logs somebody in again who has logged out.
+    // A write over it would log a user in again who has logged out.
     save(store, Record::new(6, 6, None), stored).await;
     let saved = ok("save", store.save(record(1, 1), None).await);
     keeps(saved == SaveOutcome::Conflict, "save", "a log-out is a record, and no empty store");
@@ -144,7 +144,7 @@ async fn dropped_calls(store: &impl TokenStore) {
             timeout(patience, store.save(record(version + 1, version + 1), Some(version))).await;
         let _ = timeout(patience, store.load()).await;
         let _ = timeout(patience, store.changed()).await;
-        // A save may still be done after it was dropped. Whoever comes next finds out which.
+        // A save may still be done after it was dropped. The next caller finds out which.
         version = loop {
             let read = load(store).await;
             let whole = read.tokens().and_then(count) == Some(read.version());

@@ -110,13 +110,13 @@ impl GatedStore {
         self.shelf.put(record);
     }
 
-    /// Loses all that is stored. Nobody is told.
+    /// Loses all that is stored. No watcher is told.
     pub fn wipe(&self) {
         self.shelf.wipe();
     }
 
     /// Loses the last writes, as many as this, as a failover to a replica that lags behind does.
-    /// Nobody is told. Before the first write the store was empty.
+    /// No watcher is told. Before the first write the store was empty.
     pub fn lose_writes(&self, writes: usize) {
         self.shelf.lose(writes);
     }
@@ -136,7 +136,7 @@ impl GatedStore {
     /// store.set_fault(StoreCalls::Writes, StoreFault::Fail);       // read-only
     /// store.set_fault(StoreCalls::All, StoreFault::Hang);          // not a word
     /// store.set_fault(StoreCalls::All, None);                      // up again
-    /// store.set_fault(StoreCalls::Saves, StoreFault::LoseAnswer);  // saved, and nobody knows
+    /// store.set_fault(StoreCalls::Saves, StoreFault::LoseAnswer);  // saved, but unanswered
     /// ```
     ///
     /// Defaults to none.
