@@ -7,6 +7,7 @@ mod certificates;
 mod destinations;
 mod heads;
 mod redirects;
+mod refusals;
 mod retry;
 mod support;
 mod tls;
