@@ -30,6 +30,22 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// The object that the body is, or what is left of one.
+    pub(super) fn object(&self) -> Option<&Map<String, Value>> {
+        match &self.body {
+            Body::Object(object) | Body::Cut(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// Puts what came beside the body among its fields.
+    pub(super) fn insert(&mut self, name: &str, value: Value) {
+        match &mut self.body {
+            Body::Object(object) | Body::Cut(object) => _ = object.insert(name.to_owned(), value),
+            body => *body = Body::Object(Map::from_iter([(name.to_owned(), value)])),
+        }
+    }
+
     /// The answer as one that brought no token, for its verdict. `reason` finds the field of the
     /// endpoint's protocol that says why.
     pub(super) fn refusal<'a>(
@@ -180,6 +196,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(until.duration_since(from).unwrap_or_default())
 }
 
+/// The server's clock, as an answer's headers tell it.
 pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(text_of(headers, DATE)?).ok()
 }

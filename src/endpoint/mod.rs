@@ -21,9 +21,11 @@
 //! [the guide](crate::guide::endpoints#time-outs-and-other-layers).
 
 mod answer;
+mod credential;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
 mod dialect;
+mod discovery;
 mod error;
 mod exchange;
 mod fields;
@@ -31,6 +33,8 @@ mod fields;
 mod heads;
 mod json;
 mod oauth2;
+#[cfg(feature = "transport")]
+mod proxy;
 mod reader;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -39,13 +43,16 @@ mod secrets;
 mod text;
 #[cfg(feature = "transport")]
 mod transport;
+#[cfg(feature = "transport")]
+mod tunnel;
 mod unsent;
 mod url;
 mod verdict;
 
 pub use self::{
+    credential::Credential,
     error::{EndpointError, FailureClass, Spent},
-    json::JsonEndpoint,
+    json::{JsonEndpoint, Place},
     oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
     url::EndpointUrl,
@@ -94,10 +101,6 @@ impl RefreshRequest {
     /// Whether the endpoint has issued tokens to this identity before, as far as is known.
     pub fn has_worked(&self) -> bool {
         self.has_worked
-    }
-
-    fn scheme(&self) -> Option<Cow<'static, str>> {
-        self.scheme.clone()
     }
 
     /// The refresh token to send. `None` if the session has none: a grant that needs one answers

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, io};
 
 use super::error::{EndpointError, Spent};
 #[cfg(feature = "transport")]
-use super::transport::mend_tls;
+use super::transport::mend;
 use crate::error::BoxError;
 
 /// A transport's failure. One that is an [`EndpointError`] already knows best.
@@ -45,15 +45,16 @@ fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
+pub(super) const IS_IT_UP: &str = "is it up, and are the host and the port of its URL right?";
+
 /// Says what to do about a connection that never came to be.
 fn unconnected(error: &(dyn StdError + 'static)) -> String {
-    let mend = mend_tls(error);
-    let mend = mend.unwrap_or("is it up, and are the host and the port of its URL right?");
+    let mend = mend(error).unwrap_or_else(|| IS_IT_UP.to_owned());
     format!("no connection to the token endpoint: {mend}")
 }
 
-/// Without the transport there is nothing to know a TLS error by.
+/// Without the transport there is nothing to know more by.
 #[cfg(not(feature = "transport"))]
-fn mend_tls(_: &(dyn StdError + 'static)) -> Option<&'static str> {
+fn mend(_: &(dyn StdError + 'static)) -> Option<String> {
     None
 }

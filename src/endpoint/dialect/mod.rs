@@ -15,7 +15,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{
-    RefreshRequest, TokenResponse,
+    TokenResponse,
     answer::Answer,
     error::{EndpointError, FailureClass, Spent},
     exchange::with_retry_after,
@@ -43,24 +43,14 @@ pub(super) struct Dialect {
 pub(super) struct Presented {
     /// The refresh token that went out.
     pub(super) sent: Option<RefreshToken>,
-    /// It presented what a person has consented to, and may be answered by a refresh token.
+    /// It presented what a person has, who can be asked again.
     pub(super) for_a_person: bool,
+    /// A refresh token in the answer is one to keep (see RFC 6749 §4.4.3).
+    pub(super) keeps_refresh_token: bool,
     pub(super) has_worked: bool,
     /// The session's, where it is not `Bearer`.
     pub(super) scheme: Option<Cow<'static, str>>,
     pub(super) secrets: Secrets,
-}
-
-impl Presented {
-    pub(super) fn new(
-        request: &RefreshRequest,
-        sent: Option<RefreshToken>,
-        for_a_person: bool,
-        secrets: Secrets,
-    ) -> Self {
-        let (has_worked, scheme) = (request.has_worked(), request.scheme());
-        Self { sent, for_a_person, has_worked, scheme, secrets }
-    }
 }
 
 impl Dialect {

@@ -51,11 +51,13 @@ impl Case {
         let sent = self.for_a_person.then(|| RefreshToken::new(SENT).unwrap());
         let mut secrets = Secrets::default();
         secrets.add(SENT);
+        let keeps_refresh_token = self.for_a_person;
         let (for_a_person, has_worked) = (self.for_a_person, self.has_worked);
         let scheme = self.scheme.clone();
-        let result = self
-            .dialect
-            .read(answer, Presented { sent, for_a_person, has_worked, scheme, secrets });
+        let result = self.dialect.read(
+            answer,
+            Presented { sent, for_a_person, keeps_refresh_token, has_worked, scheme, secrets },
+        );
         if let Err(error) = &result {
             assert_eq!(error.status().map(|status| status.as_u16()), Some(status));
             let shown = format!("{error} {error:?}");

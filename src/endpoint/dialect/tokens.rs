@@ -51,7 +51,7 @@ impl Dialect {
             access_token,
             refresh_token: refresh_token
                 .and_then(refresh_token_in)
-                .filter(|_| presented.for_a_person),
+                .filter(|_| presented.keeps_refresh_token),
             expires_in: stated,
             default_life: self.default_life,
             date,

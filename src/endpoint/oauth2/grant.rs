@@ -1,21 +1,34 @@
+use http::StatusCode;
+
+use crate::endpoint::{EndpointError, FailureClass, Spent};
+
 /// What the token is asked for with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Grant {
     RefreshToken,
     ClientCredentials,
+    Password,
+    JwtBearer,
+    TokenExchange,
+    /// One that only the program knows.
+    Other,
 }
 
 impl Grant {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::RefreshToken => "refresh_token",
-            Self::ClientCredentials => "client_credentials",
-        }
+    /// Whether `invalid_grant` means that a user has to log in, or change a password. Of any other
+    /// grant it is the program that presents what will not do.
+    pub(super) fn is_of_a_user(self) -> bool {
+        matches!(self, Self::RefreshToken | Self::Password)
     }
 
-    /// Whether it presents what a person has consented to, who can be asked again. A refresh token
-    /// in the answer to any other says nothing (RFC 6749 §4.4.3).
-    pub(super) fn is_for_a_person(self) -> bool {
-        self == Self::RefreshToken
+    /// Whether `error` may be about a credential that was sent, and not about a refresh token.
+    pub(super) fn refuses_a_credential(self, error: &EndpointError) -> bool {
+        let is_verdict = error.class() != FailureClass::Transient && error.spent() == Spent::No;
+        let is_about_it = match error.code() {
+            Some("invalid_client" | "unauthorized_client") => true,
+            Some("invalid_grant") => self != Self::RefreshToken,
+            _ => error.status() == Some(StatusCode::UNAUTHORIZED),
+        };
+        is_verdict && is_about_it
     }
 }
