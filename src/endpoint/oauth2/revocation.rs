@@ -110,7 +110,7 @@ impl OAuth2Revocation {
             let Some(replaced) = replaced else {
                 // Whatever became of the token, no user has to log in for it.
                 let asked =
-                    Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked: true };
+                    Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked: false };
                 let verdict = verdict::verdict(&answer.refusal(|_| None), asked);
                 return Err(with_retry_after(answer.refused(verdict, &secrets), &answer.headers));
             };
