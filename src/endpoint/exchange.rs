@@ -64,6 +64,10 @@ impl Exchange {
         self.transport = boxed(transport);
     }
 
+    pub(super) fn url(&self) -> &EndpointUrl {
+        &self.url
+    }
+
     /// Adds a header to every call. Its value may be a key, so `Debug` is not to show it.
     pub(super) fn header(&mut self, name: HeaderName, mut value: HeaderValue) {
         value.set_sensitive(true);

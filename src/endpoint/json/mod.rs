@@ -197,6 +197,10 @@ impl JsonEndpoint {
         self.clone().oneshot(request).await
     }
 
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
+    }
+
     fn body(&self, refresh_token: &RefreshToken) -> Zeroizing<Vec<u8>> {
         let body = Payload {
             name: self.protocol.request_field(),

@@ -226,6 +226,10 @@ impl OAuth2Endpoint {
         }
         secrets
     }
+
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
+    }
 }
 
 impl Service<RefreshRequest> for OAuth2Endpoint {

@@ -79,6 +79,10 @@ impl OAuth2Revocation {
         pairs.extend(self.client.params());
         form(&pairs)
     }
+
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
+    }
 }
 
 impl Service<RevokeRequest> for OAuth2Revocation {
