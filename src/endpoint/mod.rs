@@ -21,8 +21,10 @@
 //! [the guide](crate::guide::endpoints#time-outs-and-other-layers).
 
 mod answer;
+mod credential;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
+mod discovery;
 mod error;
 mod exchange;
 mod fields;
@@ -30,6 +32,8 @@ mod fields;
 mod heads;
 mod json;
 mod oauth2;
+#[cfg(feature = "transport")]
+mod proxy;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod response;
@@ -37,12 +41,15 @@ mod secrets;
 mod text;
 #[cfg(feature = "transport")]
 mod transport;
+#[cfg(feature = "transport")]
+mod tunnel;
 mod unsent;
 mod url;
 
 pub use self::{
+    credential::Credential,
     error::{EndpointError, FailureClass, Spent},
-    json::JsonEndpoint,
+    json::{JsonEndpoint, Place},
     oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
     url::EndpointUrl,
@@ -65,8 +72,7 @@ pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
     } else {
         service.downcast_ref::<OAuth2Revocation>()?.url()
     };
-    // There is no user in it: that was checked when it was parsed.
-    Some(url.uri().authority()?.to_string())
+    url.host()
 }
 
 /// What a session asks of its token endpoint.

@@ -67,7 +67,7 @@ pub(super) fn start(cell: &Arc<Cell>, started: Started, runtime: &Handle) {
     let task = RefreshTask { cell: cell.clone(), ticket: started.ticket };
     let refresh = REFRESHING.scope(sessions, run(task, started.waiters));
     #[cfg(feature = "tracing")]
-    let refresh = tracing::Instrument::instrument(refresh, cell.backend.span(id.generation));
+    let refresh = tracing::Instrument::instrument(refresh, cell.backend.span(id.generation.into()));
     runtime.spawn(refresh);
 }
 
