@@ -73,6 +73,10 @@ impl Exchange {
         self.transport = boxed(transport);
     }
 
+    pub(super) fn url(&self) -> &EndpointUrl {
+        &self.url
+    }
+
     /// Lets the default client use no proxy.
     pub(super) fn no_proxy(&mut self) {
         self.no_proxy = true;

@@ -64,9 +64,21 @@ pub use self::reqwest::ReqwestTransport;
 
 pub(crate) use self::verdict::{says_in_progress, says_reuse};
 
-use std::borrow::Cow;
+use std::{any::Any, borrow::Cow};
 
 use crate::token::RefreshToken;
+
+/// The host and port of a ready-made endpoint; `None` for any other, and for one inside layers.
+pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
+    let url = if let Some(endpoint) = service.downcast_ref::<JsonEndpoint>() {
+        endpoint.url()
+    } else if let Some(endpoint) = service.downcast_ref::<OAuth2Endpoint>() {
+        endpoint.url()
+    } else {
+        service.downcast_ref::<OAuth2Revocation>()?.url()
+    };
+    url.host()
+}
 
 /// What a session asks of its token endpoint.
 #[derive(Clone, Debug, Default)]

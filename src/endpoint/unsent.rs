@@ -16,7 +16,8 @@ pub(super) fn unsent_or_lost(error: BoxError) -> EndpointError {
     if is_unsent(&*error) {
         EndpointError::transient(unconnected(&*error)).with_spent(Spent::No)
     } else {
-        EndpointError::transient("the call to the token endpoint broke off")
+        let mend = mend(&*error).map(|mend| format!(": {mend}")).unwrap_or_default();
+        EndpointError::transient(format!("the call to the token endpoint broke off{mend}"))
     }
     .with_source(error)
 }

@@ -96,6 +96,7 @@ mod body;
 mod builder;
 mod conformance;
 mod counts;
+mod dialect;
 mod fault;
 mod gate;
 mod gated;
@@ -104,6 +105,7 @@ mod issuer;
 mod ledger;
 mod protocol;
 mod server;
+mod wire;
 
 pub use self::{
     api::Refusal,
@@ -111,6 +113,7 @@ pub use self::{
     builder::AuthServerBuilder,
     conformance::store_conformance,
     counts::Counts,
+    dialect::{Dialect, Ending},
     fault::Fault,
     gate::Hold,
     gated::{Answer, GatedEndpoint},
