@@ -11,8 +11,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{runtime::Handle, time::timeout};
 use tower::util::BoxCloneService;
 
-use super::event::{EventSender, Events};
-use super::{config::Config, endpoint::Endpoint, state::News};
+use super::{config::Config, endpoint::Endpoint, event::Events, sender::EventSender, state::News};
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},

@@ -103,10 +103,11 @@ mod gated_store;
 mod issuer;
 mod ledger;
 mod protocol;
+mod refusal;
 mod server;
+mod shared;
 
 pub use self::{
-    api::Refusal,
     auth_server::{AuthServer, Login},
     builder::AuthServerBuilder,
     conformance::store_conformance,
@@ -116,4 +117,5 @@ pub use self::{
     gated::{Answer, GatedEndpoint},
     gated_store::{GatedStore, StoreCalls, StoreFault},
     issuer::Issuer,
+    refusal::Refusal,
 };

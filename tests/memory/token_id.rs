@@ -2,7 +2,7 @@ use tower_refresh::ErrorKind;
 
 use super::support::{World, live};
 
-// S69
+// S69: a token of one session is never replaced by another's
 #[tokio::test(start_paused = true)]
 async fn a_token_of_another_session_replaces_nothing() {
     let (a, b) = (World::new(live()), World::new(live()));

@@ -6,7 +6,6 @@
 //! it means, `saving` for what is unsaved, and `schedule` for deadlines and pauses.
 
 mod demand;
-mod now;
 mod outcome;
 mod plan;
 mod replica;
@@ -29,11 +28,8 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
-#[cfg(test)]
-pub(super) use self::now::SUSPENDED;
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
-    now::Now,
     outcome::{After, Published},
     plan::{Base, Compared, Plan, Seen},
     replica::{Write, next_version},
@@ -43,6 +39,7 @@ use self::{
     replica::Replica,
     schedule::{Deadlines, Pause, Refusals},
 };
+pub(super) use super::now::Now;
 
 pub(super) struct State {
     login: Login,
