@@ -120,7 +120,7 @@ impl Failure {
     pub(super) fn still_in_progress(self) -> Self {
         let message = "the token endpoint is still at work on an earlier call";
         let error = Error::with_source(ErrorKind::Unavailable, message, self.error);
-        Self::transient(error)
+        Self { retry_after: self.retry_after, ..Self::transient(error) }
     }
 
     /// The end of a grant that began with a lost answer: that answer's failure is in the chain.

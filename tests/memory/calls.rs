@@ -8,7 +8,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
     Event, Session,
-    endpoint::{EndpointError, TokenResponse},
+    endpoint::{EndpointError, Spent, TokenResponse},
     testing::{Answer, GatedEndpoint},
 };
 
@@ -95,6 +95,33 @@ async fn a_server_that_names_a_call_in_progress_is_asked_again_and_one_that_name
     world.endpoint.answer_always(|| over("Refresh token reuse detected").into());
     assert!(error_of(world.get().await).is_login_required());
     assert_eq!(world.endpoint.calls(), 2);
+}
+
+// S75: the end of a grant is confirmed once for each lost answer, whichever refresh it is in.
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_that_fails_for_the_moment_is_made_by_the_next_refresh() {
+    let world = World::new(expired());
+    world.endpoint.answer(Answer::fail("connection reset"));
+    world.endpoint.answer(over(""));
+    let busy = || EndpointError::transient("busy").with_spent(Spent::No);
+    world.endpoint.answer(busy().with_retry_after(SECOND * 60));
+    assert!(!error_of(world.get().await).is_login_required());
+    assert_eq!(world.endpoint.calls(), 3);
+    world.endpoint.answer_always(|| over("").into());
+    sleep(SECOND * 61).await;
+    assert!(error_of(world.get().await).is_login_required());
+    assert_eq!(world.endpoint.calls(), 4, "the confirmation, and no other");
+}
+
+// S75: a server that is at work on an earlier call is asked again when it says.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_names_a_call_in_progress_may_say_when_to_ask_again() {
+    let world = World::new(expired());
+    let at_work = EndpointError::invalid_grant("no").with_said("being processed");
+    world.endpoint.answer(at_work.with_retry_after(SECOND * 7));
+    let start = Instant::now();
+    assert_eq!(world.get().await.unwrap(), StatusCode::OK);
+    assert_eq!((start.elapsed(), world.endpoint.calls()), (SECOND * 7, 2));
 }
 
 // S89: where the refresh token is kept the time-out ends a call; where it rotates the call goes on

@@ -41,6 +41,8 @@ pub(super) struct Replica {
 pub(super) struct Doubt {
     /// The failure that began it.
     pub(super) cause: Option<Error>,
+    /// The server has said since that the grant is over.
+    pub(super) refused: bool,
 }
 
 /// The store could not be reached. It may have lost what it held last.
@@ -173,13 +175,18 @@ impl State {
                 _ => Relation::Ahead,
             },
             Some(_) if is_empty => Relation::Follow,
-            Some(stored) if stored.holds(self.tokens()) => Relation::Same,
             Some(stored) => {
                 let (theirs, ours) = (stored.logins(), &self.login.history);
-                if self.unsaved() == Some(Unsaved::Decision) && !theirs.include(ours) {
-                    return Relation::Ahead;
+                let decided = self.unsaved() == Some(Unsaved::Decision) && !theirs.include(ours);
+                let (knows_theirs, is_known) = (is_known(theirs, ours), is_known(ours, theirs));
+                // The tombstone of an earlier log-out would not outlast a login between the two
+                // that another process puts back.
+                let is_earlier = self.is_logged_out() && !is_known && (decided || knows_theirs);
+                if stored.holds(self.tokens()) && !is_earlier {
+                    return Relation::Same;
                 }
-                match (is_known(theirs, ours), is_known(ours, theirs)) {
+                match (knows_theirs, is_known) {
+                    _ if decided => Relation::Ahead,
                     // Another process has decided what is not known here.
                     (false, _) => Relation::Follow,
                     (true, false) => Relation::Ahead,

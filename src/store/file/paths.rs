@@ -13,6 +13,7 @@ pub(super) struct Paths {
     pub(super) lock: PathBuf,
     /// One name for all: only who has the lock writes.
     pub(super) temp: PathBuf,
+    pub(super) reserve: PathBuf,
     pub(super) folder: PathBuf,
 }
 
@@ -45,8 +46,8 @@ impl Paths {
             name.push(suffix);
             PathBuf::from(name)
         };
-        let (lock, temp) = (beside(".lock"), beside(".tmp"));
-        Ok(Self { record, lock, temp, folder })
+        let (lock, temp, reserve) = (beside(".lock"), beside(".tmp"), beside(".reserve"));
+        Ok(Self { record, lock, temp, reserve, folder })
     }
 
     /// An error in doing what `doing` says.

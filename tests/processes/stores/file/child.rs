@@ -119,6 +119,7 @@ async fn is_another_process() {
         "write" => write(store).await,
         "write within" => write_within(store, argument.parse().unwrap()).await,
         "fill" => fill(store).await,
+        "refresh and fill" => refresh_and_fill(store).await,
         "seed" => seed(store, &argument).await,
         _ => panic!("no such role: {role}"),
     }
@@ -205,6 +206,40 @@ async fn fill(store: FileStore) {
     assert!(!store.path().with_extension("tmp").exists());
     fs::remove_file(filler).unwrap();
     say(format_args!("{:?}", store.save(record(2, "a", "r"), Some(1)).await.unwrap()));
+}
+
+/// Fills the disk during a call, and says what is stored once the answer is here. With the disk
+/// filled up again it tries another refresh.
+async fn refresh_and_fill(store: FileStore) {
+    say("mounted");
+    store.save(record(1, "access-1", "refresh-1"), None).await.unwrap();
+    let endpoint = GatedEndpoint::new();
+    let long = "x".repeat(20_000);
+    let answer = TokenResponse::new(format!("access-{long}")).unwrap();
+    endpoint.answer(answer.with_refresh_token(format!("refresh-{long}")).unwrap());
+    let session = Session::builder(endpoint.clone()).store(store.clone()).attempts(1).build();
+    session.ready().await.unwrap();
+    let hold = endpoint.hold();
+    let refresh = tokio::spawn({
+        let session = session.clone();
+        async move { session.refresh().await }
+    });
+    endpoint.calls_reached(1).await;
+    let filler = |number: u8| store.path().with_extension(format!("filler-{number}"));
+    let fill = |number| {
+        let full = fs::write(filler(number), vec![0; 1 << 20]).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    };
+    fill(1);
+    hold.release();
+    refresh.await.unwrap().unwrap();
+    let stored = secrets(&store.load().await.unwrap().unwrap()).1;
+    say(format_args!("{} {}", stored == format!("refresh-{long}"), session.status().is_unsaved()));
+    fill(2);
+    say(format_args!("{:?}", session.refresh().await.unwrap_err()));
+    say(endpoint.calls());
+    fs::remove_file(filler(1)).unwrap();
+    say(session.refresh().await.is_ok());
 }
 
 /// Starts a session with tokens of its own, and says which it uses.

@@ -60,23 +60,46 @@ async fn a_write_that_fails_at_any_byte_is_an_error_and_leaves_the_old_tokens() 
     }
 }
 
+/// A process whose token file is on a disk of its own, which is small. `None` if no such disk can be
+/// mounted here.
+#[cfg(target_os = "linux")]
+fn on_a_small_disk(role: &str, folder: &Folder) -> Option<Child> {
+    const SMALL_DISK: &str = r#"exec unshare --map-root-user --mount sh -c '
+        mount -t tmpfs -o size=192k tmpfs "$(dirname "$STORES_CHILD_PATH")" && exec "$0" "$@"
+    ' "$0" "$@""#;
+    let wrapper = ["sh", "-c", SMALL_DISK];
+    let mut child = Child::start_under(&wrapper, role, &folder.join("tokens"), "");
+    if child.says().is_none() {
+        eprintln!("skipped: no small disk can be mounted here");
+        return None;
+    }
+    Some(child)
+}
+
 // S50: a token file that is not whole, not ours or not private is a clear error
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error_and_leaves_the_old_tokens() {
-    const SMALL_DISK: &str = r#"exec unshare --map-root-user --mount sh -c '
-        mount -t tmpfs -o size=64k tmpfs "$(dirname "$STORES_CHILD_PATH")" && exec "$0" "$@"
-    ' "$0" "$@""#;
     let folder = Folder::new();
-    let wrapper = ["sh", "-c", SMALL_DISK];
-    let mut child = Child::start_under(&wrapper, "fill", &folder.join("tokens"), "");
-    if child.says().is_none() {
-        eprintln!("skipped: no small disk can be mounted here");
-        return;
-    }
+    let Some(mut child) = on_a_small_disk("fill", &folder) else { return };
     let error = child.says().unwrap();
     assert!(error.contains("No space left") && error.contains("make room"), "{error}");
     assert_eq!(child.says().unwrap(), "Stored", "there is room again");
+    assert!(child.wait().success());
+}
+
+// S102: a disk that is full by the time that an endpoint answers takes the new tokens all the same,
+// and one that is full before costs no call.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_up_during_a_call_takes_the_new_tokens() {
+    let folder = Folder::new();
+    let Some(mut child) = on_a_small_disk("refresh and fill", &folder) else { return };
+    assert_eq!(child.says().unwrap(), "true false", "stored, and nothing is unsaved");
+    let error = child.says().unwrap();
+    assert!(error.contains("make room"), "{error}");
+    assert_eq!(child.says().unwrap(), "1", "no call whose answer could not be saved");
+    assert_eq!(child.says().unwrap(), "true", "there is room again");
     assert!(child.wait().success());
 }
 
