@@ -143,7 +143,8 @@ fn text(said: &Value) -> String {
     }
 }
 
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
+/// The server's clock, as an answer's headers tell it.
+pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(text_of(headers, DATE)?).ok()
 }
 

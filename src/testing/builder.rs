@@ -3,7 +3,7 @@ use std::{fmt, io, net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
-    AuthServer, Issuer,
+    AuthServer, Dialect, Issuer,
     ledger::Policy,
     server,
     shared::{Settings, Shared},
@@ -116,6 +116,13 @@ impl AuthServerBuilder {
     /// first. Defaults to `false`.
     pub fn refuse_early(mut self, early: bool) -> Self {
         self.settings.refuse_early = early;
+        self
+    }
+
+    /// How the token endpoints put what they have to say, over HTTP/1. Defaults to their protocols'
+    /// own words.
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.settings.dialect = Some(dialect);
         self
     }
 

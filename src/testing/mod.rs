@@ -96,6 +96,7 @@ mod body;
 mod builder;
 mod conformance;
 mod counts;
+mod dialect;
 mod fault;
 mod gate;
 mod gated;
@@ -106,12 +107,14 @@ mod protocol;
 mod refusal;
 mod server;
 mod shared;
+mod wire;
 
 pub use self::{
     auth_server::{AuthServer, Login},
     builder::AuthServerBuilder,
     conformance::store_conformance,
     counts::Counts,
+    dialect::{Dialect, Ending},
     fault::Fault,
     gate::Hold,
     gated::{Answer, GatedEndpoint},

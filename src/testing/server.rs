@@ -1,7 +1,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Collected, Limited};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto};
@@ -13,6 +13,7 @@ use super::{
     fault::Fault,
     protocol::{self, Protocol},
     shared::Shared,
+    wire::Wire,
 };
 use crate::error::BoxError;
 
@@ -23,10 +24,14 @@ const LONGEST_CALL: usize = 1024 * 1024;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
 impl Shared {
-    async fn serve(&self, request: Request<Incoming>) -> Result<Response<ServerBody>, BoxError> {
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        wire: &Wire,
+    ) -> Result<Response<ServerBody>, BoxError> {
         let mut response = match request.uri().path() {
-            "/v1/auth/refresh" => self.call(request, protocol::freddy).await?,
-            "/oauth2/token" => self.call(request, protocol::oauth2).await?,
+            "/v1/auth/refresh" => self.call(request, protocol::freddy, wire).await?,
+            "/oauth2/token" => self.call(request, protocol::oauth2, wire).await?,
             "/oauth2/revoke" => {
                 let (head, body) = request.into_parts();
                 let body = collect(body).await?;
@@ -50,31 +55,41 @@ impl Shared {
         &self,
         request: Request<Incoming>,
         protocol: Protocol,
+        wire: &Wire,
     ) -> Result<Response<ServerBody>, BoxError> {
         let (head, body) = request.into_parts();
         let body = collect(body).await?;
         self.counters.add(|counts| counts.calls += 1);
         self.gate.pass().await;
-        let carry_out = || protocol(self, &head, &body);
+        let carry_out = || {
+            let mut answer = protocol(self, &head, &body);
+            answer.headers_mut().insert(header::DATE, self.date());
+            answer
+        };
+        // HTTP/2 has no words of its own to be put otherwise.
+        let wire = Some(wire).filter(|_| head.version < Version::HTTP_2);
         // The lock is gone before the fault strikes, or no other call could be served meanwhile.
         let fault: Option<Fault> = self.faults().next();
         match fault {
-            Some(fault) => fault.strike(carry_out).await,
-            None => Ok(carry_out().map(whole)),
+            Some(fault) => fault.strike(carry_out, wire).await,
+            None => match (&self.settings.dialect, wire) {
+                (Some(dialect), Some(wire)) => dialect.answer(carry_out(), wire).await,
+                _ => Ok(carry_out().map(whole)),
+            },
         }
+    }
+
+    fn date(&self) -> HeaderValue {
+        let date = httpdate::fmt_http_date(self.ledger().policy.server_time());
+        HeaderValue::try_from(date).expect("an HTTP date is a header value")
     }
 
     /// Tells the time as this server sees it. hyper's own clock is right, so it will do for a
     /// server whose clock is.
     fn stamp(&self, response: &mut Response<ServerBody>) {
-        let date = {
-            let policy = &self.ledger().policy;
-            policy.clock_is_wrong().then(|| policy.server_time())
-        };
-        if let Some(date) = date {
-            let date = httpdate::fmt_http_date(date);
-            let date = HeaderValue::try_from(date).expect("an HTTP date is a header value");
-            response.headers_mut().entry(header::DATE).or_insert(date);
+        let is_wrong = self.ledger().policy.clock_is_wrong();
+        if is_wrong {
+            response.headers_mut().entry(header::DATE).or_insert(self.date());
         }
     }
 }
@@ -92,16 +107,18 @@ pub(super) fn run(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Re
             let _: io::Result<()> = stream.set_nodelay(true);
             let shared = shared.clone();
             let executor = tasks.clone();
+            let wire = Wire::new(stream);
+            let io = TokioIo::new(wire.clone());
             tasks.spawn(async move {
                 // An `io::Error`, as rustc cannot prove the task `Send` with a boxed one.
                 let service = service_fn(|request| {
-                    let shared = shared.clone();
-                    async move { shared.serve(request).await.map_err(io::Error::other) }
+                    let (shared, wire) = (shared.clone(), wire.clone());
+                    async move { shared.serve(request, &wire).await.map_err(io::Error::other) }
                 });
                 // No timer: a pooled connection that hyper closed for its idleness would be a
                 // fault that was not asked for.
                 let builder = auto::Builder::new(executor);
-                let connection = builder.serve_connection(TokioIo::new(stream), service);
+                let connection = builder.serve_connection(io, service);
                 // A connection that breaks is the client's affair, or a fault that was asked for.
                 let _: Result<(), BoxError> = connection.await;
             });

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     counts::Counters,
+    dialect::Dialect,
     fault::Faults,
     gate::Gate,
     issuer::Issuer,
@@ -22,11 +23,12 @@ pub(super) struct Settings {
     pub(super) client: Option<(String, Option<String>)>,
     pub(super) send_expires_in: bool,
     pub(super) refuse_early: bool,
+    pub(super) dialect: Option<Dialect>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { client: None, send_expires_in: true, refuse_early: false }
+        Self { client: None, send_expires_in: true, refuse_early: false, dialect: None }
     }
 }
 

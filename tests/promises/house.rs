@@ -111,7 +111,7 @@ fn circle(arrows: &BTreeSet<Arrow>) -> Option<Vec<&Arrow>> {
     for arrow in arrows {
         let is_within =
             |folder: &&str| [&arrow.from, &arrow.to].iter().all(|f| f.starts_with(*folder));
-        if !ONE_TYPE.iter().any(|folder| is_within(folder)) {
+        if !ONE_TYPE.iter().any(is_within) {
             uses.entry(&arrow.from).or_default().push(arrow);
         }
     }
