@@ -236,7 +236,7 @@ mod tests {
     const DATE_1: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const DATE_2: &str = "Sun, 06 Nov 1994 08:51:37 GMT";
 
-    // S37
+    // S37: `Retry-After` is respected, as seconds and as a date, up to a limit
     #[test]
     fn retry_after_is_seconds_or_a_date_by_the_servers_clock() {
         let ours = httpdate::parse_http_date(DATE_1).unwrap();

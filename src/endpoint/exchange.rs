@@ -22,6 +22,7 @@ use super::{
     answer::{Answer, retry_after},
     discovery::Wanted,
     error::{EndpointError, Spent},
+    no_proxy::NoProxy,
     reader::{Body, Reader, Speaks},
     secrets::Secrets,
     unsent::unsent_or_lost,
@@ -205,10 +206,6 @@ fn with_ours(mut headers: HeaderMap, of_this_call: HeaderMap) -> HeaderMap {
     headers.entry(USER_AGENT).or_insert(us);
     headers
 }
-
-/// In a request's extensions: the default client sends it directly, whatever the environment says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NoProxy;
 
 /// What one sending is, beside where it goes and what every call has.
 pub(super) struct Call {

@@ -191,7 +191,7 @@ fn a_whole_object_without_a_usable_token_is_a_fault_of_set_up_that_has_used_the_
     }
 }
 
-// S97
+// S97: a token of another type than Bearer's is not sent, and the rotated refresh token beside it is kept
 #[test]
 fn a_token_of_another_type_is_not_sent_and_its_refresh_token_is_kept() {
     for case in Case::both() {
@@ -214,7 +214,7 @@ fn a_token_of_another_type_is_not_sent_and_its_refresh_token_is_kept() {
     }
 }
 
-// S38
+// S38: whatever a token endpoint answers instead of tokens is an error, in time and within the size cap
 #[test]
 fn a_good_status_with_nothing_readable_may_have_used_the_token_and_is_named() {
     let html = [(header::CONTENT_TYPE, "text/html")];

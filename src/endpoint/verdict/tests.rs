@@ -204,7 +204,7 @@ fn the_first_evidence_decides() {
     }
 }
 
-// S85
+// S85: a reason that names the refresh token ends the grant at the first call ever
 #[test]
 fn a_reason_that_speaks_of_the_call_ends_the_grant_at_an_endpoint_that_has_worked_alone() {
     for (status, detail) in [
