@@ -35,7 +35,7 @@ pub(super) use self::{
     demand::{Attention, Join, Need, Started},
     now::Now,
     outcome::{After, Published},
-    plan::{Base, Compared, Plan, Seen},
+    plan::{Base, Compared, Plan, Seen, is_leased_to_another},
     replica::{Write, next_version},
     saving::Owed,
 };

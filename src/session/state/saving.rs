@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Event, Now, State, Worker, demand::Started, replica::Write};
+use super::{
+    Event, Now, State, Worker,
+    demand::Started,
+    plan::is_leased_to_another,
+    replica::{Relation, Write, next_version},
+};
 use crate::{
     error::Error,
     session::{backoff, config::Config},
@@ -57,6 +62,26 @@ impl State {
             return None;
         }
         self.agree(stored, config, now)
+    }
+
+    /// The renewed lease on a record whose refresh token is used up, while its successor cannot be
+    /// saved.
+    pub(in crate::session) fn renewal(
+        &self,
+        stored: Record,
+        owner: &str,
+        config: &Config,
+        now: &Now,
+    ) -> Option<Write> {
+        let is_used_up = matches!(self.relation(Some(&stored)), Relation::Ahead)
+            && stored.tokens().is_some_and(|tokens| tokens.refresh_token().is_some());
+        if !is_used_up || is_leased_to_another(&stored, owner) {
+            return None;
+        }
+        let expected = Some(stored.version());
+        let record = stored.with_lease(owner, config.lease);
+        let record = record.with_version(next_version(expected, now));
+        Some(Write { record, expected, login: self.login.number })
     }
 
     pub(in crate::session) fn is_unsaved(&self) -> bool {
