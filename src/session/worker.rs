@@ -174,7 +174,9 @@ async fn save(cell: &Arc<Cell>) {
         Err(error) => {
             failed(error);
             if cell.read(State::is_rotation_unsaved) {
-                keep_leased(cell).await;
+                // A refresh that begins meanwhile saves for itself: the renewal is given up first.
+                let refreshing = cell.wait_until(|cell| cell.read(State::is_refreshing));
+                select(pin!(refreshing), pin!(keep_leased(cell))).await;
             }
         }
     }
