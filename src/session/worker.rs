@@ -89,7 +89,9 @@ async fn run(claim: Claim, start_refresh: StartRefresh) {
         let (owed, version) = cell.apply_as(|state, now| state.owed(config, now));
         let (until, news, unsaved) = match owed {
             Owed::Save => {
-                save(&cell).await;
+                // A session has one writer: what is left to a refresh that begins is given up here.
+                let left = cell.wait_until(|cell| cell.read(State::is_left_to_refresh));
+                select(pin!(left), pin!(save(&cell))).await;
                 kept = Some(cell);
                 continue;
             }
@@ -174,9 +176,7 @@ async fn save(cell: &Arc<Cell>) {
         Err(error) => {
             failed(error);
             if cell.read(State::is_rotation_unsaved) {
-                // A refresh that begins meanwhile saves for itself: the renewal is given up first.
-                let refreshing = cell.wait_until(|cell| cell.read(State::is_refreshing));
-                select(pin!(refreshing), pin!(keep_leased(cell))).await;
+                keep_leased(cell).await;
             }
         }
     }

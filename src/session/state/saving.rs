@@ -104,6 +104,12 @@ impl State {
         self.unsaved() == Some(Unsaved::Rotation)
     }
 
+    /// A refresh under way saves what came of one before it, and what was set beside its refresh
+    /// token.
+    pub(in crate::session) fn is_left_to_refresh(&self) -> bool {
+        self.is_refreshing() && self.is_rotation_unsaved()
+    }
+
     /// Why the store did not take what is unsaved.
     pub(in crate::session) fn save_error(&self) -> Option<&Error> {
         self.replica.unsaved.as_ref()?.error.as_ref()
@@ -146,9 +152,8 @@ impl State {
             saving.noticed = true;
             saving.try_at
         });
-        let is_left = self.is_refreshing() && self.is_rotation_unsaved();
+        let is_left = self.is_left_to_refresh();
         match try_at {
-            // A refresh under way saves what was set beside its refresh token.
             Some(_) if is_left => {}
             Some(at) if at.is_none_or(|at| at <= now.mono) => return Owed::Save,
             _ => {}
