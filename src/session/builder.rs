@@ -16,8 +16,8 @@ use super::{
     cell::Cell,
     config::Config,
     endpoint::Endpoint,
-    event::EventSender,
     scheme::AuthScheme,
+    sender::EventSender,
     state::{Beginning, Now, State},
     unique::unique,
 };
@@ -82,7 +82,8 @@ impl SessionBuilder {
             endpoint,
             revocation,
             runtime,
-            events: EventSender::new(name),
+            events: EventSender::new(name.clone()),
+            name,
         };
         let cell: Arc<Cell> = Arc::new(Cell::new(state, backend));
         Session { cell }
@@ -136,7 +137,7 @@ impl SessionBuilder {
         self
     }
 
-    /// What operators know the session by, in logs and metrics. It is no secret.
+    /// What operators know the session by, in logs, metrics and errors. It is no secret.
     ///
     /// Defaults to `default`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -249,8 +250,9 @@ impl SessionBuilder {
         self
     }
 
-    /// How many refreshes refusals may cause within how long: it bounds what an API costs that
-    /// refuses every token. Past it a refusal goes to the caller.
+    /// How many refreshes refusals may cause within how long that do not cure them: it bounds what an
+    /// API costs that refuses every token. Past it a refusal goes to the caller. See
+    /// [the guide](crate::guide::operations#tokens-are-refused) for what counts.
     ///
     /// Defaults to 3 in 30 s.
     pub fn refusal_limit(mut self, refreshes: u32, window: Duration) -> Self {
