@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod bodies;
+mod certificates;
 mod destinations;
 mod heads;
 mod redirects;

@@ -173,7 +173,8 @@ async fn two_thousand_refusals_at_once_whose_bodies_come_late_fail_no_request() 
     refuse_at_once(2000, 1).await;
 }
 
-// S99
+// S99: over HTTP/2 many refusals whose bodies come after their heads fail no request of the
+// connection
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_refusals_ten_times_over_one_connection_fail_no_request() {
     refuse_at_once(200, 10).await;
