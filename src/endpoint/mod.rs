@@ -31,6 +31,7 @@ mod fields;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod heads;
 mod json;
+mod no_proxy;
 mod oauth2;
 #[cfg(feature = "transport")]
 mod proxy;
@@ -59,7 +60,21 @@ pub use self::{
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::reqwest::ReqwestTransport;
 
+use std::any::Any;
+
 use crate::token::RefreshToken;
+
+/// The host and port of a ready-made endpoint; `None` for any other, and for one inside layers.
+pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
+    let url = if let Some(endpoint) = service.downcast_ref::<JsonEndpoint>() {
+        endpoint.url()
+    } else if let Some(endpoint) = service.downcast_ref::<OAuth2Endpoint>() {
+        endpoint.url()
+    } else {
+        service.downcast_ref::<OAuth2Revocation>()?.url()
+    };
+    url.host()
+}
 
 /// What a session asks of its token endpoint.
 #[derive(Clone, Debug, Default)]

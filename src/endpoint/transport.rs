@@ -21,19 +21,20 @@ use hyper_util::{
     },
     rt::TokioExecutor,
 };
-use rustls::{CertificateError, ClientConfig, Error as TlsError, crypto::CryptoProvider};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, crypto::CryptoProvider,
+};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
 use super::{
     dead_peer,
-    error::EndpointError,
-    exchange::NoProxy,
+    error::{EndpointError, IS_IT_UP},
     heads,
+    no_proxy::NoProxy,
     proxy::{self, Route},
     tunnel::{Refused, Tunnel},
-    unsent::IS_IT_UP,
 };
 use crate::error::{BoxError, chain};
 
@@ -272,6 +273,7 @@ pub(super) fn mend(error: &(dyn StdError + 'static)) -> Option<String> {
 
 /// What to do about a handshake that failed; `None` if that is not what `error` is about.
 fn mend_tls(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    use AlertDescription as Alert;
     use CertificateError as Certificate;
     let error = chain(error).find_map(|error| error.downcast_ref::<TlsError>())?;
     Some(match error {
@@ -288,8 +290,22 @@ fn mend_tls(error: &(dyn StdError + 'static)) -> Option<&'static str> {
             "its certificate is not trusted here: install the root that has signed it, or give it \
              another client with `transport` (the guide's chapter `networks` shows how)"
         }
+        // In TLS 1.3 it comes when the handshake is over for us.
+        TlsError::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => {
+            "it wants a client certificate that it knows: give it a client that has one with \
+             `transport`"
+        }
         TlsError::InvalidMessage(_) => "it answers, but not in TLS: is its URL right?",
-        _ => "the TLS handshake failed",
+        TlsError::AlertReceived(_) | TlsError::PeerIncompatible(_) => {
+            "it refuses TLS as this client speaks it: give it another client with `transport`"
+        }
+        _ => return None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
-use super::error::{EndpointError, Spent};
+use super::error::{EndpointError, IS_IT_UP, Spent};
 #[cfg(feature = "transport")]
 use super::transport::mend;
 use crate::error::BoxError;
@@ -16,7 +16,8 @@ pub(super) fn unsent_or_lost(error: BoxError) -> EndpointError {
     if is_unsent(&*error) {
         EndpointError::transient(unconnected(&*error)).with_spent(Spent::No)
     } else {
-        EndpointError::transient("the call to the token endpoint broke off")
+        let mend = mend(&*error).map(|mend| format!(": {mend}")).unwrap_or_default();
+        EndpointError::transient(format!("the call to the token endpoint broke off{mend}"))
     }
     .with_source(error)
 }
@@ -44,8 +45,6 @@ fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
     }
     false
 }
-
-pub(super) const IS_IT_UP: &str = "is it up, and are the host and the port of its URL right?";
 
 /// Says what to do about a connection that never came to be.
 fn unconnected(error: &(dyn StdError + 'static)) -> String {

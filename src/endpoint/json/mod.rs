@@ -295,6 +295,10 @@ impl JsonEndpoint {
         self.clone().oneshot(request).await
     }
 
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
+    }
+
     /// The field of the request that holds the refresh token, unless it has another place.
     fn name_in_request(&self) -> Cow<'_, str> {
         Cow::Borrowed(self.protocol.request_field())

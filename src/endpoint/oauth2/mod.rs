@@ -396,6 +396,10 @@ impl OAuth2Endpoint {
         }
         secrets
     }
+
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
+    }
 }
 
 /// What was read for one sending.

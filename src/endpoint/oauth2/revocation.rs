@@ -119,6 +119,10 @@ impl OAuth2Revocation {
         let credentials: Vec<_> = self.client.credential().into_iter().collect();
         read_all(&credentials).await
     }
+
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
+    }
 }
 
 impl Service<RevokeRequest> for OAuth2Revocation {

@@ -99,6 +99,16 @@ impl EndpointUrl {
     pub(super) fn place(&self) -> &Place {
         &self.0
     }
+
+    /// Its host and port, or those of the issuer that names it.
+    pub(super) fn host(&self) -> Option<String> {
+        let authority = match &self.0 {
+            Place::Known(uri) => uri.authority().cloned(),
+            Place::Of(issuer) => issuer.as_str().parse::<Uri>().ok()?.into_parts().authority,
+        };
+        // There is no user in it: that was checked when it was parsed.
+        authority.map(|authority| authority.to_string())
+    }
 }
 
 impl TryFrom<&str> for EndpointUrl {
@@ -176,7 +186,7 @@ mod tests {
         }
     }
 
-    // S7
+    // S7: a token travels over https or to this machine only, unless plaintext is allowed
     #[test]
     fn plaintext_to_another_host_needs_a_word() {
         let url = "http://10.0.0.7/token";

@@ -7,7 +7,6 @@
 //! for what refusals may cost.
 
 mod demand;
-mod now;
 mod outcome;
 mod plan;
 mod refusals;
@@ -31,12 +30,9 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
-#[cfg(test)]
-pub(super) use self::now::SUSPENDED;
 pub(crate) use self::refusals::{Refused, Route};
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
-    now::Now,
     outcome::{After, Published},
     plan::{Base, Compared, Plan, Seen},
     refusals::Answer,
@@ -48,6 +44,7 @@ use self::{
     replica::Replica,
     schedule::{Deadlines, Pause},
 };
+pub(super) use super::now::Now;
 
 pub(super) struct State {
     login: Login,
