@@ -296,7 +296,7 @@ async fn a_refusal_names_the_file_and_says_of_a_jwt_that_it_is_over() {
     }
 }
 
-// S122
+// S122: the refusal of a credential names the file that it came from
 #[tokio::test]
 async fn a_secret_that_is_always_another_is_sent_twice_and_not_for_ever() {
     let made = Arc::new(AtomicUsize::new(0));
