@@ -8,6 +8,8 @@ use crate::{
     token::RefreshToken,
 };
 
+pub(super) const IS_IT_UP: &str = "is it up, and are the host and the port of its URL right?";
+
 /// What a failed call to a token endpoint means for the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -23,6 +23,7 @@ use super::{
     answer::{Answer, retry_after},
     discovery::Wanted,
     error::{EndpointError, Spent},
+    no_proxy::NoProxy,
     secrets::Secrets,
     unsent::unsent_or_lost,
     url::{EndpointUrl, Place},
@@ -198,10 +199,6 @@ fn with_ours(mut headers: HeaderMap, of_this_call: HeaderMap) -> HeaderMap {
     headers.entry(USER_AGENT).or_insert(us);
     headers
 }
-
-/// In a request's extensions: the default client sends it directly, whatever the environment says.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NoProxy;
 
 /// What one sending is, beside where it goes and what every call has.
 pub(super) struct Call {

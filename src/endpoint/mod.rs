@@ -31,6 +31,7 @@ mod fields;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod heads;
 mod json;
+mod no_proxy;
 mod oauth2;
 #[cfg(feature = "transport")]
 mod proxy;

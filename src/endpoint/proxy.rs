@@ -169,7 +169,8 @@ mod tests {
         }
     }
 
-    // S128
+    // S128: a call goes through the proxy of the environment, which sees the host alone, and never
+    // where a proxy is not for it
     #[test]
     fn the_first_variable_that_names_a_proxy_for_https_counts() {
         for (variables, expected) in [
@@ -201,7 +202,8 @@ mod tests {
         assert_eq!(format!("{proxy:?}"), "Proxy(p:1 (of ALL_PROXY))");
     }
 
-    // S128
+    // S128: a call goes through the proxy of the environment, which sees the host alone, and never
+    // where a proxy is not for it
     #[test]
     fn a_variable_that_is_set_and_not_used_is_named_with_the_reason() {
         let set = ("HTTPS_PROXY", "http://p:3128");
@@ -230,7 +232,8 @@ mod tests {
         assert!(unused.to_string().contains("`no_proxy`"), "{unused}");
     }
 
-    // S129
+    // S129: a proxy that gives no tunnel, and a variable that names none, are errors that name them
+    // and show no password
     #[test]
     fn what_is_no_proxy_for_us_is_an_error_that_names_the_variable_and_shows_no_password() {
         for value in [

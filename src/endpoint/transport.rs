@@ -30,12 +30,11 @@ use tower_service::Service;
 
 use super::{
     dead_peer,
-    error::EndpointError,
-    exchange::NoProxy,
+    error::{EndpointError, IS_IT_UP},
     heads,
+    no_proxy::NoProxy,
     proxy::{self, Route},
     tunnel::{Refused, Tunnel},
-    unsent::IS_IT_UP,
 };
 use crate::error::{BoxError, chain};
 

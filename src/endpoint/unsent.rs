@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
-use super::error::{EndpointError, Spent};
+use super::error::{EndpointError, IS_IT_UP, Spent};
 #[cfg(feature = "transport")]
 use super::transport::mend;
 use crate::error::BoxError;
@@ -45,8 +45,6 @@ fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
     }
     false
 }
-
-pub(super) const IS_IT_UP: &str = "is it up, and are the host and the port of its URL right?";
 
 /// Says what to do about a connection that never came to be.
 fn unconnected(error: &(dyn StdError + 'static)) -> String {

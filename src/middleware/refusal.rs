@@ -55,6 +55,14 @@ impl RefusedWhen {
     }
 }
 
+impl ResponseHead<'_> {
+    /// Whether the layer takes it for a refusal by itself: a 401, unless its challenge says that
+    /// the token is valid but not enough, or gRPC's `UNAUTHENTICATED` in the headers of a 200.
+    pub fn is_refusal(&self) -> bool {
+        standard(self) == Verdict::Refused
+    }
+}
+
 /// A 401 that a new token can cure, or gRPC's `UNAUTHENTICATED` in the headers.
 #[inline]
 pub(crate) fn standard(response: &ResponseHead<'_>) -> Verdict {
@@ -155,7 +163,7 @@ mod tests {
         assert_eq!(judge(401, &[challenge]), Verdict::StepUp(step_up));
     }
 
-    // S28
+    // S28: `insufficient_scope` and every other status refresh nothing
     #[test]
     fn a_401_is_a_refusal_unless_the_token_is_not_enough() {
         assert!(refused(401, &[]));
@@ -169,7 +177,7 @@ mod tests {
         }
     }
 
-    // S29
+    // S29: challenges are read wherever and however they stand
     #[test]
     fn challenges_are_found_wherever_they_stand() {
         let scope = "error=\"insufficient_scope\"";
@@ -187,7 +195,8 @@ mod tests {
         }
     }
 
-    // S98
+    // S98: what a challenge says is wrong with a valid token counts under any scheme, and nothing
+    // in front of it hides it
     #[test]
     fn nothing_in_front_of_an_error_hides_it_and_it_counts_under_any_scheme() {
         let codes = ["insufficient_scope", "insufficient_claims", "use_dpop_nonce"];
@@ -217,7 +226,7 @@ mod tests {
         assert!(refused(401, &["Negotiate oRQw==, Bearer error=\"invalid_token\""]));
     }
 
-    // S32
+    // S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
     #[test]
     fn grpc_says_it_in_the_headers() {
         let with = |http: u16, grpc| {

@@ -33,7 +33,8 @@ fn is_identifier(segment: &str) -> bool {
 mod tests {
     use super::*;
 
-    // S71
+    // S71: a route that refuses whatever token it is shown costs at most the budget, and the others
+    // never fail for it, as long as there are at most eight such routes
     #[test]
     fn a_route_is_an_origin_and_three_segments_without_identifiers() {
         let of = |uri: &'static str| route(&Uri::from_static(uri), None);

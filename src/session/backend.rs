@@ -11,10 +11,11 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{runtime::Handle, time::timeout};
 use tower::util::BoxCloneService;
 
-use super::event::{EventSender, Events};
 use super::{
     config::Config,
     endpoint::{Endpoint, EndpointName},
+    event::Events,
+    sender::EventSender,
     state::News,
 };
 use crate::{

@@ -16,8 +16,8 @@ use super::{
     cell::Cell,
     config::Config,
     endpoint::Endpoint,
-    event::EventSender,
     scheme::AuthScheme,
+    sender::EventSender,
     state::{Beginning, Now, State},
     unique::unique,
 };

@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    // S4
+    // S4: a token expires to the nanosecond where the leeway begins
     #[tokio::test(start_paused = true)]
     async fn the_boundaries_are_exact_to_the_nanosecond() {
         let id = TokenId { session: 0, login: 0, generation: 1 };

@@ -5,7 +5,8 @@ use tokio::{net::TcpListener, sync::watch};
 use super::{
     AuthServer, Dialect, Issuer,
     ledger::Policy,
-    server::{self, Settings, Shared},
+    server,
+    shared::{Settings, Shared},
 };
 
 /// Sets an [`AuthServer`] up.
@@ -14,6 +15,22 @@ use super::{
 pub struct AuthServerBuilder {
     policy: Policy,
     settings: Settings,
+}
+
+impl AuthServer {
+    /// Starts a server with the defaults of the [builder](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// If no loopback port can be had.
+    pub async fn start() -> io::Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Sets a server up.
+    pub fn builder() -> AuthServerBuilder {
+        AuthServerBuilder::default()
+    }
 }
 
 impl AuthServerBuilder {

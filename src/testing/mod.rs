@@ -104,11 +104,12 @@ mod gated_store;
 mod issuer;
 mod ledger;
 mod protocol;
+mod refusal;
 mod server;
+mod shared;
 mod wire;
 
 pub use self::{
-    api::Refusal,
     auth_server::{AuthServer, Login},
     builder::AuthServerBuilder,
     conformance::store_conformance,
@@ -119,4 +120,5 @@ pub use self::{
     gated::{Answer, GatedEndpoint},
     gated_store::{GatedStore, StoreCalls, StoreFault},
     issuer::Issuer,
+    refusal::Refusal,
 };

@@ -1,8 +1,4 @@
-use std::{
-    fmt, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -12,15 +8,11 @@ use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
-    api::{self, ApiRules},
+    api,
     body::{ServerBody, whole},
-    counts::Counters,
-    dialect::Dialect,
-    fault::{Fault, Faults},
-    gate::Gate,
-    issuer::Issuer,
-    ledger::{Issued, Ledger, Policy, Refused},
+    fault::Fault,
     protocol::{self, Protocol},
+    shared::Shared,
     wire::Wire,
 };
 use crate::error::BoxError;
@@ -31,83 +23,7 @@ const LONGEST_CALL: usize = 1024 * 1024;
 /// How soon after a failure the listener accepts again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
-/// What does not change while a server runs.
-#[derive(Clone)]
-pub(super) struct Settings {
-    /// The client that must show up at the OAuth 2.0 endpoint, and its secret unless it is a
-    /// public one.
-    pub(super) client: Option<(String, Option<String>)>,
-    pub(super) send_expires_in: bool,
-    pub(super) refuse_early: bool,
-    pub(super) dialect: Option<Dialect>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { client: None, send_expires_in: true, refuse_early: false, dialect: None }
-    }
-}
-
-/// What the server's tasks and its handle share.
-pub(super) struct Shared {
-    pub(super) settings: Settings,
-    pub(super) issuer: Issuer,
-    pub(super) counters: Counters,
-    pub(super) gate: Gate,
-    ledger: Mutex<Ledger>,
-    faults: Mutex<Faults>,
-    api: Mutex<ApiRules>,
-}
-
 impl Shared {
-    pub(super) fn new(policy: Policy, settings: Settings, issuer: Issuer) -> Self {
-        Self {
-            settings,
-            counters: Counters::default(),
-            gate: Gate::default(),
-            ledger: Mutex::new(Ledger::new(policy, issuer.clone())),
-            faults: Mutex::default(),
-            api: Mutex::default(),
-            issuer,
-        }
-    }
-
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        lock(&self.ledger)
-    }
-
-    pub(super) fn faults(&self) -> MutexGuard<'_, Faults> {
-        lock(&self.faults)
-    }
-
-    pub(super) fn api(&self) -> MutexGuard<'_, ApiRules> {
-        lock(&self.api)
-    }
-
-    pub(super) fn refresh(&self, refresh_token: &str) -> Result<Issued, Refused> {
-        let issued = self.ledger().refresh(refresh_token)?;
-        self.counters.add(|counts| {
-            counts.refreshes += 1;
-            counts.within_grace += u64::from(issued.within_grace);
-        });
-        Ok(issued)
-    }
-
-    /// Counts a call that is refused, for its refresh token or for something else. In one step, so
-    /// that a test finds a re-use among the rejected.
-    pub(super) fn reject(&self, refused: Option<Refused>) {
-        self.counters.add(|counts| {
-            counts.rejected += 1;
-            counts.reuses += u64::from(refused == Some(Refused::Reused));
-        });
-    }
-
-    pub(super) fn client_credentials(&self) -> Issued {
-        let issued = self.ledger().client_credentials();
-        self.counters.add(|counts| counts.refreshes += 1);
-        issued
-    }
-
     async fn serve(
         &self,
         request: Request<Incoming>,
@@ -178,12 +94,6 @@ impl Shared {
     }
 }
 
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").finish_non_exhaustive()
-    }
-}
-
 /// Serves on a listener until the sender of `stopped` says stop or is gone.
 pub(super) fn run(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
     let tasks = Tasks { stopped };
@@ -249,8 +159,4 @@ where
 async fn collect(body: Incoming) -> Result<Bytes, BoxError> {
     let body = Limited::new(body, LONGEST_CALL).collect().await;
     body.map(Collected::to_bytes)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -64,7 +64,7 @@ async fn a_token_that_is_not_accepted_yet_costs_a_wait_and_no_refresh() {
     assert_eq!((endpoint.calls(), api.tokens()), (0, 1));
 }
 
-// S70
+// S70: a refusal that its refresh cured is not counted
 #[tokio::test(start_paused = true)]
 async fn a_request_a_second_at_an_api_that_learns_of_tokens_late_never_fails() {
     let (endpoint, layer) = layer();

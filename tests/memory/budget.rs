@@ -188,7 +188,8 @@ async fn a_route_that_always_refuses_costs_a_handful_of_refreshes_an_hour() {
     assert!((1..=13).contains(&endpoint.calls()), "{}", endpoint.calls());
 }
 
-// S71
+// S71: a route that refuses whatever token it is shown costs at most the budget, and the others
+// never fail for it, as long as there are at most eight such routes
 #[tokio::test(start_paused = true)]
 async fn a_revoked_token_is_replaced_beside_a_route_that_always_refuses() {
     let (endpoint, session) = session(|builder| builder);

@@ -17,7 +17,7 @@ fn refusal(status: StatusCode, header: &str, value: &str) -> Response<&'static s
     builder.body("refused").unwrap()
 }
 
-// S22
+// S22: a refused request is sent again with the next token
 #[tokio::test(start_paused = true)]
 async fn a_refused_request_is_sent_again_with_the_next_token() {
     let world = World::new(live());
@@ -27,7 +27,7 @@ async fn a_refused_request_is_sent_again_with_the_next_token() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S23
+// S23: the second refusal is the answer
 #[tokio::test(start_paused = true)]
 async fn the_second_refusal_is_the_answer() {
     let world = World::new(live());
@@ -37,7 +37,7 @@ async fn the_second_refusal_is_the_answer() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S24
+// S24: many refusals at once cost one refresh and one retry each
 #[tokio::test(start_paused = true)]
 async fn a_hundred_refusals_cost_one_refresh_and_one_retry_each() {
     let world = World::new(live());
@@ -55,7 +55,7 @@ async fn a_hundred_refusals_cost_one_refresh_and_one_retry_each() {
     assert_eq!(tokens.iter().filter(|&token| token == "access-1").count(), 100);
 }
 
-// S25
+// S25: a late refusal of an old token is retried with the current one and refreshes nothing
 #[tokio::test(start_paused = true)]
 async fn a_late_refusal_is_retried_with_the_token_that_is_current_by_then() {
     for refreshes in 1..=3 {
@@ -74,7 +74,7 @@ async fn a_late_refusal_is_retried_with_the_token_that_is_current_by_then() {
     }
 }
 
-// S26
+// S26: a refusal of the new token is a refresh of its own
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_the_new_token_is_a_refresh_of_its_own() {
     let world = World::new(live());
@@ -87,7 +87,7 @@ async fn a_refusal_of_the_new_token_is_a_refresh_of_its_own() {
     assert_eq!(world.endpoint.calls(), 2);
 }
 
-// S27
+// S27: an API that refuses everything causes a bounded number of refreshes
 #[tokio::test(start_paused = true)]
 async fn an_api_that_refuses_everything_causes_three_refreshes_in_thirty_seconds() {
     let world = World::new(live());
@@ -107,7 +107,7 @@ async fn an_api_that_refuses_everything_causes_three_refreshes_in_thirty_seconds
     }
 }
 
-// S28
+// S28: `insufficient_scope` and every other status refresh nothing
 #[tokio::test(start_paused = true)]
 async fn what_no_new_token_can_mend_is_handed_through() {
     let world = World::new(live());
@@ -166,7 +166,7 @@ async fn a_challenge_that_no_refresh_cures_is_found_behind_whatever_stands_in_fr
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S32
+// S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
 #[tokio::test(start_paused = true)]
 async fn grpc_unauthenticated_in_the_headers_is_a_refusal() {
     let world = World::new(live());

@@ -8,7 +8,7 @@ use tower_refresh::{ErrorKind, NoToken, RefreshLayer, TokenId};
 
 use super::support::{World, live, request};
 
-// S69
+// S69: a token of one session is never replaced by another's
 #[tokio::test(start_paused = true)]
 async fn a_token_of_another_session_replaces_nothing() {
     let (a, b) = (World::new(live()), World::new(live()));
@@ -56,7 +56,7 @@ async fn ten_callers_that_learn_late_of_a_refusal_cost_one_refresh() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S80
+// S80: the response names the token of its request, for those who opt in
 #[tokio::test(start_paused = true)]
 async fn a_response_reports_the_token_of_the_request_that_it_answers() {
     let world = World::new(live());

@@ -172,7 +172,8 @@ mod tests {
         }
     }
 
-    // S126
+    // S126: an issuer's metadata are fetched without a secret, and used only if they are the
+    // issuer's own and safe
     #[test]
     fn metadata_of_another_issuer_are_refused_to_the_last_byte() {
         for theirs in [
@@ -192,7 +193,8 @@ mod tests {
         assert!(error.to_string().contains("https://other.example"), "{error}");
     }
 
-    // S126
+    // S126: an issuer's metadata are fetched without a secret, and used only if they are the
+    // issuer's own and safe
     #[test]
     fn endpoints_are_checked_as_the_url_of_a_token_endpoint_is() {
         let names = ["token_endpoint", "revocation_endpoint"];
@@ -226,7 +228,8 @@ mod tests {
         assert!(read(here, &document).is_ok());
     }
 
-    // S126
+    // S126: an issuer's metadata are fetched without a secret, and used only if they are the
+    // issuer's own and safe
     #[test]
     fn each_endpoint_is_found_and_its_alias_by_clients_with_a_certificate_alone() {
         let metadata = read(

@@ -174,7 +174,8 @@ mod tests {
         Place::Cookie("r".into()).find(&headers, now)
     }
 
-    // S124
+    // S124: a refresh token is in the body, a header or a cookie and never in the query, and so are
+    // an answer's tokens
     #[test]
     fn a_cookie_that_is_set_is_the_token_and_one_that_is_empty_or_over_is_none() {
         let token = || Found::Token("n3w".into());
@@ -211,7 +212,8 @@ mod tests {
         assert_eq!(Place::Cookie("r".into()).find(&by_the_server, late), token());
     }
 
-    // S124
+    // S124: a refresh token is in the body, a header or a cookie and never in the query, and so are
+    // an answer's tokens
     #[test]
     fn a_header_holds_the_token_with_or_without_a_scheme() {
         let name = HeaderName::from_static("x-token");
@@ -230,7 +232,8 @@ mod tests {
         }
     }
 
-    // S124
+    // S124: a refresh token is in the body, a header or a cookie and never in the query, and so are
+    // an answer's tokens
     #[test]
     fn a_token_is_put_where_it_belongs_and_stays_hidden() {
         let mut headers = HeaderMap::new();

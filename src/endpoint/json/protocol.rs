@@ -110,7 +110,8 @@ mod tests {
         }
     }
 
-    // S38
+    // S38: whatever a token endpoint answers instead of tokens is an error, in time and within the
+    // size cap
     #[test]
     fn failures_are_told_apart() {
         let detail = r#"{"detail":"Refresh token has expired"}"#;

@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    // S120
+    // S120: each client authenticates by what it is named for and by nothing else
     #[test]
     fn raw_basic_credentials_are_sent_as_they_are() {
         for (id, secret) in [("svc:odd+id", "a+b/c=%"), ("my app", "p+ss w%rd"), ("ü", "£")] {
@@ -217,7 +217,7 @@ mod tests {
         }
     }
 
-    // S120
+    // S120: each client authenticates by what it is named for and by nothing else
     #[test]
     fn each_way_sends_what_it_is_named_for_and_no_more() {
         let secret = Secret::new("s".to_owned());

@@ -183,7 +183,8 @@ mod tests {
         }
     }
 
-    // S38
+    // S38: whatever a token endpoint answers instead of tokens is an error, in time and within the
+    // size cap
     #[test]
     fn failures_without_a_code_are_told_apart() {
         let facebook = r#"{"error":{"message":"expired","code":190}}"#;

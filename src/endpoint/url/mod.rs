@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    // S7
+    // S7: a token travels over https or to this machine only, unless plaintext is allowed
     #[test]
     fn plaintext_to_another_host_needs_a_word() {
         let url = "http://10.0.0.7/token";

@@ -7,7 +7,6 @@
 //! for what refusals may cost.
 
 mod demand;
-mod now;
 mod outcome;
 mod plan;
 mod refusals;
@@ -31,14 +30,11 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
-#[cfg(test)]
-pub(super) use self::now::SUSPENDED;
 pub(crate) use self::refusals::{Refused, Route};
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
-    now::Now,
     outcome::{After, Published},
-    plan::{Base, Compared, Plan, Seen},
+    plan::{Base, Compared, Plan, Seen, is_leased_to_another},
     refusals::Answer,
     replica::{Write, next_version},
     saving::Owed,
@@ -48,6 +44,7 @@ use self::{
     replica::Replica,
     schedule::{Deadlines, Pause},
 };
+pub(super) use super::now::Now;
 
 pub(super) struct State {
     login: Login,

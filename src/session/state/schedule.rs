@@ -214,7 +214,7 @@ mod tests {
         assert!(ahead <= config.refresh_ahead + Duration::from_secs(1));
     }
 
-    // S12
+    // S12: a token that lives shorter than the leeway costs one refresh a life
     #[tokio::test(start_paused = true)]
     async fn a_life_shorter_than_the_leeway_shrinks_the_margins() {
         let (now, config) = (Instant::now(), Config::default());
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!((deadlines.stale_at, deadlines.expires_at), (woke, expires_at));
     }
 
-    // S79
+    // S79: a token that expired during a suspend is not used before a refresh was tried
     #[tokio::test(start_paused = true)]
     async fn a_token_that_expired_while_the_machine_slept_is_known_by_the_wall_clock() {
         let config = Config::default();

@@ -86,7 +86,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 type Recipe = fn(OAuth2Endpoint, &str, Option<&str>) -> OAuth2Endpoint;
 const RECIPES: [Recipe; 2] = [by_hyper, by_reqwest];
 
-// S130
+// S130: a private root and a client certificate are a recipe away, and the error says where
 #[tokio::test]
 async fn a_private_root_is_trusted_by_either_recipe_and_by_nothing_else() {
     let tls = Tls::new();
@@ -106,7 +106,7 @@ async fn a_private_root_is_trusted_by_either_recipe_and_by_nothing_else() {
     assert!(error.to_string().contains("`networks`"), "{error}");
 }
 
-// S130
+// S130: a private root and a client certificate are a recipe away, and the error says where
 #[tokio::test]
 async fn a_client_proves_itself_by_its_certificate_and_sends_its_id_alone() {
     let CertifiedKey { cert, signing_key } =

@@ -16,7 +16,7 @@ use super::support::{
     EITHER, Server, Through, answer, client, post, refuse_seed, seeded, value, with,
 };
 
-// S80
+// S80: the response names the token of its request, for those who opt in
 #[tokio::test]
 async fn a_response_reports_the_token_of_its_request() {
     let server = Server::start(refuse_seed).await;
@@ -40,7 +40,8 @@ async fn a_response_reports_the_token_of_its_request() {
     }
 }
 
-// S71
+// S71: a route that refuses whatever token it is shown costs at most the budget, and the others
+// never fail for it, as long as there are at most eight such routes
 #[tokio::test]
 async fn a_route_that_refuses_whatever_token_it_is_shown_costs_one_refresh() {
     let server = Server::start(|_| answer(401)).await;
@@ -55,7 +56,7 @@ async fn a_route_that_refuses_whatever_token_it_is_shown_costs_one_refresh() {
     }
 }
 
-// S70
+// S70: a refusal that its refresh cured is not counted
 #[tokio::test]
 async fn a_token_that_is_not_accepted_yet_is_sent_once_more_as_it_is() {
     for through in EITHER {

@@ -117,7 +117,7 @@ fn text_of_any_kind_is_a_credential() {
     assert_eq!(format!("{made:?}"), "Credential(made for each call)");
 }
 
-// S121
+// S121: a credential is read for each call
 #[tokio::test]
 async fn a_file_is_read_for_each_call_and_loses_one_line_break() {
     let (_folder, path) = file("");
@@ -138,7 +138,7 @@ async fn a_file_is_read_for_each_call_and_loses_one_line_break() {
     }
 }
 
-// S121
+// S121: a credential is read for each call
 #[tokio::test]
 async fn a_file_that_will_not_do_is_named_and_nothing_is_sent() {
     let (_folder, path) = file("");
@@ -173,7 +173,7 @@ async fn a_file_that_will_not_do_is_named_and_nothing_is_sent() {
     refresh(&mut endpoint).await.expect("the next call reads it again");
 }
 
-// S121
+// S121: a credential is read for each call
 #[tokio::test(start_paused = true)]
 async fn a_credential_that_does_not_come_ends_the_call_before_anything_is_sent() {
     let server = Server::default();
@@ -192,7 +192,7 @@ async fn a_credential_that_does_not_come_ends_the_call_before_anything_is_sent()
     assert_eq!(server.bodies(), [""; 0]);
 }
 
-// S121
+// S121: a credential is read for each call
 #[tokio::test]
 async fn what_a_closure_fails_with_counts() {
     let server = Server::default();
@@ -223,7 +223,8 @@ fn text_needs_no_runtime_and_a_file_without_one_is_an_error() {
     assert!(error.to_string().contains("Tokio runtime"), "{error}");
 }
 
-// S122
+// S122: a credential that was replaced meanwhile is sent once more after its refusal, and one that
+// is the same is not
 #[tokio::test]
 async fn a_secret_that_was_replaced_meanwhile_is_sent_once_more() {
     let (_folder, path) = file("old");
@@ -255,7 +256,8 @@ async fn a_secret_that_was_replaced_meanwhile_is_sent_once_more() {
     }
 }
 
-// S122
+// S122: a credential that was replaced meanwhile is sent once more after its refusal, and one that
+// is the same is not
 #[tokio::test]
 async fn a_secret_that_is_still_the_same_is_refused_at_once_and_for_good() {
     let (_folder, path) = file("wrong");
@@ -271,7 +273,8 @@ async fn a_secret_that_is_still_the_same_is_refused_at_once_and_for_good() {
     }
 }
 
-// S122
+// S122: a credential that was replaced meanwhile is sent once more after its refusal, and one that
+// is the same is not
 #[tokio::test]
 async fn a_secret_that_is_always_another_is_sent_twice_and_not_for_ever() {
     let made = Arc::new(AtomicUsize::new(0));
@@ -288,7 +291,8 @@ async fn a_secret_that_is_always_another_is_sent_twice_and_not_for_ever() {
     assert_eq!((server.bodies().len(), made.load(Relaxed)), (2, 2));
 }
 
-// S122
+// S122: a credential that was replaced meanwhile is sent once more after its refusal, and one that
+// is the same is not
 #[tokio::test]
 async fn no_secret_is_sent_again_for_what_is_not_about_it() {
     let another = || {
@@ -313,7 +317,8 @@ async fn no_secret_is_sent_again_for_what_is_not_about_it() {
     }
 }
 
-// S122
+// S122: a credential that was replaced meanwhile is sent once more after its refusal, and one that
+// is the same is not
 #[tokio::test]
 async fn a_password_that_was_replaced_meanwhile_is_sent_once_more_and_no_other_is() {
     let (_folder, path) = file("old");
@@ -335,7 +340,7 @@ async fn a_password_that_was_replaced_meanwhile_is_sent_once_more_and_no_other_i
     }
 }
 
-// S120
+// S120: each client authenticates by what it is named for and by nothing else
 #[tokio::test]
 async fn a_header_of_the_programs_own_is_the_one_way_of_authentication_of_a_public_client() {
     let server = Server::default();
@@ -353,7 +358,8 @@ async fn a_header_of_the_programs_own_is_the_one_way_of_authentication_of_a_publ
     assert_eq!(basic, "Basic YTpi grant_type=client_credentials", "the client's own counts");
 }
 
-// S122
+// S122: a credential that was replaced meanwhile is sent once more after its refusal, and one that
+// is the same is not
 #[tokio::test]
 async fn a_revocation_reads_its_secret_as_a_call_does() {
     let (_folder, path) = file("old");

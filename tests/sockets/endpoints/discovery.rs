@@ -116,7 +116,8 @@ fn document() -> Value {
     })
 }
 
-// S126
+// S126: an issuer's metadata are fetched without a secret, and used only if they are the issuer's
+// own and safe
 #[tokio::test]
 async fn the_metadata_are_fetched_with_the_first_call_and_hold_no_secret_of_ours() {
     let server = Server::with(document());
@@ -139,7 +140,8 @@ async fn the_metadata_are_fetched_with_the_first_call_and_hold_no_secret_of_ours
     assert_eq!(post.headers()["x-key"], "k3y");
 }
 
-// S126
+// S126: an issuer's metadata are fetched without a secret, and used only if they are the issuer's
+// own and safe
 #[tokio::test]
 async fn each_endpoint_takes_its_own_and_a_client_with_a_certificate_the_alias() {
     let server = Server::with(document());
@@ -162,7 +164,8 @@ async fn each_endpoint_takes_its_own_and_a_client_with_a_certificate_the_alias()
     }
 }
 
-// S126
+// S126: an issuer's metadata are fetched without a secret, and used only if they are the issuer's
+// own and safe
 #[tokio::test]
 async fn metadata_are_looked_for_at_both_places() {
     for missing in [404, 400, 403, 500, 200, 302] {
@@ -176,7 +179,8 @@ async fn metadata_are_looked_for_at_both_places() {
     }
 }
 
-// S126
+// S126: an issuer's metadata are fetched without a secret, and used only if they are the issuer's
+// own and safe
 #[tokio::test]
 async fn metadata_that_will_not_do_are_an_error_and_nothing_is_sent() {
     let another = |name: &str, value: Value| {
@@ -207,7 +211,8 @@ async fn metadata_that_will_not_do_are_an_error_and_nothing_is_sent() {
     }
 }
 
-// S126
+// S126: an issuer's metadata are fetched without a secret, and used only if they are the issuer's
+// own and safe
 #[tokio::test]
 async fn an_issuer_that_fails_is_asked_again_with_the_next_call() {
     let fails = Arc::new(Mutex::new(true));
@@ -225,7 +230,7 @@ async fn an_issuer_that_fails_is_asked_again_with_the_next_call() {
     endpoint.request(RefreshRequest::default()).await.expect("a token");
 }
 
-// S127
+// S127: metadata are fetched once for all, and again only where an endpoint is not where they say
 #[tokio::test]
 async fn ten_thousand_calls_at_once_fetch_the_metadata_once() {
     let server = Server::with(document());
@@ -237,7 +242,7 @@ async fn ten_thousand_calls_at_once_fetch_the_metadata_once() {
     assert_eq!(urls.len(), 10_001);
 }
 
-// S127
+// S127: metadata are fetched once for all, and again only where an endpoint is not where they say
 #[tokio::test]
 async fn the_calls_that_wait_for_the_metadata_share_the_failure() {
     let server = Server::new(|_| (404, String::new()));
@@ -251,7 +256,7 @@ async fn the_calls_that_wait_for_the_metadata_share_the_failure() {
     assert_eq!(server.urls(), [OIDC, OAUTH2]);
 }
 
-// S127
+// S127: metadata are fetched once for all, and again only where an endpoint is not where they say
 #[tokio::test]
 async fn a_limit_in_the_transport_is_no_deadlock() {
     let server = Server::with(document());
@@ -284,7 +289,7 @@ fn moving(status: u16) -> (Server, Arc<Mutex<&'static str>>) {
     (server, at)
 }
 
-// S127
+// S127: metadata are fetched once for all, and again only where an endpoint is not where they say
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_is_not_where_it_was_is_looked_for_once_a_minute() {
     for status in [404, 405, 410, 307] {
@@ -305,7 +310,7 @@ async fn an_endpoint_that_is_not_where_it_was_is_looked_for_once_a_minute() {
     }
 }
 
-// S127
+// S127: metadata are fetched once for all, and again only where an endpoint is not where they say
 #[tokio::test(start_paused = true)]
 async fn what_was_known_serves_while_the_metadata_are_gone() {
     let gone = Arc::new(Mutex::new(false));
@@ -329,7 +334,7 @@ async fn what_was_known_serves_while_the_metadata_are_gone() {
     endpoint.request(RefreshRequest::default()).await.expect("a token");
 }
 
-// S127
+// S127: metadata are fetched once for all, and again only where an endpoint is not where they say
 #[tokio::test]
 async fn all_clones_of_an_issuer_share_its_metadata() {
     let server = Server::with(document());

@@ -93,7 +93,7 @@ fn grants() -> Result<[(OAuth2Endpoint, &'static str, FailureClass); 5], Error> 
     ])
 }
 
-// S123
+// S123: each grant sends its form, and its refusal means what it can mean
 #[tokio::test]
 async fn each_grant_sends_its_form_and_no_refresh_token() {
     for (endpoint, form, _) in grants().unwrap() {
@@ -103,7 +103,7 @@ async fn each_grant_sends_its_form_and_no_refresh_token() {
     }
 }
 
-// S123
+// S123: each grant sends its form, and its refusal means what it can mean
 #[tokio::test]
 async fn a_refused_password_is_the_end_of_a_grant_and_what_a_program_presents_is_not() {
     for (endpoint, form, class) in grants().unwrap() {

@@ -178,7 +178,8 @@ fn is_unsent_and_hides(output: &str, class: &str) {
     }
 }
 
-// S128
+// S128: a call goes through the proxy of the environment, which sees the host alone, and never
+// where a proxy is not for it
 #[tokio::test]
 async fn a_call_goes_through_the_proxy_of_the_environment_which_sees_the_host_alone() {
     let world = World::new().await;
@@ -205,7 +206,8 @@ async fn a_call_goes_through_the_proxy_of_the_environment_which_sees_the_host_al
     }
 }
 
-// S128
+// S128: a call goes through the proxy of the environment, which sees the host alone, and never
+// where a proxy is not for it
 #[tokio::test]
 async fn where_a_proxy_is_not_for_a_call_it_hears_nothing_of_it() {
     let world = World::new().await;
@@ -232,7 +234,8 @@ async fn where_a_proxy_is_not_for_a_call_it_hears_nothing_of_it() {
     assert_eq!(proxy.heads(), [""; 0]);
 }
 
-// S129
+// S129: a proxy that gives no tunnel, and a variable that names none, are errors that name them and
+// show no password
 #[tokio::test]
 async fn a_proxy_that_gives_no_tunnel_is_named_without_its_password() {
     let world = World::new().await;
@@ -257,7 +260,8 @@ async fn a_proxy_that_gives_no_tunnel_is_named_without_its_password() {
     }
 }
 
-// S129
+// S129: a proxy that gives no tunnel, and a variable that names none, are errors that name them and
+// show no password
 #[tokio::test]
 async fn a_variable_that_names_no_proxy_for_us_is_an_error_and_not_passed_over() {
     let world = World::new().await;
@@ -270,7 +274,7 @@ async fn a_variable_that_names_no_proxy_for_us_is_an_error_and_not_passed_over()
     }
 }
 
-// S130
+// S130: a private root and a client certificate are a recipe away, and the error says where
 #[tokio::test]
 async fn a_root_that_the_platform_does_not_know_is_an_error_that_names_the_recipe() {
     let world = World::new().await;

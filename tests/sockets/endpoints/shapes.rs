@@ -91,7 +91,8 @@ async fn sent(endpoint: JsonEndpoint) -> (Method, HeaderMap, String) {
     (head.method, head.headers, body)
 }
 
-// S124
+// S124: a refresh token is in the body, a header or a cookie and never in the query, and so are an
+// answer's tokens
 #[tokio::test]
 async fn the_refresh_token_is_in_the_body_a_header_or_a_cookie() {
     let field = endpoint().refresh_token_in(Place::Field("rt".into())).field("rt", "loses");
@@ -121,7 +122,8 @@ async fn the_refresh_token_is_in_the_body_a_header_or_a_cookie() {
     assert_eq!(cookies, ["csrf=c; refresh=r3fresh/1+2"], "one header has all");
 }
 
-// S124
+// S124: a refresh token is in the body, a header or a cookie and never in the query, and so are an
+// answer's tokens
 #[tokio::test]
 async fn a_body_is_json_or_a_form_and_a_get_has_none() {
     let fields = |endpoint: JsonEndpoint| {
@@ -154,7 +156,7 @@ async fn a_body_is_json_or_a_form_and_a_get_has_none() {
     }
 }
 
-// S125
+// S125: a program that asks for itself needs no refresh token, and no user has to log in for it
 #[tokio::test]
 async fn a_program_that_is_who_it_asks_for_needs_no_refresh_token() {
     let signed = Arc::new(Mutex::new(0));
@@ -187,7 +189,7 @@ async fn a_program_that_is_who_it_asks_for_needs_no_refresh_token() {
     assert_eq!(sent, [bare(1), bare(2), bare(3)]);
 }
 
-// S125
+// S125: a program that asks for itself needs no refresh token, and no user has to log in for it
 #[tokio::test]
 async fn a_program_whose_credential_is_refused_is_misconfigured_and_no_user_can_help() {
     for body in [r#"{"detail":"A JSON web token could not be decoded"}"#, "", r#"{"message":"no"}"#]
@@ -204,7 +206,8 @@ async fn a_program_whose_credential_is_refused_is_misconfigured_and_no_user_can_
     assert!(sent.is_empty());
 }
 
-// S124
+// S124: a refresh token is in the body, a header or a cookie and never in the query, and so are an
+// answer's tokens
 #[tokio::test]
 async fn the_answers_tokens_are_in_its_body_its_headers_or_its_cookies() {
     let set = |value: &'static str| (header::SET_COOKIE, value);
@@ -251,7 +254,8 @@ async fn the_answers_tokens_are_in_its_body_its_headers_or_its_cookies() {
     }
 }
 
-// S124
+// S124: a refresh token is in the body, a header or a cookie and never in the query, and so are an
+// answer's tokens
 #[tokio::test]
 async fn a_cookie_that_the_server_takes_away_is_the_end_of_a_grant() {
     for (status, cookie_line, class) in [
@@ -271,7 +275,8 @@ async fn a_cookie_that_the_server_takes_away_is_the_end_of_a_grant() {
     }
 }
 
-// S124
+// S124: a refresh token is in the body, a header or a cookie and never in the query, and so are an
+// answer's tokens
 #[tokio::test]
 async fn a_session_follows_a_refresh_token_that_rotates_as_a_cookie() -> Result<(), BoxError> {
     let seen = Sent::default();
