@@ -1,6 +1,6 @@
 //! The store as one process reaches it, and what must be true of how it does.
 
-use std::{fmt, future::pending, sync::Arc};
+use std::{fmt, future::pending, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -177,7 +177,9 @@ impl<'a> Writing<'a> {
         let renewal = state.writing.iter().find(renews).filter(|_| !is_lease).cloned();
         state.writing.push(write.clone());
         drop(state);
-        violations.unless(renewal.is_none(), || {
+        // What could not be saved is tried again beside whatever is under way by then.
+        let again = process.trouble_between(write.sent - Duration::from_secs(60), write.sent);
+        violations.unless(renewal.is_none() || again, || {
             format!("{} saves while its renewal is under way: {renewal:?}", process.name)
         });
         Self { process, write }
