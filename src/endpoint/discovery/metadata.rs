@@ -62,8 +62,8 @@ impl Metadata {
         let aliases = document.get("mtls_endpoint_aliases").and_then(Value::as_object);
         let aliases = aliases.unwrap_or(&none);
         Ok(Self {
-            token: read(&document, "token_endpoint")?,
-            revocation: read(&document, "revocation_endpoint")?,
+            token: read(document, "token_endpoint")?,
+            revocation: read(document, "revocation_endpoint")?,
             token_by_tls: read(aliases, "token_endpoint")?,
             revocation_by_tls: read(aliases, "revocation_endpoint")?,
         })

@@ -191,7 +191,7 @@ impl<'a> Reader<'a> {
 }
 
 fn is_form(headers: &HeaderMap) -> Option<bool> {
-    let Some(content_type) = headers.get(CONTENT_TYPE) else { return None };
+    let content_type = headers.get(CONTENT_TYPE)?;
     let content_type = content_type.to_str().unwrap_or_default().to_ascii_lowercase();
     match content_type.split(';').next().unwrap_or_default().trim() {
         "application/x-www-form-urlencoded" => Some(true),

@@ -25,7 +25,7 @@ pub(super) fn object(json: &[u8]) -> Parsed {
         );
         serde_json::from_str(&mended).or_else(|error| {
             // There is one line, so this is the byte where the parser gave up.
-            let end = mended.floor_char_boundary(error.column().saturating_sub(1));
+            let end = mended.len().min(error.column().saturating_sub(1));
             let mut scanner = Scanner::default();
             let _ = scanner.next(&mended.as_bytes()[..end]);
             let (range, closers) = scanner.cut().unwrap_or_default();
