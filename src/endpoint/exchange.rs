@@ -26,7 +26,10 @@ use super::{
     unsent::unsent_or_lost,
     url::EndpointUrl,
 };
-use crate::{error::BoxError, token::Wiped};
+use crate::{
+    error::BoxError,
+    token::{IssuedFor, Wiped},
+};
 
 /// Far more than any token answer needs, and little enough to hold.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -92,6 +95,10 @@ impl Exchange {
         // Nothing is sent before it is ready.
         let ready = self.transport.poll_ready(cx);
         ready.map_err(|error| unsent_or_lost(error).with_spent(Spent::No))
+    }
+
+    pub(super) fn issued_for(&self) -> IssuedFor {
+        self.url.issued_for()
     }
 
     /// Posts `body` and reads the whole answer.

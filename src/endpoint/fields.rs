@@ -83,6 +83,7 @@ impl Fields {
             expires_in: expires_in.as_ref().and_then(expires_in_seconds),
             date: answer.date(),
             extra: object,
+            issued_for: None,
         })
     }
 

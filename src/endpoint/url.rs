@@ -6,6 +6,7 @@ use crate::{
     error::{Error, ErrorKind},
     origin::has_valid_port,
     origin::plaintext::is_loopback,
+    token::IssuedFor,
 };
 
 /// The URL of a token endpoint, checked once: refresh tokens and client secrets are safe to send
@@ -39,6 +40,11 @@ impl EndpointUrl {
     /// Those of [`EndpointUrl::parse`] but for [`ErrorKind::Plaintext`].
     pub fn allow_plaintext(url: &str) -> Result<Self, Error> {
         parse(url).and_then(complete).map(Self)
+    }
+
+    /// What stands for the issuer, where that is not known.
+    pub(super) fn issued_for(&self) -> IssuedFor {
+        IssuedFor::new(self.0.to_string())
     }
 
     pub(super) fn uri(&self) -> &Uri {

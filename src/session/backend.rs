@@ -12,7 +12,11 @@ use tokio::{runtime::Handle, time::timeout};
 use tower::util::BoxCloneService;
 
 use super::event::{EventSender, Events};
-use super::{config::Config, endpoint::Endpoint, state::News};
+use super::{
+    config::Config,
+    endpoint::Endpoint,
+    state::{Identity, News},
+};
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
@@ -36,7 +40,7 @@ pub(super) trait Backend: Send + Sync {
     /// Whether there is a store at all, or only this session's memory.
     fn is_stored(&self) -> bool;
 
-    /// Reads the store, within its time-out.
+    /// Reads the store, within its time-out. A record of another identity is an error.
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, Error>>;
 
     /// Writes to the store by compare-and-swap, within its time-out.
@@ -50,6 +54,9 @@ pub(super) trait Backend: Send + Sync {
     fn changed(&self) -> BoxFuture<'static, ()>;
 
     fn endpoint(&self) -> TokenEndpoint;
+
+    /// Where a new login is made once the refresh token is over.
+    fn login(&self) -> Option<TokenEndpoint>;
 
     fn revocation(&self) -> Option<Revocation>;
 
@@ -74,7 +81,9 @@ pub(super) struct Single {
     pub(super) owner: String,
     /// `None`: the session's memory is all there is.
     pub(super) store: Option<Arc<dyn TokenStore>>,
+    pub(super) identity: Option<Arc<Identity>>,
     pub(super) endpoint: Endpoint<RefreshRequest, TokenResponse>,
+    pub(super) login: Option<Endpoint<RefreshRequest, TokenResponse>>,
     pub(super) revocation: Option<Endpoint<RevokeRequest, ()>>,
     pub(super) runtime: Option<Handle>,
     pub(super) events: EventSender,
@@ -98,7 +107,13 @@ impl Backend for Single {
         let limit = self.config.store_timeout;
         Box::pin(async move {
             // An encrypted record is an error: it says nothing, not even that there are no tokens.
-            in_time(limit, async { store.load().await }).await?.map(Record::opened).transpose()
+            let stored = in_time(limit, async { store.load().await }).await?;
+            let Some(record) = stored.map(Record::opened).transpose()? else { return Ok(None) };
+            // Invariant: nothing of another identity's record gets any further.
+            if let Some(identity) = &self.identity {
+                identity.check(&record)?;
+            }
+            Ok(Some(record))
         })
     }
 
@@ -127,6 +142,10 @@ impl Backend for Single {
 
     fn endpoint(&self) -> TokenEndpoint {
         self.endpoint.instance()
+    }
+
+    fn login(&self) -> Option<TokenEndpoint> {
+        Some(self.login.as_ref()?.instance())
     }
 
     fn revocation(&self) -> Option<Revocation> {

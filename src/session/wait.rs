@@ -32,11 +32,11 @@ impl Session {
         match Handle::try_current() {
             Ok(current) => self.wait_inside(need, current).await,
             Err(_) => match self.cell.read(|state| state.ended().cloned()) {
-                Some(error) => self.or_live_token(error, need),
-                None if self.cell.backend.runtime().is_none() => {
+                Some(error) if !need.is_by_hand() => self.or_live_token(error, need),
+                _ if self.cell.backend.runtime().is_none() => {
                     self.or_live_token(no_runtime(), need)
                 }
-                None => {
+                _ => {
                     let wait = move |session: Self| async move {
                         session.wait_inside(need, Handle::current()).await
                     };
@@ -74,9 +74,9 @@ impl Session {
     async fn look(&self, need: Need, runtime: &Handle) -> Result<Token, Error> {
         for _ in 0..RESTARTS {
             let login = self.snapshot().login;
-            let (waiters, overdue) = match self.join(need, runtime)? {
+            let (waiters, overdue, again) = match self.join(need, runtime)? {
                 Join::Ready(token) => return Ok(token),
-                Join::Wait { waiters, overdue, .. } => (waiters, overdue),
+                Join::Wait { waiters, overdue, again, .. } => (waiters, overdue, again),
             };
             let outcome = match overdue {
                 false => waiters.outcome().await,
@@ -99,6 +99,9 @@ impl Session {
             };
             match outcome {
                 // A login or a log-out came before this caller learned of the outcome.
+                _ if again => {}
+                // The log-out that it overcame was found on the way.
+                Outcome::Failed(error) if matches!(need, Need::Login(_)) => return Err(error),
                 _ if self.snapshot().login != login => {}
                 Outcome::Granted(token) => return Ok(token),
                 Outcome::Failed(error) => return self.or_live_token(error, need),
@@ -131,7 +134,7 @@ impl Session {
     fn or_live_token(&self, error: Error, need: Need) -> Result<Token, Error> {
         match need {
             Need::Live => self.cell.read(|state| state.live_token(&Now::read())).ok_or(error),
-            Need::Refused(_) | Need::Renewed(_) | Need::Outlived(_) => Err(error),
+            _ => Err(error),
         }
     }
 }

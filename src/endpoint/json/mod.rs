@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::{BoxError, Error},
-    token::RefreshToken,
+    token::{IssuedFor, RefreshToken},
 };
 
 /// A token endpoint that takes and answers plain JSON, as many home-grown APIs have one.
@@ -194,6 +194,14 @@ impl JsonEndpoint {
         self.clone().oneshot(request).await
     }
 
+    /// Whom this endpoint's tokens are issued for: its URL without a query.
+    ///
+    /// A session that is given this endpoint as it is knows it. One that is given it inside layers
+    /// does not: name it with [`SessionBuilder::issuer`](crate::SessionBuilder::issuer).
+    pub fn issued_for(&self) -> IssuedFor {
+        self.exchange.issued_for()
+    }
+
     fn body(&self, refresh_token: &RefreshToken) -> Zeroizing<Vec<u8>> {
         let body = Payload {
             name: self.protocol.request_field(),
@@ -226,16 +234,20 @@ impl Service<RefreshRequest> for JsonEndpoint {
     }
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
+        if let Err(foreign) = request.check(&self.issued_for()) {
+            return Box::pin(async { Err(foreign) });
+        }
         let Some(refresh_token) = request.refresh_token().cloned() else {
             return Box::pin(async { Err(EndpointError::no_refresh_token()) });
         };
         let body = self.body(&refresh_token);
         let secrets = self.secrets(&refresh_token);
-        let protocol = self.protocol.clone();
+        let (protocol, issued_for) = (self.protocol.clone(), self.issued_for());
         let answer = self.exchange.post("application/json", None, body);
         Box::pin(async move {
             let answer = answer.await?;
             let tokens = protocol.read(&answer, &refresh_token, secrets);
+            let tokens = tokens.map(|tokens| tokens.issued_for(issued_for));
             tokens.map_err(|error| with_retry_after(error, &answer.headers))
         })
     }

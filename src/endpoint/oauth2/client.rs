@@ -49,6 +49,10 @@ impl OAuth2Client {
         Self::new(id, Authentication::None)
     }
 
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The `Authorization` header's value, marked sensitive.
     pub(super) fn authorization(&self) -> Option<HeaderValue> {
         let Authentication::ClientSecretBasic(secret) = &self.authentication else {

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     error::{BoxError, Error},
-    token::{RefreshToken, Secret},
+    token::{IssuedFor, RefreshToken, Secret},
 };
 
 /// An OAuth 2.0 token endpoint (RFC 6749 §3.2).
@@ -200,6 +200,15 @@ impl OAuth2Endpoint {
         self.clone().oneshot(request).await
     }
 
+    /// Whom this endpoint's tokens are issued for: its URL without a query, the client's id, and the scope.
+    ///
+    /// A session that is given this endpoint as it is knows it. One that is given it inside layers
+    /// does not: name it with [`SessionBuilder::issuer`](crate::SessionBuilder::issuer).
+    pub fn issued_for(&self) -> IssuedFor {
+        let issued_for = self.exchange.issued_for().with_client(self.client.id());
+        issued_for.with_scope(self.scope.as_deref().unwrap_or_default())
+    }
+
     fn new(url: EndpointUrl, client: OAuth2Client, grant: Grant) -> Self {
         Self { exchange: Exchange::new(url), client, grant, scope: None, params: Vec::new() }
     }
@@ -238,6 +247,9 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
     }
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
+        if let Err(foreign) = request.check(&self.issued_for()) {
+            return Box::pin(async { Err(foreign) });
+        }
         let grant = self.grant;
         let refresh_token = match (grant, request.refresh_token()) {
             (Grant::ClientCredentials, _) => None,
@@ -249,11 +261,12 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
         let body = self.body(refresh_token);
         let secrets = self.secrets(refresh_token);
         let authorization = self.client.authorization();
-        let sent = refresh_token.cloned();
+        let (sent, issued_for) = (refresh_token.cloned(), self.issued_for());
         let answer = self.exchange.post(FORM, authorization, body);
         Box::pin(async move {
             let answer = answer.await?;
             let tokens = grant.read(&answer, sent.as_ref(), secrets);
+            let tokens = tokens.map(|tokens| tokens.issued_for(issued_for));
             tokens.map_err(|error| with_retry_after(error, &answer.headers))
         })
     }
