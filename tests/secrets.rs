@@ -4,7 +4,7 @@
 //! whether anybody listens there, and remembers the answer for all. With other tests beside it, to
 //! which nobody listens, lines would be missing here.
 
-#[path = "wire/support.rs"]
+#[path = "sockets/wire/support.rs"]
 #[allow(dead_code, reason = "it is the wire tests', and not all of it is needed here")]
 mod support;
 

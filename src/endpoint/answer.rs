@@ -113,12 +113,13 @@ impl Answer {
     }
 }
 
-/// How long the server wants to be left alone (RFC 9110 §10.2.3). A date is read by the server's
-/// own clock if it tells it, and else by ours.
+/// How long the server wants to be left alone (RFC 9110 §10.2.3). Seconds may have a fraction, and
+/// are rounded up. A date is read by the server's own clock if it tells it, and else by ours.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = text_of(headers, RETRY_AFTER)?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    if let Ok(seconds) = value.parse::<f64>() {
+        let seconds = Some(seconds.ceil()).filter(|&seconds| seconds >= 0.0)?;
+        return Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     }
     let until = httpdate::parse_http_date(value).ok()?;
     let from = date(headers).unwrap_or(now);
@@ -269,8 +270,12 @@ mod tests {
             (&[], None),
             (&[(RETRY_AFTER, "120")], seconds(120)),
             (&[(RETRY_AFTER, " 0 ")], seconds(0)),
-            (&[(RETRY_AFTER, "18446744073709551615")], seconds(u64::MAX)),
-            (&[(RETRY_AFTER, "18446744073709551616")], None),
+            (&[(RETRY_AFTER, "3.5")], seconds(4)),
+            (&[(RETRY_AFTER, "0.001")], seconds(1)),
+            (&[(RETRY_AFTER, "2.0")], seconds(2)),
+            (&[(RETRY_AFTER, "18446744073709551616")], Some(Duration::MAX)),
+            (&[(RETRY_AFTER, "inf")], Some(Duration::MAX)),
+            (&[(RETRY_AFTER, "NaN")], None),
             (&[(RETRY_AFTER, "-1")], None),
             (&[(RETRY_AFTER, "soon")], None),
             (&[(RETRY_AFTER, "")], None),

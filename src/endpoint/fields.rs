@@ -1,4 +1,4 @@
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, time::SystemTime};
 
 use serde_json::{Map, Value};
 
@@ -8,10 +8,7 @@ use super::{
     response::TokenResponse,
     secrets::Secrets,
 };
-use crate::{
-    token::jwt,
-    token::{AccessToken, LONGEST_LIFE, RefreshToken},
-};
+use crate::token::{AccessToken, RefreshToken, stated_by, stated_life};
 
 /// What the fields of a good answer are called.
 #[derive(Clone, Debug)]
@@ -76,11 +73,14 @@ impl Fields {
             // To go on with the old token would be to lose this one.
             Some(_) => return Err(unusable()),
         };
-        let expires_in = object.remove(&*self.expires_in);
+        let clock = answer.date().unwrap_or_else(SystemTime::now);
+        let named = object.remove(&*self.expires_in);
+        let named = named.and_then(|value| stated_by(&value, clock));
         Ok(TokenResponse {
             access_token,
             refresh_token,
-            expires_in: expires_in.as_ref().and_then(expires_in_seconds),
+            expires_in: named.into_iter().chain(stated_life(&object, clock)).min(),
+            default_life: None,
             date: answer.date(),
             extra: object,
             issued_for: None,
@@ -101,53 +101,6 @@ impl Fields {
             if let Some(token) = object.get(&**name).and_then(Value::as_str) {
                 secrets.add(token);
             }
-        }
-    }
-}
-
-/// Seconds by the RFC; fractions and strings exist. Below zero is zero: it came expired.
-fn expires_in_seconds(value: &Value) -> Option<Duration> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(number) => number.trim().parse().ok(),
-        _ => None,
-    };
-    let seconds = seconds.filter(|seconds| seconds.is_finite())?;
-    Some(jwt::seconds(seconds).min(LONGEST_LIFE))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    // S10
-    #[test]
-    fn expires_in_comes_in_many_forms() {
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        for (value, life) in [
-            (json!(3600), seconds(3600)),
-            (json!(3600.9), Some(Duration::from_millis(3_600_900))),
-            (json!("3600"), seconds(3600)),
-            (json!(" 3600.5 "), Some(Duration::from_millis(3_600_500))),
-            (json!(0), seconds(0)),
-            (json!("0"), seconds(0)),
-            (json!(-1), seconds(0)),
-            (json!("-3600"), seconds(0)),
-            (json!(1e18), Some(LONGEST_LIFE)),
-            (json!(u64::MAX), Some(LONGEST_LIFE)),
-            (json!("1e300"), Some(LONGEST_LIFE)),
-            (json!("inf"), None),
-            (json!("NaN"), None),
-            (json!(""), None),
-            (json!("soon"), None),
-            (json!(null), None),
-            (json!(true), None),
-            (json!([3600]), None),
-            (json!({"seconds": 3600}), None),
-        ] {
-            assert_eq!(expires_in_seconds(&value), life, "{value}");
         }
     }
 }

@@ -26,6 +26,8 @@ mod dead_peer;
 mod error;
 mod exchange;
 mod fields;
+#[cfg(any(feature = "reqwest", feature = "transport"))]
+mod heads;
 mod json;
 mod oauth2;
 #[cfg(feature = "reqwest")]

@@ -13,7 +13,7 @@ use http_body_util::Full;
 use reqwest::{Body, Client, ClientBuilder, redirect, retry};
 use tower_service::Service;
 
-use super::dead_peer;
+use super::{dead_peer, heads};
 use crate::error::{BoxError, Error, ErrorKind};
 
 /// reqwest as the HTTP client of a token endpoint, for its proxies, its TLS or its resolver.
@@ -34,6 +34,7 @@ use crate::error::{BoxError, Error, ErrorKind};
 /// - no redirect is followed: a 307 or 308 would post the refresh token to whoever it names;
 /// - no call is sent twice, and each gets a connection of its own: one that the server closes
 ///   while it is reused leaves open whether the token was spent;
+/// - odd lines in the head of an answer are left out, as browsers do, and there may be many;
 /// - a peer that is gone without a word ends the call after some ten seconds (TCP keep-alive, and
 ///   `TCP_USER_TIMEOUT` where the system has it), in place of what the builder says of these.
 ///
@@ -64,6 +65,11 @@ impl ReqwestTransport {
             .redirect(redirect::Policy::none())
             .retry(retry::never())
             .pool_max_idle_per_host(0)
+            // Safe only because no connection is used twice: see `heads`.
+            .http1_max_headers(heads::MOST_LINES)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
             .tcp_keepalive(dead_peer::KEEP_ALIVE_IDLE)
             .tcp_keepalive_interval(dead_peer::KEEP_ALIVE_INTERVAL)
             .tcp_keepalive_retries(dead_peer::KEEP_ALIVE_PROBES);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::Error,
-    token::{AccessToken, IssuedFor, RefreshToken, Tokens, received_life},
+    token::{AccessToken, IssuedFor, LONGEST_LIFE, RefreshToken, Tokens, received_life},
 };
 
 /// What a token endpoint answers: the new access token and what came with it.
@@ -16,7 +16,10 @@ use crate::{
 pub struct TokenResponse {
     pub(super) access_token: AccessToken,
     pub(super) refresh_token: Option<RefreshToken>,
+    /// The shortest life that the answer states.
     pub(super) expires_in: Option<Duration>,
+    /// For a token of which nothing says how long it lives.
+    pub(super) default_life: Option<Duration>,
     pub(super) date: Option<SystemTime>,
     pub(super) extra: Map<String, Value>,
     /// Whom they are issued for, for a session that does not know.
@@ -34,6 +37,7 @@ impl TokenResponse {
             access_token: AccessToken::new(access_token)?,
             refresh_token: None,
             expires_in: None,
+            default_life: None,
             date: None,
             extra: Map::new(),
             issued_for: None,
@@ -51,8 +55,9 @@ impl TokenResponse {
         Ok(self)
     }
 
-    /// Says how long the access token lives, counted from now. Defaults to nothing said: the `exp`
-    /// of a JWT tells, or else only a 401 will.
+    /// Says how long the access token lives, counted from now. Zero says nothing, and a JWT's own
+    /// `exp` counts if it is earlier. Defaults to nothing said: the `exp` alone tells, or else only a
+    /// 401 will.
     #[must_use]
     pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
         self.expires_in = Some(expires_in);
@@ -114,6 +119,7 @@ impl TokenResponse {
     pub(crate) fn into_tokens(self, old: &Tokens, arrived: Instant) -> Tokens {
         let now = SystemTime::now();
         let life = received_life(self.expires_in, &self.access_token, self.date, now);
+        let life = life.or_else(|| Some(self.default_life?.min(LONGEST_LIFE)));
         let mut extra = old.extra.clone();
         extra.extend(self.extra);
         Tokens {

@@ -25,7 +25,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
-use super::{dead_peer, error::EndpointError};
+use super::{dead_peer, error::EndpointError, heads};
 use crate::error::{BoxError, chain};
 
 /// What takes longer does not answer at all. A connection given up here is known to have sent
@@ -96,6 +96,12 @@ where
 {
     let mut client = Client::builder(TokioExecutor::new());
     client.pool_max_idle_per_host(0).retry_canceled_requests(false);
+    // Safe only because no connection is used twice: see `heads`.
+    client
+        .http1_max_headers(heads::MOST_LINES)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true);
     client.build(InTime(connector))
 }
 

@@ -146,7 +146,7 @@ impl Failure {
     pub(super) fn still_in_progress(self) -> Self {
         let message = "the token endpoint is still at work on an earlier call";
         let error = Error::with_source(ErrorKind::Unavailable, message, self.error);
-        Self::transient(error)
+        Self { retry_after: self.retry_after, ..Self::transient(error) }
     }
 
     /// The end of a grant that began with a lost answer: that answer's failure is in the chain.
@@ -176,7 +176,9 @@ impl Failure {
     /// How the refresh leaves the session.
     pub(super) fn after(&self) -> After {
         match self.class {
-            _ if self.used == Spent::Yes && self.rotated.is_none() => After::Used,
+            _ if self.used == Spent::Yes && self.rotated.is_none() => {
+                After::Used { retry_after: self.retry_after }
+            }
             FailureClass::InvalidGrant => After::LoginRequired {
                 rotation_lost: self.was_in_doubt,
                 ended: self.end(),

@@ -333,3 +333,6 @@ impl fmt::Debug for Session {
         self.cell.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests;

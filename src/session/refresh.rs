@@ -313,11 +313,14 @@ impl Refresh<'_> {
                     return Ok(Next::Now);
                 }
                 match failure.verdict() {
-                    Verdict::InProgress if Instant::now() < round.until => Ok(Next::BackOff),
+                    Verdict::InProgress if Instant::now() < round.until => {
+                        let left = round.until - Instant::now();
+                        let asked = failure.retry_after.map(|asked| Next::After(asked.min(left)));
+                        Ok(asked.unwrap_or(Next::BackOff))
+                    }
                     Verdict::InProgress => Err(failure.still_in_progress()),
                     // The first call may still be at work, and the server says so until it is done.
-                    Verdict::Plain if failure.was_in_doubt && !round.confirmed => {
-                        round.confirmed = true;
+                    Verdict::Plain if self.is_to_be_confirmed(&failure) => {
                         let asked = failure.retry_after.unwrap_or_default();
                         Ok(Next::After(asked.min(RETRY_AFTER_LIMIT).max(config.attempt_timeout)))
                     }
@@ -342,12 +345,18 @@ impl Refresh<'_> {
                     _ if twice_in_doubt || !round.may_go_on => Err(failure),
                     // Too long to keep the callers waiting: the pause sees to it.
                     Some(asked) if asked > config.backoff.1 => Err(failure),
-                    Some(asked) => Ok(Next::After(asked)),
+                    Some(asked) => Ok(Next::After(asked.min(RETRY_AFTER_LIMIT))),
                     None => Ok(Next::BackOff),
                 }
             }
             _ => Err(failure),
         }
+    }
+
+    /// Whether the end of the grant is asked for once more: the first such verdict after a call
+    /// without an answer, in whichever refresh it comes.
+    fn is_to_be_confirmed(&self, failure: &Failure) -> bool {
+        failure.was_in_doubt && self.cell.apply(|state, _| state.refuse_in_doubt(self.ticket))
     }
 
     /// Whether the store holds other tokens than those that were refused.
@@ -381,8 +390,6 @@ struct Round {
     attempts: u32,
     /// Whether there may be another attempt.
     may_go_on: bool,
-    /// The end of a grant was asked for once more, after a doubt.
-    confirmed: bool,
     /// How long a server may say that it is still at work.
     until: Instant,
 }
@@ -390,7 +397,7 @@ struct Round {
 impl Round {
     fn new(config: &Config) -> Self {
         let until = Instant::now() + config.call_limit;
-        Self { attempts: 0, may_go_on: true, confirmed: false, until }
+        Self { attempts: 0, may_go_on: true, until }
     }
 }
 

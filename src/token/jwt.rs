@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// Times since the Unix epoch; a claim that is missing or no number is `None`.
+use super::stated::time_of;
+
+/// Times since the Unix epoch; a claim that is missing or says nothing is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct Claims {
     #[serde(default, deserialize_with = "numeric_date")]
@@ -23,25 +25,17 @@ impl Claims {
         jsonwebtoken::dangerous::insecure_decode_claims(token).unwrap_or_default()
     }
 
-    /// How long the issuer lets the token live, by its own clock alone.
+    /// How long the issuer lets the token live, by its own clock alone. An `iat` that is not
+    /// before `exp` says nothing.
     pub(crate) fn life(&self) -> Option<Duration> {
-        Some(self.exp?.saturating_sub(self.iat?))
+        self.exp?.checked_sub(self.iat?).filter(|life| !life.is_zero())
     }
 }
 
-/// A NumericDate (RFC 7519 §2): a JSON number, possibly fractional. Dates before 1970 count as
-/// 1970 (long past either way) and dates past what a `Duration` holds as the latest there is.
+/// A NumericDate (RFC 7519 §2): a JSON number, possibly fractional. Digits in a string and
+/// milliseconds exist as well.
 fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(value.as_f64().map(seconds))
-}
-
-/// Seconds from an untrusted number: never panics, negative is zero, too large is the largest.
-pub(crate) fn seconds(number: f64) -> Duration {
-    if number.is_nan() || number <= 0.0 {
-        return Duration::ZERO;
-    }
-    Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX)
+    Ok(time_of(&Value::deserialize(deserializer)?))
 }
 
 #[cfg(test)]
@@ -63,7 +57,10 @@ mod tests {
         assert_eq!(exp(r#"{"exp":1758003600}"#), Some(Duration::from_secs(1_758_003_600)));
         assert_eq!(exp(r#"{"exp":1758003600.5}"#), Some(Duration::from_millis(1_758_003_600_500)));
         assert_eq!(exp(r#"{"exp":-5}"#), Some(Duration::ZERO));
-        assert_eq!(exp(r#"{"exp":1e300}"#), Some(Duration::MAX));
+        assert_eq!(exp(r#"{"exp":"1758003600"}"#), Some(Duration::from_secs(1_758_003_600)));
+        assert_eq!(exp(r#"{"exp":1758003600000}"#), Some(Duration::from_secs(1_758_003_600)));
+        assert_eq!(exp(r#"{"exp":253402300799}"#), None);
+        assert_eq!(exp(r#"{"exp":1e300}"#), None);
         assert_eq!(exp(r#"{"sub":"x"}"#), None);
         assert_eq!(exp(r#"{"exp":"soon"}"#), None);
         assert_eq!(exp(r#"{"exp":null}"#), None);

@@ -25,23 +25,22 @@ pub(super) fn seeded(claims: Claims, now: SystemTime) -> (SystemTime, Option<Dur
     }
 }
 
-/// The life of a token that an endpoint has just sent (in this order: `expires_in`; the smaller
-/// of `exp - iat` and `exp` minus the answer's `Date`; `exp` against the wall clock).
+/// The life of a token that an endpoint has just sent: the shortest that the server says, in its
+/// answer (`stated`) or in the token. Without the answer's `Date`, `exp` counts by the wall clock.
 ///
-/// The first two do not look at our own clock, so it does no harm if that is wrong.
+/// A word of zero or less says nothing. The server's clock may be that of a proxy, ahead of the
+/// issuer's, and no server sends a token that has expired.
 pub(crate) fn received_life(
-    expires_in: Option<Duration>,
+    stated: Option<Duration>,
     access_token: &AccessToken,
     date: Option<SystemTime>,
     now: SystemTime,
 ) -> Option<Duration> {
-    if let Some(life) = expires_in {
-        return Some(life.min(LONGEST_LIFE));
-    }
     let claims = Claims::read(access_token.expose());
-    let exp = claims.exp?;
-    let until_exp =
-        |from: SystemTime| exp.saturating_sub(from.duration_since(UNIX_EPOCH).unwrap_or_default());
-    let by_server = [claims.life(), date.map(until_exp)].into_iter().flatten().min();
-    Some(by_server.unwrap_or_else(|| until_exp(now)).min(LONGEST_LIFE))
+    let until_exp = claims.exp.and_then(|exp| {
+        let clock = date.unwrap_or(now).duration_since(UNIX_EPOCH).unwrap_or_default();
+        exp.checked_sub(clock)
+    });
+    let words = [stated, claims.life(), until_exp].into_iter().flatten();
+    words.filter(|life| !life.is_zero()).min().map(|life| life.min(LONGEST_LIFE))
 }

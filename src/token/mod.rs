@@ -4,6 +4,7 @@ mod issued_for;
 pub(crate) mod jwt;
 mod life;
 mod secret;
+mod stated;
 
 use std::{
     fmt, mem,
@@ -22,6 +23,7 @@ use self::life::seeded;
 pub(crate) use self::{
     life::{LONGEST_LIFE, received_life},
     secret::{Secret, Wiped},
+    stated::{stated_by, stated_life},
 };
 use crate::error::Error;
 

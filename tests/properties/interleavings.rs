@@ -29,6 +29,7 @@ fn start(seed: u64, processes: usize, keeper: Keeper) -> Start {
         access: None,
         keep_fresh: false,
         leases: [Duration::from_secs(5); 3],
+        skews: [0; 3],
         in_a_hurry: false,
     }
 }
@@ -84,6 +85,35 @@ fn a_login_outranks_what_another_process_saved_in_the_meantime() {
         let violations = world.violations.all();
         assert!(violations.is_empty(), "{violations:#?}");
     });
+}
+
+#[test]
+fn a_log_out_is_not_undone_by_a_store_that_goes_back_to_an_earlier_one() {
+    for first in [0, 1] {
+        run(0, async {
+            let mut world = World::new(&start(0, 2, Keeper::Shared { news: false }));
+            world.log_out(0);
+            sleep(Duration::from_secs(5)).await;
+            world.log_in(1, None);
+            sleep(Duration::from_secs(5)).await;
+            let earlier = world.shelf.place();
+            world.log_out(0);
+            sleep(Duration::from_secs(5)).await;
+            assert!(world.shelf.is_logged_out());
+            while world.shelf.place() >= earlier {
+                world.shelf.lose(1, false);
+            }
+            assert!(world.shelf.is_logged_out(), "it is the earlier one");
+            for process in [first, 1 - first] {
+                let _ = world.open[process].session.token().await;
+                sleep(Duration::from_secs(5)).await;
+            }
+            let _ = world.open[0].session.token().await;
+            world.end().await;
+            let violations = world.violations.all();
+            assert!(violations.is_empty(), "{violations:#?}");
+        });
+    }
 }
 
 #[test]

@@ -148,9 +148,12 @@ impl JsonEndpoint {
         self
     }
 
-    /// Names the field of the answer that says how many seconds the access token lives: a
-    /// number, or a number in a string. Defaults to `expires_in`. Where there is none, a JWT's own
-    /// `exp` tells.
+    /// Names the field of the answer that says how long the access token lives, or until when: a
+    /// number of seconds, a time since the epoch in seconds or milliseconds, either as a string, or
+    /// a date. Defaults to `expires_in`.
+    ///
+    /// Fields whose names say it (`expires_at`, `expiresOn`, `expiry`) count without being named,
+    /// and so does a JWT's own `exp`; the shortest life that the server states is used.
     pub fn expires_in_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.protocol.fields.expires_in = name.into();
         self

@@ -301,7 +301,7 @@ impl Join {
 impl Pause {
     /// Whether a refresh may start all the same.
     fn permits(&self, by_hand: bool, now: Instant) -> bool {
-        now >= self.until || (by_hand && !self.demanded)
+        now >= if by_hand { self.asked_until } else { self.until }
     }
 }
 

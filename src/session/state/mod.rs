@@ -36,6 +36,8 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
+#[cfg(test)]
+pub(super) use self::now::SUSPENDED;
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
     identity::Identity,

@@ -13,6 +13,23 @@ pub(in crate::session) struct Now {
 
 impl Now {
     pub(in crate::session) fn read() -> Self {
-        Self { mono: Instant::now(), wall: SystemTime::now(), chance: fastrand::f64() }
+        Self { mono: Instant::now(), wall: wall_clock(), chance: fastrand::f64() }
     }
+}
+
+#[cfg(not(test))]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// A wall clock that a test of this thread can set ahead, as a suspend does.
+#[cfg(test)]
+fn wall_clock() -> SystemTime {
+    SystemTime::now() + SUSPENDED.get()
+}
+
+#[cfg(test)]
+thread_local! {
+    pub(in crate::session) static SUSPENDED: std::cell::Cell<std::time::Duration> =
+        const { std::cell::Cell::new(std::time::Duration::ZERO) };
 }

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     Current, Event, News, Now, Pause, Running, State, Ticket, grant_end::End, saving::Unsaved,
     schedule::Deadlines,
@@ -30,7 +32,7 @@ pub(in crate::session) enum After {
     /// server asked.
     Misconfigured { retry_after: Option<Duration> },
     /// The refresh token was used, and the answer has no access token in it: no call by itself.
-    Used,
+    Used { retry_after: Option<Duration> },
     /// A pause that grows with each failed refresh, and lasts at least as long as the server asked.
     Transient { retry_after: Option<Duration> },
 }
@@ -181,7 +183,10 @@ impl State {
                 let pause = most.min(first * 2u32.pow(doublings));
                 self.pause_as_asked(pause, retry_after, &error, now);
             }
-            After::Used => self.pause_for(LONGEST_LIFE, &error, false, now),
+            After::Used { retry_after } => {
+                let asked_until = now.mono + asked(retry_after);
+                self.pause_until(now.mono + LONGEST_LIFE, asked_until, &error);
+            }
             After::Transient { retry_after } => self.pause_after(retry_after, &error, config, now),
         }
         self.life.not_before = Some(now.mono + config.min_interval);
@@ -260,23 +265,20 @@ impl State {
         error: &Error,
         now: &Now,
     ) {
-        let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_LIMIT);
-        let demanded = retry_after.is_some() && asked >= pause;
-        self.pause_for(pause.max(asked), error, demanded, now);
-    }
-
-    fn pause_for(&mut self, pause: Duration, error: &Error, demanded: bool, now: &Now) {
         let mut until = now.mono + pause;
         let deadlines = self.slot.current.as_ref().and_then(|current| current.deadlines);
         if let Some(end) = deadlines.map(|deadlines| deadlines.expires_at)
-            && !demanded
             && now.mono < end
-            && pause < LONGEST_LIFE
         {
             // No pause of ours outlasts the live token: by then callers need another.
             until = until.min(end);
         }
-        self.life.pause = Some(Box::new(Pause { until, error: error.clone(), demanded }));
+        let asked_until = now.mono + asked(retry_after);
+        self.pause_until(until.max(asked_until), asked_until, error);
+    }
+
+    fn pause_until(&mut self, until: Instant, asked_until: Instant, error: &Error) {
+        self.life.pause = Some(Box::new(Pause { until, error: error.clone(), asked_until }));
     }
 
     /// Tokens were set: a new login, whatever was under way.
@@ -341,4 +343,9 @@ impl State {
             running.waiters.finish(Outcome::Superseded);
         }
     }
+}
+
+/// How much of what a server asked for is respected.
+fn asked(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().min(RETRY_AFTER_LIMIT)
 }

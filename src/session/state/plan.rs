@@ -270,13 +270,23 @@ impl State {
         }
     }
 
-    /// The first failure is the cause of the doubt.
+    /// A call with the refresh token had no answer. The first such failure is the cause of the
+    /// doubt.
     pub(in crate::session) fn set_doubt_cause(&mut self, ticket: Ticket, cause: &Error) {
         if self.is_current(ticket)
             && let Some(doubt) = &mut self.replica.in_doubt
         {
+            doubt.refused = false;
             doubt.cause.get_or_insert_with(|| cause.clone());
         }
+    }
+
+    /// The server says that the grant is over. Whether it is the first time since the last call
+    /// without an answer.
+    pub(in crate::session) fn refuse_in_doubt(&mut self, ticket: Ticket) -> bool {
+        let doubt = self.replica.in_doubt.as_mut();
+        let first = doubt.is_some_and(|doubt| !std::mem::replace(&mut doubt.refused, true));
+        first && self.is_current(ticket)
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Replica {
 pub(super) struct Doubt {
     /// The failure that began it.
     pub(super) cause: Option<Error>,
+    /// The server has said since that the grant is over.
+    pub(super) refused: bool,
 }
 
 /// The store could not be reached. It may have lost what it held last.
@@ -205,15 +207,18 @@ impl State {
                 _ => Relation::Ahead,
             },
             Some(_) if is_empty => Relation::Follow,
-            Some(stored) if stored.holds(self.tokens()) && !self.decides_anew(stored) => {
-                Relation::Same
-            }
             Some(stored) => {
                 let (theirs, ours) = (stored.logins(), &self.login.history);
-                if self.unsaved() == Some(Unsaved::Decision) && !theirs.include(ours) {
-                    return Relation::Ahead;
+                let decided = self.unsaved() == Some(Unsaved::Decision) && !theirs.include(ours);
+                let (knows_theirs, is_known) = (is_known(theirs, ours), is_known(ours, theirs));
+                // The tombstone of an earlier log-out would not outlast a login between the two
+                // that another process puts back.
+                let is_earlier = self.is_logged_out() && !is_known && (decided || knows_theirs);
+                if stored.holds(self.tokens()) && !is_earlier && !self.revives(stored) {
+                    return Relation::Same;
                 }
-                match (is_known(theirs, ours), is_known(ours, theirs)) {
+                match (knows_theirs, is_known) {
+                    _ if decided => Relation::Ahead,
                     // Another process has decided what is not known here.
                     (false, _) => Relation::Follow,
                     (true, false) => Relation::Ahead,
@@ -224,12 +229,10 @@ impl State {
         }
     }
 
-    /// Whether a decision here changes what is stored, although it is the same to look at: tokens
-    /// were set once more after their end, or there was a log-out during a login after another.
-    fn decides_anew(&self, stored: &Record) -> bool {
-        let logs_in = stored.is_logged_out() && stored.lease().is_some();
+    /// Whether the tokens that are stored were set anew, after the end that stands beside them.
+    fn revives(&self, stored: &Record) -> bool {
         self.unsaved() == Some(Unsaved::Decision)
-            && (stored.ended().is_some() || logs_in)
+            && stored.ended().is_some()
             && !stored.logins().include(&self.login.history)
     }
 
@@ -248,7 +251,7 @@ impl State {
                 }
                 self.replica.forget();
                 self.replica.keeps_refresh_token = keeps;
-                self.life.pause.take_if(|pause| !same && !pause.demanded);
+                self.life.pause.take_if(|pause| !same && now.mono >= pause.asked_until);
                 let life = tokens.left(now.wall);
                 self.install(tokens, config, now);
                 if self.live_token(now).is_some() {

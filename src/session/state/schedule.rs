@@ -108,8 +108,9 @@ impl State {
 pub(super) struct Pause {
     pub(super) until: Instant,
     pub(super) error: Error,
-    /// The server asked for it, so that not even a refresh by hand cuts it short.
-    pub(super) demanded: bool,
+    /// Invariant: it is not after `until`. Before it the server wants no call, so that nothing cuts
+    /// the pause short: neither a refresh by hand, nor the end of the live token.
+    pub(super) asked_until: Instant,
 }
 
 /// How many refreshes refusals have caused lately. It bounds what an API costs that refuses

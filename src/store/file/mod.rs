@@ -54,6 +54,7 @@ use crate::error::{BoxError, Error};
 /// | `PATH` | the record, in JSON, with the secrets in it |
 /// | `PATH.lock` | empty; locked by the process that saves, for one read and one write |
 /// | `PATH.tmp` | a record on its way to the disk; one that a dead process left is replaced |
+/// | `PATH.reserve` | 64 KiB of room, taken before a session calls the token endpoint, so that a disk that is full by then can still take the new tokens |
 ///
 /// All are made with mode 0600. A `PATH` that others can read or write is refused, on Unix, and
 /// the error says how to repair it; [`group_access`](Self::group_access) permits its group. A `PATH`
@@ -153,10 +154,18 @@ impl TokenStore for FileStore {
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, BoxError>> {
         self.alone(move |paths| {
-            if content::read(paths)?.as_ref().map(Record::version) != expected {
+            let stored = content::read(paths)?;
+            if stored.as_ref().map(Record::version) != expected {
                 return Ok(SaveOutcome::Conflict);
             }
-            replace::replace(paths, &record)?;
+            // A lease on what is stored already. What comes with a new turn can be told by its
+            // process alone.
+            let is_lease = record.lease().is_some()
+                && stored.is_none_or(|stored| stored.turn() == record.turn());
+            match is_lease {
+                true => replace::lease(paths, &record)?,
+                false => replace::replace(paths, &record)?,
+            }
             Ok(SaveOutcome::Stored)
         })
         .boxed()

@@ -15,6 +15,7 @@ pub(super) struct Paths {
     pub(super) lock: PathBuf,
     /// One name for all: only who has the lock writes.
     pub(super) temp: PathBuf,
+    pub(super) reserve: PathBuf,
     pub(super) folder: PathBuf,
     /// Whether the file's group may use the files too.
     pub(super) group: bool,
@@ -51,9 +52,9 @@ impl Paths {
             name.push(suffix);
             PathBuf::from(name)
         };
-        let (lock, temp) = (beside(".lock"), beside(".tmp"));
+        let (lock, temp, reserve) = (beside(".lock"), beside(".tmp"), beside(".reserve"));
         let (group, had_record) = (false, Arc::default());
-        Ok(Self { record, lock, temp, folder, group, had_record })
+        Ok(Self { record, lock, temp, reserve, folder, group, had_record })
     }
 
     /// An error in doing what `doing` says.

@@ -74,10 +74,10 @@ impl Connection {
 
 impl TokenStore for Connection {
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, BoxError>> {
-        let shelf = self.shelf.clone();
+        let (shelf, by) = (self.shelf.clone(), self.process.clone());
         Box::pin(async move {
             self.process.lock().loads += 1;
-            self.call(Calls::Loads, move || shelf.read()).await
+            self.call(Calls::Loads, move || shelf.read(by.skew)).await
         })
     }
 

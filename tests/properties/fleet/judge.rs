@@ -44,6 +44,8 @@ struct Call {
     harmless: bool,
     /// It said that it is at work on an earlier call, which is asked again with a back-off.
     in_progress: bool,
+    /// When another process called because its lease had lapsed.
+    overtaken: Option<Instant>,
 }
 
 impl Judge {
@@ -73,6 +75,7 @@ impl Judge {
             answered: false,
             harmless: false,
             in_progress: false,
+            overtaken: None,
         });
         let own = calls.iter().filter(|call| {
             let own = Arc::ptr_eq(&call.process, process) && call.login == login;
@@ -124,8 +127,8 @@ impl Judge {
 
     fn check_others(&self, process: &Arc<Process>, token: Option<&str>, login: u64) {
         let (name, now) = (process.name, Instant::now());
-        let calls = self.calls.lock().unwrap();
-        for other in calls.iter().filter(|call| call.login == login) {
+        let mut calls = self.calls.lock().unwrap();
+        for other in calls.iter_mut().filter(|call| call.login == login) {
             let own = Arc::ptr_eq(&other.process, process);
             let outstanding = other.over.is_none();
             let again = self.uses_tokens() && token == other.token.as_deref();
@@ -134,13 +137,19 @@ impl Judge {
                 continue;
             }
             let given_up = other.over.filter(|_| !other.answered);
-            let lapsed = self.shelf.has_lapsed((&other.process, other.sent, given_up), process);
+            let landed = self.shelf.last_landing(&other.process).map(|(at, _)| at);
+            let lapsed = other.overtaken.is_some_and(|at| landed.is_none_or(|landed| landed <= at))
+                || self.shelf.has_lapsed((&other.process, other.sent, given_up), process);
+            other.overtaken = lapsed.then_some(now);
             // Where nothing is used up, the lease is a courtesy.
             let courtesy = self.server == Server::Credentials
                 && (process.trouble_between(process.started, now)
                     || other.process.trouble_between(other.process.started, now));
             let (whose, since) = (other.process.name, now - other.sent);
-            self.hold.unless(!own && (lapsed || courtesy), || {
+            // Of a call that was overtaken its own process need not wait for the end either, with the
+            // tokens of the other.
+            let may_call = !own || (self.uses_tokens() && !again);
+            self.hold.unless(may_call && (lapsed || courtesy), || {
                 let what = if outstanding { "is calling" } else { "has called" };
                 format!("{name} presents {token:?}, with which {whose} {what} since {since:?}")
             });

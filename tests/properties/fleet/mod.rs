@@ -1,8 +1,8 @@
 //! Processes that share one identity, in all that can happen to them. A fleet of one is the first.
 //!
 //! Read `plan` for what can happen; `judge` for what must be true of calls to the token endpoint,
-//! `shelf` and `connection` of the store, `api` of requests, `events` of what is told, and `world`
-//! and `rest` of the processes. `server`, `process` and `open` are what they are made of.
+//! `shelf` and `connection` of the store, `api` of requests, `events` of what is told, and `world`,
+//! `rest` and `takeover` of the processes. `server`, `process` and `open` are what they are made of.
 
 mod api;
 mod connection;
@@ -14,6 +14,7 @@ mod process;
 mod rest;
 mod server;
 mod shelf;
+mod takeover;
 pub(crate) mod world;
 
 use proptest::prelude::*;

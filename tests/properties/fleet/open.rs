@@ -9,6 +9,7 @@ use super::{
     api::{Api, Requests},
     process::{Place, Process, STORE_TIMEOUT, TICK, Violations},
     server::Server,
+    shelf::Shelf,
     world::World,
 };
 
@@ -107,6 +108,16 @@ impl Open {
     pub(crate) fn has_decided(&self) -> bool {
         let state = self.process.lock();
         state.decided >= state.seen.max(state.seen_access).login
+    }
+
+    /// No process drops a refresh token that it was told of, unless the store has had a newer one
+    /// or a decision. With no refresh under way nothing is to come.
+    pub(crate) fn has_dropped(&self, shelf: &Shelf) -> Option<String> {
+        let (name, told) = (self.process.name, self.process.lock().told);
+        let tokens = self.session.tokens()?;
+        let kept = Place::of(tokens.refresh_token()?.expose());
+        let dropped = kept < told && shelf.newest() <= told;
+        dropped.then(|| format!("{name} keeps {kept:?} although it was told of {told:?}"))
     }
 
     /// The same without the callers.

@@ -206,6 +206,8 @@ pub(crate) struct Start {
     pub(crate) keep_fresh: bool,
     /// The lease of each process that is started, over and over.
     pub(crate) leases: [Duration; 3],
+    /// How many seconds each one's wall clock is ahead.
+    pub(crate) skews: [i64; 3],
     /// Whether the programs end in the middle of it all.
     pub(crate) in_a_hurry: bool,
 }
@@ -240,12 +242,26 @@ fn start(
         2 => Just(Server::Credentials),
     ];
     let leases = prop::array::uniform3(seconds(&[4, 12]));
+    let skew = prop_oneof![3 => Just(0), 2 => prop::sample::select(&[-3600, -6, 6, 3600][..])];
+    let clocks = (leases, prop::array::uniform3(skew));
     let flags = (prop::bool::weighted(0.2), prop::bool::weighted(in_a_hurry));
     let access = prop::option::weighted(0.3, life());
     let times = (seconds(&[15, 40, 600]), access);
-    (any::<u64>(), processes, keeper, server, times, leases, flags).prop_map(
-        |(seed, processes, keeper, server, (life, access), leases, (keep_fresh, in_a_hurry))| {
-            Start { seed, processes, keeper, server, life, access, keep_fresh, leases, in_a_hurry }
+    (any::<u64>(), processes, keeper, server, times, clocks, flags).prop_map(
+        |(seed, processes, keeper, server, (life, access), (leases, skews), flags)| {
+            let (keep_fresh, in_a_hurry) = flags;
+            Start {
+                seed,
+                processes,
+                keeper,
+                server,
+                life,
+                access,
+                keep_fresh,
+                leases,
+                skews,
+                in_a_hurry,
+            }
         },
     )
 }

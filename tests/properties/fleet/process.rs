@@ -56,6 +56,8 @@ impl Violations {
 pub(crate) struct Process {
     pub(crate) name: usize,
     pub(crate) lease: Duration,
+    /// How many seconds its wall clock is ahead.
+    pub(crate) skew: i64,
     pub(crate) started: Instant,
     state: Mutex<State>,
 }
@@ -121,9 +123,9 @@ impl Default for Weather {
 }
 
 impl Process {
-    pub(crate) fn new(name: usize, lease: Duration) -> Arc<Self> {
+    pub(crate) fn new(name: usize, lease: Duration, skew: i64) -> Arc<Self> {
         let started = Instant::now();
-        Arc::new(Self { name, lease, started, state: Mutex::default() })
+        Arc::new(Self { name, lease, skew, started, state: Mutex::default() })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -197,6 +199,9 @@ impl Process {
             return pending().await;
         }
         self.not_stalled(peer).await;
+        if self.is_dead() {
+            return pending().await;
+        }
         if trip.fate == Fate::Refused {
             sleep(trip.there).await;
             return Err("the connection was refused".into());

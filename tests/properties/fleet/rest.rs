@@ -7,25 +7,14 @@ use tower_refresh::{Error, Tokens};
 
 use super::{
     open::WAIT_LIMIT,
-    plan::{Health, Reply, Server as Kind, Weather},
-    process::{Place, TICK},
+    plan::{Reply, Server as Kind},
+    process::Place,
+    takeover::Fault,
     world::{CALM, World},
 };
 
 /// Every process has heard of a change by then, and none may refresh before.
 const HEARD: Duration = Duration::from_secs(35);
-
-/// The longest time between two looks at a leased record, and a trip to the store and back.
-const POLL: Duration = Duration::from_millis(1_600);
-
-/// What can happen to the store during a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// A renewal is carried out, and its answer is lost.
-    LostAnswer,
-    /// The lease is lost, and all connections break.
-    Failover,
-}
 
 impl World {
     /// All processes agree, then after a login, then after a log-out.
@@ -45,6 +34,8 @@ impl World {
         self.agree("after a login").await;
         self.check_holder(Fault::LostAnswer).await;
         self.check_holder(Fault::Failover).await;
+        self.check_released().await;
+        self.check_late_save().await;
         self.check_take_over().await;
         self.log_out(0);
         sleep(HEARD).await;
@@ -88,7 +79,7 @@ impl World {
     }
 
     /// The login that counts.
-    fn login(&self) -> u64 {
+    pub(crate) fn login(&self) -> u64 {
         if self.is_shared() {
             return self.shelf.place().login;
         }
@@ -96,7 +87,7 @@ impl World {
     }
 
     /// Whether no call can bring a token any more.
-    fn is_over(&self, login: u64) -> bool {
+    pub(crate) fn is_over(&self, login: u64) -> bool {
         let over = self.start.server != Kind::Credentials && self.server.newest(login).is_none();
         self.is_logged_out() || over
     }
@@ -175,95 +166,5 @@ impl World {
         self.violations.unless((&before, calls) == (&after, called), || {
             format!("idle sessions read the store: {before:?}, {after:?}; {calls}, {called} calls")
         });
-    }
-
-    /// One fault during a call costs its process the lease in no case: the others leave its refresh
-    /// token alone.
-    async fn check_holder(&mut self, fault: Fault) {
-        if self.open.len() < 2 || self.is_over(self.login()) || self.start.keep_fresh {
-            return;
-        }
-        let (holder, other) = (self.open[0].clone(), self.open[1].clone());
-        // Where nothing is used up, a call ends with its time-out, and the lease is a courtesy.
-        if matches!(self.start.server, Kind::Credentials | Kind::Keeps) {
-            return;
-        }
-        // Of a longer lease the other can know nothing once the record is lost.
-        if fault == Fault::Failover && holder.process.lease > other.process.lease {
-            return;
-        }
-        holder.process.lock().by_hand.0 = Some(Instant::now() + CALM);
-        other.process.lock().by_hand.0 = Some(Instant::now() + CALM);
-        let _ = holder.session.refresh().await;
-        let _ = other.session.refresh().await;
-        sleep(Duration::from_secs(70)).await;
-        if self.is_over(self.login()) {
-            return;
-        }
-        self.server.answer(Reply::Slow(30_000));
-        let session = holder.session.clone();
-        let calling = tokio::spawn(async move { drop(session.refresh().await) });
-        sleep(Duration::from_millis(500)).await;
-        let (began, before) = (Instant::now(), self.server.last_call(&other.process));
-        let session = other.session.clone();
-        let waiting = tokio::spawn(async move { drop(session.refresh().await) });
-        match fault {
-            Fault::Failover => self.shelf.lose(1, true),
-            Fault::LostAnswer => {
-                let mute = Weather { health: Health::Mute, ..Weather::FINE };
-                holder.process.lock().store = mute;
-                // Until the next renewal has landed.
-                sleep(holder.process.lease / 3).await;
-                holder.process.lock().store = Weather::FINE;
-            }
-        }
-        sleep((began + Duration::from_secs(29)).saturating_duration_since(Instant::now())).await;
-        let (name, after) = (other.process.name, self.server.last_call(&other.process));
-        self.violations.unless(before == after, || {
-            format!("{name} calls during the call of {}, after {fault:?}", holder.process.name)
-        });
-        let _ = (calling.await, waiting.await);
-        sleep(CALM).await;
-    }
-
-    /// A process dies over a call: another takes over once its lease has lapsed.
-    async fn check_take_over(&mut self) {
-        if self.open.len() < 2 || self.is_over(self.login()) || self.start.keep_fresh {
-            return;
-        }
-        for open in &self.open {
-            // No process finds out only now that its connection was broken.
-            open.process.lock().by_hand.0 = Some(Instant::now() + CALM);
-            let _ = open.session.refresh().await;
-        }
-        sleep(Duration::from_secs(70)).await;
-        if self.is_over(self.login()) {
-            return;
-        }
-        self.server.answer(Reply::LostThere);
-        let (dying, heir) = (self.open.swap_remove(0), self.open[0].clone());
-        self.server.answer(Reply::Silence);
-        let session = dying.session.clone();
-        let caller = tokio::spawn(async move { drop(session.refresh().await) });
-        // The first attempt is lost, and the second is under way.
-        sleep(Duration::from_millis(600)).await;
-        dying.process.lock().dead = true;
-        caller.abort();
-        let Some((landed, life)) = self.shelf.last_landing(&dying.process) else { return };
-        let asked = Instant::now();
-        heir.process.lock().by_hand.0 = Some(Instant::now() + CALM);
-        let open = heir.clone();
-        let asking = tokio::spawn(async move { drop(open.session.refresh().await) });
-        sleep(life + POLL * 2).await;
-        let (name, last) = (heir.process.name, self.server.last_call(&heir.process));
-        let called = last.filter(|&at| at > landed);
-        let in_time = called.is_some_and(|at| at <= asked + life + POLL + TICK);
-        self.violations.unless(in_time, || {
-            let after = called.map(|at| at - asked);
-            format!("{name} takes over after {after:?}, of a lease of {life:?}")
-        });
-        let _ = asking.await;
-        self.server.heal();
-        sleep(CALM).await;
     }
 }

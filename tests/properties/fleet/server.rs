@@ -341,8 +341,9 @@ impl Service<RefreshRequest> for Endpoint {
             if let Ok(response) = &answer {
                 let access_token = response.access_token().expose();
                 match response.expires_in() {
-                    Some(life) => server.issuer.arrived(access_token, life),
-                    None => server.issuer.came_again(access_token),
+                    // A life of nothing says nothing.
+                    Some(life) if !life.is_zero() => server.issuer.arrived(access_token, life),
+                    _ => server.issuer.came_again(access_token),
                 }
             }
             call.answered(&answer);

@@ -31,6 +31,8 @@ pub(crate) struct Shelf {
 struct Inner {
     /// All that was written and is not lost, the newest last.
     written: Vec<Held>,
+    /// The newest place that was ever written.
+    newest: Place,
     /// Grows when all connections break.
     connection: u64,
     /// Which login or log-out its id stands for.
@@ -58,6 +60,7 @@ struct Held {
     place: Place,
     at: Instant,
     by: usize,
+    skew: i64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +85,10 @@ impl Shelf {
         self.lock().written.last().map_or_else(Place::default, |held| held.place)
     }
 
+    pub(crate) fn newest(&self) -> Place {
+        self.lock().newest
+    }
+
     pub(crate) fn is_logged_out(&self) -> bool {
         self.lock().written.last().is_some_and(|held| held.record.is_logged_out())
     }
@@ -98,18 +105,21 @@ impl Shelf {
         self.lock().counts.get(&process.name).copied().unwrap_or_default()
     }
 
-    /// What is stored, as it reads now. The wall clock stands still in a test, so what is left of
-    /// a token's life is written in for it.
-    pub(crate) fn read(&self) -> Option<Record> {
+    /// What is stored, as it reads now by a clock that is so many seconds ahead: the wall clock
+    /// stands still in a test, and is the same for all processes. So dates are moved, and what is
+    /// left of a token's life is written in for it.
+    pub(crate) fn read(&self, skew: i64) -> Option<Record> {
         let inner = self.lock();
         let held = inner.written.last()?;
+        let ahead = skew - held.skew;
         let mut record = serde_json::to_value(&held.record).unwrap();
+        move_dates(&mut record, held.at.elapsed().as_millis() as i64 + ahead * 1_000);
         let access_token = held.record.tokens().and_then(Tokens::access_token);
         if let Some(left) = access_token.and_then(|token| self.issuer.left(token.expose()))
             && !record["tokens"]["life"].is_null()
         {
             record["tokens"]["life"] = json!(left.as_millis() as u64);
-            record["tokens"]["obtained_at"] = wall(Duration::from_secs(3600));
+            record["tokens"]["obtained_at"] = wall(if ahead > 0 { -ahead } else { 3600 });
         }
         Some(serde_json::from_value(record).unwrap())
     }
@@ -163,7 +173,8 @@ impl Shelf {
         let counts = inner.counts.entry(who).or_default();
         counts.writes += 1;
         counts.renewals += u64::from(renews);
-        inner.written.push(Held { record, place, at: now, by: who });
+        inner.newest = inner.newest.max(place);
+        inner.written.push(Held { record, place, at: now, by: who, skew: by.skew });
         drop(inner);
         if news {
             self.news.send_replace(());
@@ -275,9 +286,24 @@ impl Inner {
     }
 }
 
-fn wall(from_now: Duration) -> Value {
-    let since = (SystemTime::now() + from_now).duration_since(UNIX_EPOCH).unwrap();
-    json!(since.as_millis() as u64)
+/// A date, so many seconds from now.
+fn wall(from_now: i64) -> Value {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    json!(since.as_millis() as i64 + from_now * 1_000)
+}
+
+/// Dates are in milliseconds since 1970, and no other number is as large.
+fn move_dates(value: &mut Value, back: i64) {
+    match value {
+        Value::Number(number) => {
+            if let Some(date) = number.as_i64().filter(|&date| date > 1_000_000_000_000) {
+                *value = json!(date - back);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| move_dates(value, back)),
+        Value::Object(members) => members.values_mut().for_each(|value| move_dates(value, back)),
+        _ => {}
+    }
 }
 
 impl fmt::Debug for Shelf {

@@ -164,7 +164,8 @@ impl World {
 
     fn start(&mut self) {
         let name = self.processes.len();
-        let process = Process::new(name, self.start.leases[name % self.start.leases.len()]);
+        let Start { leases, skews, .. } = &self.start;
+        let process = Process::new(name, leases[name % leases.len()], skews[name % skews.len()]);
         process.lock().connection = self.shelf.connection();
         let endpoint = Endpoint { server: self.server.clone(), process: process.clone() };
         let builder = Session::builder(endpoint)
@@ -259,6 +260,9 @@ impl World {
             }
             if !status.is_refreshing() {
                 open.quiet_at = Instant::now();
+                let dropped = open.has_dropped(&self.shelf);
+                let uses_none = self.start.server == Kind::Credentials;
+                violations.unless(uses_none || dropped.is_none(), || dropped.unwrap());
             }
             // After that its callers have been told, and the token serves again.
             if open.quiet_at.elapsed() < ATTEMPT_TIMEOUT {
@@ -317,18 +321,13 @@ impl World {
         }
     }
 
-    /// What memory holds at the end is the newest that this process was told of.
+    /// What memory holds at the end is stored, where no other process saves.
     fn check_kept(&self, open: &Open) {
-        let (tokens, state) = (open.session.tokens(), open.process.lock());
+        let tokens = open.session.tokens();
         let kept = tokens.as_ref().and_then(Tokens::refresh_token);
         let kept = kept.map(|token| Place::of(token.expose()));
-        let (name, told) = (open.process.name, state.told);
+        let (name, stored) = (open.process.name, self.shelf.place());
         let credentials = self.start.server == Kind::Credentials;
-        let stored = self.shelf.place();
-        let is_newer = kept.is_none_or(|kept| kept >= told) || stored > told && stored == told;
-        self.violations.unless(credentials || is_newer, || {
-            format!("{name} keeps {kept:?} although it was told of {told:?}")
-        });
         if self.start.keeper == Keeper::Own && !credentials && kept.is_some() {
             self.violations.unless(kept == Some(stored), || {
                 format!("{stored:?} is stored although {name} has {kept:?}")

@@ -1,0 +1,9 @@
+//! Several processes: stores that they share, a real Redis, and the examples as a user runs them.
+
+#[cfg(feature = "transport")]
+mod drive;
+#[cfg(all(feature = "encrypted", feature = "redis", feature = "transport"))]
+mod redis;
+#[cfg(all(feature = "redis", feature = "transport"))]
+mod server;
+mod stores;

@@ -1,0 +1,12 @@
+//! The crate under real clients and over real sockets: reqwest-middleware, reqwest under Tower,
+//! and hyper over TLS.
+
+mod behaviour;
+mod bodies;
+mod destinations;
+mod heads;
+mod redirects;
+mod retry;
+mod support;
+mod tls;
+mod transport;
