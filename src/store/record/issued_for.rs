@@ -16,7 +16,7 @@ pub(crate) struct StoredFor {
     scope: String,
     /// Which of a set's sessions.
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    pub(super) key: Option<String>,
     /// Earlier names, which processes that are not updated yet know it by. Newest last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     formerly: Vec<Former>,
