@@ -11,10 +11,11 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio::{runtime::Handle, time::timeout};
 use tower::util::BoxCloneService;
 
-use super::event::{EventSender, Events};
 use super::{
     config::Config,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, EndpointName},
+    event::Events,
+    sender::EventSender,
     state::{Identity, News},
 };
 use crate::{
@@ -58,7 +59,16 @@ pub(super) trait Backend: Send + Sync {
     /// Where a new login is made once the refresh token is over.
     fn login(&self) -> Option<TokenEndpoint>;
 
+    /// What messages call the token endpoint.
+    fn endpoint_name(&self) -> EndpointName<'_>;
+
+    /// What messages call the login endpoint.
+    fn login_name(&self) -> EndpointName<'_>;
+
     fn revocation(&self) -> Option<Revocation>;
+
+    /// What messages call the revocation endpoint.
+    fn revocation_name(&self) -> EndpointName<'_>;
 
     /// The runtime that was named for this session's tasks.
     fn runtime(&self) -> Option<&Handle>;
@@ -78,6 +88,8 @@ pub(super) trait Backend: Send + Sync {
 /// The backend of a session that is built by itself.
 pub(super) struct Single {
     pub(super) config: Config,
+    /// As operators know the session, if it was named.
+    pub(super) name: Option<String>,
     pub(super) owner: String,
     /// `None`: the session's memory is all there is.
     pub(super) store: Option<Arc<dyn TokenStore>>,
@@ -146,6 +158,21 @@ impl Backend for Single {
 
     fn login(&self) -> Option<TokenEndpoint> {
         Some(self.login.as_ref()?.instance())
+    }
+
+    fn login_name(&self) -> EndpointName<'_> {
+        let host = self.login.as_ref().and_then(Endpoint::host);
+        EndpointName { what: "login", host, session: self.name.as_deref() }
+    }
+
+    fn endpoint_name(&self) -> EndpointName<'_> {
+        let (host, session) = (self.endpoint.host(), self.name.as_deref());
+        EndpointName { what: "token", host, session }
+    }
+
+    fn revocation_name(&self) -> EndpointName<'_> {
+        let host = self.revocation.as_ref().and_then(Endpoint::host);
+        EndpointName { what: "revocation", host, session: self.name.as_deref() }
     }
 
     fn revocation(&self) -> Option<Revocation> {

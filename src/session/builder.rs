@@ -17,8 +17,8 @@ use super::{
     cell::Cell,
     config::Config,
     endpoint::Endpoint,
-    event::EventSender,
     scheme::AuthScheme,
+    sender::EventSender,
     state::{Beginning, Identity, Now, State},
     unique::unique,
 };
@@ -90,7 +90,7 @@ impl SessionBuilder {
             keep_fresh: config.keep_fresh,
             identity: identity.clone(),
         };
-        let events = EventSender::new(name);
+        let events = EventSender::new(name.clone());
         if identity.is_none() && beginning.is_shared {
             events.observer().anonymous();
         }
@@ -106,6 +106,7 @@ impl SessionBuilder {
             revocation,
             runtime,
             events,
+            name,
         };
         let cell: Arc<Cell> = Arc::new(Cell::new(state, backend));
         Session { cell }
@@ -242,7 +243,7 @@ impl SessionBuilder {
         self
     }
 
-    /// What operators know the session by, in logs and metrics. It is no secret.
+    /// What operators know the session by, in logs, metrics and errors. It is no secret.
     ///
     /// Defaults to `default`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -355,8 +356,9 @@ impl SessionBuilder {
         self
     }
 
-    /// How many refreshes refusals may cause within how long: it bounds what an API costs that
-    /// refuses every token. Past it a refusal goes to the caller.
+    /// How many refreshes refusals may cause within how long that do not cure them: it bounds what an
+    /// API costs that refuses every token. Past it a refusal goes to the caller. See
+    /// [the guide](crate::guide::operations#tokens-are-refused) for what counts.
     ///
     /// Defaults to 3 in 30 s.
     pub fn refusal_limit(mut self, refreshes: u32, window: Duration) -> Self {

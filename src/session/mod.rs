@@ -13,13 +13,16 @@ mod endpoint;
 mod event;
 mod failure;
 mod lease;
+mod now;
 mod observe;
 mod reconcile;
 mod refresh;
+mod refusal;
 mod revoke;
 mod round;
 mod save;
 mod scheme;
+mod sender;
 mod single_flight;
 mod snapshot;
 mod state;
@@ -43,12 +46,15 @@ use crate::{
     token::Tokens,
 };
 
-pub(crate) use self::snapshot::{Readiness, Snapshot};
 pub use self::{
     builder::SessionBuilder,
     event::{Event, Events, Status},
     scheme::AuthScheme,
     snapshot::{Token, TokenId},
+};
+pub(crate) use self::{
+    snapshot::{Readiness, Snapshot},
+    state::{Refused, Route},
 };
 
 /// The live tokens of one identity: the access token in use, how to get the next one, and where
@@ -156,9 +162,14 @@ impl Session {
     /// many refreshes lately ([`ErrorKind::TokenRefused`]). A token of another session is an error
     /// that changes nothing ([`ErrorKind::InvalidInput`]).
     pub async fn replace(&self, token: TokenId) -> Result<Token, Error> {
-        let successor = self.wait(Need::Refused(token)).await?;
+        self.successor(Refused { token, route: None, is_retried: true }).await
+    }
+
+    async fn successor(&self, refused: Refused) -> Result<Token, Error> {
+        let token = refused.token;
+        let successor = self.wait(Need::Refused(refused)).await?;
         let new = successor.id();
-        if new.login == token.login && new.generation > token.generation {
+        if new.is_of_login(&token) && new.generation > token.generation {
             return Ok(successor);
         }
         Err(Error::new(
@@ -313,13 +324,6 @@ impl Session {
     /// The API wants what no refresh can bring.
     pub(crate) fn step_up_required(&self, acr_values: Option<String>, max_age: Option<u64>) {
         self.cell.apply(|state, _| state.step_up_required(acr_values, max_age));
-    }
-
-    /// Sees to a successor of a refused token, without waiting for it.
-    pub(crate) fn refused_in_background(&self, token: TokenId) {
-        if let Some(runtime) = self.runtime() {
-            let _ = self.join(Need::Refused(token), &runtime);
-        }
     }
 
     /// The runtime that tasks are started on: the one that was named, or the caller's.

@@ -67,7 +67,7 @@ pub(super) fn start(cell: &Arc<Cell>, started: Started, runtime: &Handle) {
     let task = RefreshTask { cell: cell.clone(), ticket: started.ticket };
     let refresh = REFRESHING.scope(sessions, run(task, started.waiters));
     #[cfg(feature = "tracing")]
-    let refresh = tracing::Instrument::instrument(refresh, cell.backend.span(id.generation));
+    let refresh = tracing::Instrument::instrument(refresh, cell.backend.span(id.generation.into()));
     runtime.spawn(refresh);
 }
 
@@ -77,7 +77,7 @@ async fn run(task: RefreshTask, waiters: Arc<Waiters>) {
     let refresh = Refresh { cell, ticket: task.ticket, waiters: &waiters };
     let run = AssertUnwindSafe(refresh.run()).catch_unwind();
     if run.await.is_err() {
-        refresh.fail(Failure::panicked());
+        refresh.fail(Failure::panicked(cell.backend.endpoint_name()));
     }
     cell.backend.refresh_took(began.elapsed());
 }
@@ -203,7 +203,7 @@ impl Refresh<'_> {
             let login = self.cell.backend.login().filter(|_| base.logs_in);
             let mut endpoint = login.unwrap_or_else(|| self.cell.backend.endpoint());
             if let Err(error) = lease.during(endpoint.ready()).await {
-                return Err(Failure::unready(error));
+                return Err(Failure::unready(error, self.cell.backend.endpoint_name()));
             }
             if is_leased {
                 // Renewed since it was loaded.
@@ -266,10 +266,22 @@ impl Refresh<'_> {
                 self.cell.apply(|state, _| state.set_in_doubt(self.ticket, false));
                 return Ok(response);
             }
-            Some(Err(error)) if base.logs_in => Failure::of_login(error),
-            Some(Err(error)) => Failure::of(error),
-            None => Failure::timed_out(self.cell.backend.config().attempt_timeout),
+            Some(Err(error)) if base.logs_in => {
+                Failure::of_login(error, self.cell.backend.login_name())
+            }
+            Some(Err(error)) => Failure::of(error, self.cell.backend.endpoint_name()),
+            None => {
+                let backend = &self.cell.backend;
+                let name = match base.logs_in {
+                    true => backend.login_name(),
+                    false => backend.endpoint_name(),
+                };
+                Failure::timed_out(backend.config().attempt_timeout, name)
+            }
         };
+        if base.tokens.refresh_token().is_none() && failure.class == FailureClass::InvalidGrant {
+            failure = failure.without_refresh_token(base.tokens.access_token().is_some());
+        }
         if !uses {
             failure.used = Spent::No;
         }

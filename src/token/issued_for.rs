@@ -145,7 +145,7 @@ fn normalized(issuer: &str) -> String {
 mod tests {
     use super::*;
 
-    // S122
+    // S142: tokens of another issuer or client are an error that names both, and stay as they are
     #[test]
     fn an_issuer_is_scheme_host_port_and_path_and_never_a_query_or_a_user() {
         for (issuer, normal) in [

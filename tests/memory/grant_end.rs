@@ -60,7 +60,7 @@ fn ended(ago: Duration, ahead: bool) -> Vault {
     Vault::holding(record)
 }
 
-// S83
+// S83: the end of a grant is in the store with its date, and is no call for an hour
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_grant_is_in_the_record_with_its_date_and_no_other_process_calls() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
@@ -89,7 +89,7 @@ async fn the_end_of_a_grant_is_in_the_record_with_its_date_and_no_other_process_
     assert_eq!(endpoint.calls(), 1);
 }
 
-// S83
+// S83: the end of a grant is in the store with its date, and is no call for an hour
 #[tokio::test(start_paused = true)]
 async fn an_hour_after_the_end_the_first_load_tries_once_and_renews_the_date() {
     for (ago, ahead, calls) in [
@@ -114,7 +114,8 @@ async fn an_hour_after_the_end_the_first_load_tries_once_and_renews_the_date() {
     }
 }
 
-// S83, S77
+// S83: the end of a grant is in the store with its date, and is no call for an hour
+// S77: after *login required* a refresh by hand makes one call, and its verdict counts
 #[tokio::test(start_paused = true)]
 async fn by_hand_and_with_new_tokens_it_goes_on_within_the_hour() {
     let (endpoint, vault) = (GatedEndpoint::new(), ended(Duration::from_secs(60), false));
@@ -146,7 +147,7 @@ async fn by_hand_and_with_new_tokens_it_goes_on_within_the_hour() {
     assert_eq!(endpoint.calls(), 0);
 }
 
-// S83
+// S83: the end of a grant is in the store with its date, and is no call for an hour
 #[tokio::test(start_paused = true)]
 async fn an_end_that_the_store_does_not_take_is_saved_later() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
@@ -167,7 +168,7 @@ async fn an_end_that_the_store_does_not_take_is_saved_later() {
     assert_eq!(endpoint.calls(), 1);
 }
 
-// S83
+// S83: the end of a grant is in the store with its date, and is no call for an hour
 #[tokio::test(start_paused = true)]
 async fn a_token_that_the_api_refuses_is_not_sent_again_after_an_end_that_was_read() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
@@ -181,7 +182,7 @@ async fn a_token_that_the_api_refuses_is_not_sent_again_after_an_end_that_was_re
     assert_eq!((endpoint.calls(), there.api.seen().len()), (1, 1));
 }
 
-// S83
+// S83: the end of a grant is in the store with its date, and is no call for an hour
 #[tokio::test(start_paused = true)]
 async fn the_status_says_since_when_a_login_is_required_and_why() {
     let (endpoint, vault) = (GatedEndpoint::new(), ended(Duration::from_secs(600), false));
@@ -216,7 +217,8 @@ async fn the_status_says_since_when_a_login_is_required_and_why() {
     assert!(status.failing_since().is_none() && status.error().is_none());
 }
 
-// S78, S83
+// S78: a seed that the store has not seen is tried once the stored grant is over, and no other
+// S83: the end of a grant is in the store with its date, and is no call for an hour
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_the_store_has_not_seen_is_tried_once_the_stored_grant_is_over() {
     // The end was found out before the restart, or is found out now.
@@ -240,7 +242,7 @@ async fn a_seed_that_the_store_has_not_seen_is_tried_once_the_stored_grant_is_ov
     }
 }
 
-// S78
+// S78: a seed that the store has not seen is tried once the stored grant is over, and no other
 #[tokio::test(start_paused = true)]
 async fn a_look_at_the_store_before_the_first_request_keeps_the_seed() {
     let (endpoint, vault) = (GatedEndpoint::new(), ended(Duration::from_secs(60), false));
@@ -251,7 +253,7 @@ async fn a_look_at_the_store_before_the_first_request_keeps_the_seed() {
     assert_eq!(presented(&endpoint), ["new"]);
 }
 
-// S78
+// S78: a seed that the store has not seen is tried once the stored grant is over, and no other
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_the_store_has_seen_is_not_presented_again_and_the_error_says_so() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
@@ -274,7 +276,7 @@ async fn a_seed_that_the_store_has_seen_is_not_presented_again_and_the_error_say
     assert_eq!(endpoint.calls(), 2);
 }
 
-// S78
+// S78: a seed that the store has not seen is tried once the stored grant is over, and no other
 #[tokio::test(start_paused = true)]
 async fn a_seed_that_is_what_is_stored_counts_as_seen_although_it_was_stored_by_other_means() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::holding(Record::from(seed("column"))));
@@ -287,7 +289,7 @@ async fn a_seed_that_is_what_is_stored_counts_as_seen_although_it_was_stored_by_
     assert_eq!(presented(&endpoint), ["column", "refresh-1"]);
 }
 
-// S78
+// S78: a seed that the store has not seen is tried once the stored grant is over, and no other
 #[tokio::test(start_paused = true)]
 async fn the_last_four_seeds_are_remembered() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
@@ -303,7 +305,7 @@ async fn the_last_four_seeds_are_remembered() {
     assert_eq!(stored(&vault)["seeds"], json!(["seed-2", "seed-3", "seed-4", "seed-5"]));
 }
 
-// S78
+// S78: a seed that the store has not seen is tried once the stored grant is over, and no other
 #[tokio::test(start_paused = true)]
 async fn no_seed_is_used_over_a_log_out() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::holding(tombstone(4)));
@@ -327,7 +329,8 @@ async fn no_seed_is_used_over_a_log_out() {
     assert_eq!(presented(&endpoint), ["stored", "by-hand"]);
 }
 
-// S83, S77
+// S83: the end of a grant is in the store with its date, and is no call for an hour
+// S77: after *login required* a refresh by hand makes one call, and its verdict counts
 #[tokio::test(start_paused = true)]
 async fn the_very_tokens_that_ended_can_be_set_again() {
     for lost in [false, true] {

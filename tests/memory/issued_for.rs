@@ -56,7 +56,7 @@ fn process(endpoint: &GatedEndpoint, vault: &Vault, issued_for: IssuedFor) -> Wo
     World::of(endpoint.clone(), builder.build())
 }
 
-// S122
+// S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn tokens_of_another_are_an_error_that_names_both_and_nothing_of_them_is_sent_or_replaced() {
     for (issuer, client) in [
@@ -90,7 +90,7 @@ async fn tokens_of_another_are_an_error_that_names_both_and_nothing_of_them_is_s
     }
 }
 
-// S122
+// S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn a_query_or_the_spelling_of_a_host_makes_no_other_identity() {
     let vault = holding(json!({ "issuer": OURS, "client": "billing" }));
@@ -108,7 +108,7 @@ async fn a_query_or_the_spelling_of_a_host_makes_no_other_identity() {
     }
 }
 
-// S122
+// S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn a_record_without_a_name_is_accepted_and_gets_one_with_its_next_save() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::holding(record(5, "a", "refresh-a")));
@@ -147,7 +147,7 @@ fn oauth2(url: &str) -> (OAuth2Endpoint, Arc<AtomicUsize>) {
     (endpoint.scope("a b").transport(transport), calls)
 }
 
-// S122
+// S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn a_bare_endpoint_is_known_by_itself_and_one_inside_layers_refuses_what_is_anothers() {
     let vault = Vault::new();
@@ -188,7 +188,7 @@ async fn a_bare_endpoint_is_known_by_itself_and_one_inside_layers_refuses_what_i
     assert!(refused.to_string().contains("another"));
 }
 
-// S122
+// S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn a_bare_issuer_takes_the_client_of_the_endpoint() {
     let vault = Vault::new();
@@ -200,7 +200,7 @@ async fn a_bare_issuer_takes_the_client_of_the_endpoint() {
     assert_eq!(stored(&vault)["for"], named);
 }
 
-// S123
+// S143: the requested scope is compared when a process first reads the store
 #[tokio::test(start_paused = true)]
 async fn what_was_requested_is_compared_as_sets_when_a_process_first_reads_the_store() {
     for (theirs, ours, calls) in [
@@ -240,7 +240,7 @@ async fn what_was_requested_is_compared_as_sets_when_a_process_first_reads_the_s
     }
 }
 
-// S123
+// S143: the requested scope is compared when a process first reads the store
 #[tokio::test(start_paused = true)]
 async fn a_wider_scope_that_the_server_does_not_grant_leaves_the_live_token_in_use() {
     let vault = holding(json!({ "issuer": OURS, "client": "billing", "scope": "read" }));
@@ -257,7 +257,7 @@ async fn a_wider_scope_that_the_server_does_not_grant_leaves_the_live_token_in_u
     assert_eq!(world.api.tokens(), ["stored", "stored", "stored"]);
 }
 
-// S123
+// S143: the requested scope is compared when a process first reads the store
 #[tokio::test(start_paused = true)]
 async fn a_look_before_the_first_request_does_not_hide_that_the_scope_is_wider() {
     let vault = holding(json!({ "issuer": OURS, "client": "billing", "scope": "read" }));
@@ -302,7 +302,7 @@ async fn deploy(
     (served, lives * 15 / 60)
 }
 
-// S124
+// S144: a deploy that changes the URL or the scope ends no login, and nothing refreshes by turns
 #[tokio::test(start_paused = true)]
 async fn a_deploy_that_changes_the_url_neither_logs_out_nor_refreshes_by_turns() {
     let moved = "https://login.example.com/oauth2/token";
@@ -326,7 +326,7 @@ async fn a_deploy_that_changes_the_url_neither_logs_out_nor_refreshes_by_turns()
     assert_eq!(stranger.token().await.unwrap_err().kind(), ErrorKind::ForeignRecord);
 }
 
-// S124
+// S144: a deploy that changes the URL or the scope ends no login, and nothing refreshes by turns
 #[tokio::test(start_paused = true)]
 async fn a_deploy_that_changes_the_scope_neither_logs_out_nor_refreshes_by_turns() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
@@ -340,7 +340,8 @@ async fn a_deploy_that_changes_the_scope_neither_logs_out_nor_refreshes_by_turns
     assert!(endpoint.calls() <= lives + 3 + 5, "{} calls in {lives} lives", endpoint.calls());
 }
 
-// S123, S124
+// S143: the requested scope is compared when a process first reads the store
+// S144: a deploy that changes the URL or the scope ends no login, and nothing refreshes by turns
 #[tokio::test(start_paused = true)]
 async fn an_earlier_scope_that_is_named_is_refreshed_once_with_ours() {
     let vault = holding(json!({ "issuer": OURS, "client": "billing", "scope": "old" }));

@@ -69,7 +69,7 @@ fn dead() -> Vault {
     Vault::holding(Record::from(Tokens::from_refresh_token("dead").unwrap()))
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn without_any_tokens_there_is_one_login_and_no_refresh() {
     let robot = Robot::new(Vault::new());
@@ -88,7 +88,7 @@ async fn without_any_tokens_there_is_one_login_and_no_refresh() {
     assert_eq!(robot.calls(), (0, 1));
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn eight_sessions_whose_grant_is_over_log_in_once_and_save_before_they_publish() {
     let robot = Robot::new(dead());
@@ -123,7 +123,7 @@ async fn eight_sessions_whose_grant_is_over_log_in_once_and_save_before_they_pub
     }
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn nobody_sees_a_token_of_a_login_that_is_not_in_the_store_yet() {
     let robot = Robot::new(dead());
@@ -148,7 +148,7 @@ async fn nobody_sees_a_token_of_a_login_that_is_not_in_the_store_yet() {
     assert!(matches!(events.next().await, Some(Event::Refreshed { adopted: false, .. })));
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn the_store_is_read_before_a_login_and_a_seed_comes_before_it() {
     let robot = Robot::new(dead());
@@ -170,7 +170,8 @@ async fn the_store_is_read_before_a_login_and_a_seed_comes_before_it() {
     assert_eq!(robot.calls(), (2, 0));
 }
 
-// S83, S120
+// S83: the end of a grant is in the store with its date, and is no call for an hour
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn a_refused_password_is_sent_once_per_store_and_hour() {
     for vault in [Vault::new(), dead()] {
@@ -198,7 +199,7 @@ async fn a_refused_password_is_sent_once_per_store_and_hour() {
     }
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn a_login_that_is_not_refused_but_fails_is_tried_as_a_refresh_is() {
     let robot = Robot::new(dead());
@@ -231,7 +232,7 @@ async fn a_login_that_is_not_refused_but_fails_is_tried_as_a_refresh_is() {
     assert_eq!(robot.calls(), (1, 1));
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_given_a_login_endpoint_after_the_end_logs_in_at_once() {
     let robot = Robot::new(dead());
@@ -242,7 +243,7 @@ async fn a_session_that_is_given_a_login_endpoint_after_the_end_logs_in_at_once(
     assert_eq!(robot.calls(), (1, 1), "the dead refresh token was presented once");
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn while_the_store_is_gone_nobody_logs_in_behind_the_others_back() {
     let robot = Robot::new(Vault::new());
@@ -256,7 +257,7 @@ async fn while_the_store_is_gone_nobody_logs_in_behind_the_others_back() {
     assert_eq!(robot.calls(), (0, 0));
 }
 
-// S84
+// S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn after_a_log_out_only_a_login_by_hand_brings_a_robot_back_over_the_tombstone() {
     let robot = Robot::new(Vault::holding(record(3, "first", "refresh-first")));
@@ -285,7 +286,7 @@ async fn after_a_log_out_only_a_login_by_hand_brings_a_robot_back_over_the_tombs
     assert_eq!(robot.calls(), (0, 1));
 }
 
-// S84
+// S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn a_login_by_hand_that_is_refused_leaves_the_log_out_and_is_sent_once() {
     let robot = Robot::refused(Vault::holding(tombstone(3)));
@@ -299,7 +300,7 @@ async fn a_login_by_hand_that_is_refused_leaves_the_log_out_and_is_sent_once() {
     assert_eq!(robot.calls(), (0, 1));
 }
 
-// S84
+// S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn eight_logins_by_hand_at_once_are_one() {
     let robot = Robot::new(Vault::holding(tombstone(3)));
@@ -310,7 +311,7 @@ async fn eight_logins_by_hand_at_once_are_one() {
     assert_eq!(robot.calls(), (0, 1));
 }
 
-// S84
+// S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn a_log_out_during_a_login_wins() {
     for elsewhere in [false, true] {
@@ -333,7 +334,7 @@ async fn a_log_out_during_a_login_wins() {
     }
 }
 
-// S84
+// S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn a_login_by_hand_waits_for_the_refresh_under_way_and_is_an_error_without_an_endpoint() {
     let robot = Robot::new(Vault::holding(record(3, "first", "refresh-first")));
@@ -361,7 +362,7 @@ async fn a_login_by_hand_waits_for_the_refresh_under_way_and_is_an_error_without
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_gives_up_anywhere_in_a_login_leaves_it_finished_and_saved() {
     let robot = Robot::new(dead());
@@ -378,7 +379,7 @@ async fn a_caller_that_gives_up_anywhere_in_a_login_leaves_it_finished_and_saved
     assert_eq!(robot.calls(), (1, 1));
 }
 
-// S120
+// S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn a_lost_rotation_is_told_before_the_login_that_it_leads_to() {
     let robot = Robot::new(Vault::new());

@@ -1,8 +1,10 @@
 //! What the crate promises, shown in memory and in paused time. The list of promises is in
 //! `tests/README.md`.
 
+mod acceptance;
 mod bodies;
 mod body_types;
+mod budget;
 mod calls;
 mod cancel;
 mod clones;

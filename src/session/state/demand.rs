@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Event, Now, Pause, Running, State, Ticket, Worker,
+    Cause, Event, Now, Pause, Refused, Running, State, Ticket, Worker,
     grant_end::{End, Over},
 };
 use crate::{
@@ -22,8 +22,8 @@ use crate::{
 pub(in crate::session) enum Need {
     /// A token that is live, for a request that was not sent yet.
     Live,
-    /// A successor of this token, because the API refused it.
-    Refused(TokenId),
+    /// A successor of a token that the API refused.
+    Refused(Refused),
     /// A successor of this token, asked for by hand.
     Renewed(TokenId),
     /// A successor of this token, as the machine has slept past its end.
@@ -74,20 +74,26 @@ impl State {
     ) -> Result<Join, Error> {
         self.notice_drift(now);
         match need {
-            Need::Refused(seen) if seen.session != self.login.session => {
+            Need::Refused(Refused { token, .. }) if token.session != self.login.session => {
                 return Err(Error::invalid(
                     "the token to replace belongs to another session: ask the session that it \
                      came from",
                 ));
             }
-            Need::Refused(seen) if seen.login != self.login.number => {
+            Need::Refused(Refused { token, .. }) if !token.is_of_login(&self.id()) => {
                 return Err(Error::new(
                     ErrorKind::TokenRefused,
                     "the refused token belongs to an identity that has since been replaced",
                 ));
             }
-            Need::Refused(seen) if seen == self.id() => return self.invalidate(config, now),
-            Need::Login(seen) if seen.login == self.login.number => return self.join_login(now),
+            Need::Login(seen) if seen.is_of_login(&self.id()) => return self.join_login(now),
+            Need::Refused(refused) if refused.token == self.id() => {
+                let joined = self.invalidate(&refused, config, now);
+                if joined.is_ok() && !refused.is_retried {
+                    self.watch_route(&refused, now);
+                }
+                return joined;
+            }
             Need::Renewed(seen) | Need::Outlived(seen) if seen == self.id() => {}
             // That token was replaced already: any live one will do.
             _ => {
@@ -113,7 +119,7 @@ impl State {
                 self.look_if_due(now);
                 Err(error)
             }
-            _ => Ok(self.start(by_hand).into()),
+            _ => Ok(self.start(by_hand, None).into()),
         }
     }
 
@@ -134,7 +140,7 @@ impl State {
         {
             return Err(pause.error.clone());
         }
-        let started = self.start(true);
+        let started = self.start(true, None);
         if let Some(running) = &mut self.slot.refresh {
             running.logs_in = true;
         }
@@ -143,11 +149,12 @@ impl State {
 
     /// A refusal of the current token. It joins the running refresh or starts one, and while that
     /// lasts the token is not sent. In the pause after a failure, and past the budget of refusals,
-    /// the refusal goes to the caller.
-    fn invalidate(&mut self, config: &Config, now: &Now) -> Result<Join, Error> {
+    /// the refusal goes to the caller, and so does one of a route that refuses by itself.
+    fn invalidate(&mut self, refused: &Refused, config: &Config, now: &Now) -> Result<Join, Error> {
         if self.login.end.is_some() {
             self.withdraw();
         }
+        self.check_route(refused, now)?;
         let pause = self.life.pause.as_deref().filter(|pause| now.mono < pause.until);
         if let Some(running) = &self.slot.refresh {
             let join = running.join(pause, now)?;
@@ -160,15 +167,9 @@ impl State {
             return Err(pause.error.clone());
         }
         self.may_refresh(false)?;
-        let refusals = self.life.refusals.get_or_insert_default();
-        if !refusals.admit(now.mono, config.refusals) {
-            return Err(Error::new(
-                ErrorKind::TokenRefused,
-                "the API has refused several new tokens in a row: it is left alone for a while",
-            ));
-        }
+        let cause = self.admit(refused, config, now)?;
         self.refuse();
-        Ok(self.start(false).into())
+        Ok(self.start(false, Some(cause)).into())
     }
 
     /// Told once, however many requests were refused.
@@ -194,7 +195,7 @@ impl State {
     /// Starts a refresh that no caller waits for, if one is due.
     pub(super) fn refresh_if_due(&mut self, now: &Now) -> Option<Started> {
         self.refresh_at().filter(|&at| at <= now.mono)?;
-        Some(self.start(false))
+        Some(self.start(false, None))
     }
 
     /// When the next request has to come the slow way, although there is a live token.
@@ -243,7 +244,7 @@ impl State {
         Ok(())
     }
 
-    fn start(&mut self, by_hand: bool) -> Started {
+    fn start(&mut self, by_hand: bool, cause: Option<Cause>) -> Started {
         self.life.tickets += 1;
         let ticket = Ticket { number: self.life.tickets, login: self.login.number };
         let waiters = Arc::new(Waiters::new());
@@ -254,6 +255,7 @@ impl State {
             by_hand,
             logs_in: false,
             called: false,
+            cause,
             overdue: false,
         });
         Started { ticket, waiters }

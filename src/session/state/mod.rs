@@ -4,14 +4,15 @@
 //! Read `demand` for what a caller that needs a token has to do, `outcome` for how a refresh ends
 //! and tokens come into use, `grant_end` for what comes after the server's final word, `replica` for
 //! what is known of the store and `plan` for what a look at it means, `saving` for what is unsaved,
-//! and `schedule` for deadlines and pauses.
+//! `identity` for whose tokens they are, `schedule` for deadlines and pauses, and `refusals` for what
+//! refusals may cost.
 
 mod demand;
 mod grant_end;
 mod identity;
-mod now;
 mod outcome;
 mod plan;
+mod refusals;
 mod replica;
 mod saving;
 mod schedule;
@@ -36,23 +37,24 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
-#[cfg(test)]
-pub(super) use self::now::SUSPENDED;
+pub(crate) use self::refusals::{Refused, Route};
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
     identity::Identity,
-    now::Now,
     outcome::{After, Published, Then},
     plan::{Base, Compared, Plan, Seen},
+    refusals::Answer,
     replica::{Write, next_version},
     saving::Owed,
 };
 use self::{
     grant_end::End,
+    refusals::{Cause, Refusals},
     replica::Replica,
     saving::Unsaved,
-    schedule::{Deadlines, Pause, Refusals},
+    schedule::{Deadlines, Pause},
 };
+pub(super) use super::now::Now;
 
 pub(super) struct State {
     login: Login,
@@ -94,6 +96,8 @@ struct Slot {
 struct Current {
     tokens: Tokens,
     header_value: Option<HeaderValue>,
+    /// Since when it is in use here, and how old it was then.
+    since: (Instant, Duration),
     /// `None` if nothing says when the access token expires.
     deadlines: Option<Deadlines>,
 }
@@ -109,6 +113,8 @@ struct Running {
     logs_in: bool,
     /// It has called an endpoint.
     called: bool,
+    /// The refusal that started it, if it was one.
+    cause: Option<Cause>,
     /// Its call was not answered in time for its first callers, and is still out.
     overdue: bool,
 }
@@ -167,6 +173,13 @@ pub(super) struct Beginning {
     pub(super) keep_fresh: bool,
     /// `None` if it is not known whom the tokens are issued for.
     pub(super) identity: Option<Arc<Identity>>,
+}
+
+impl Current {
+    fn age(&self, at: Instant) -> Duration {
+        let (since, age) = self.since;
+        age.saturating_add(at.saturating_duration_since(since))
+    }
 }
 
 impl State {
@@ -263,7 +276,9 @@ impl State {
 
     pub(super) fn id(&self) -> TokenId {
         let Login { session, number, .. } = self.login;
-        TokenId { session, login: number, generation: self.slot.generation }
+        // Neither comes near its end: no two of them follow each other by less than a call takes.
+        let [login, generation] = [number, self.slot.generation].map(|number| number as u32);
+        TokenId { session, login, generation }
     }
 
     pub(super) fn tokens(&self) -> Option<&Tokens> {

@@ -24,7 +24,7 @@ async fn complaint(path: &Path) -> String {
     message
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_file_cut_off_at_any_byte_is_an_error_and_never_half_a_token() {
     let (folder, path) = tokens();
@@ -41,7 +41,7 @@ async fn a_file_cut_off_at_any_byte_is_an_error_and_never_half_a_token() {
     drop(folder);
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn another_programs_file_is_named_as_such() {
     let (_folder, path) = tokens();
@@ -64,7 +64,7 @@ async fn another_programs_file_is_named_as_such() {
     }
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_file_that_others_can_use_is_refused_until_it_is_mended_as_the_error_says() {
     let (_folder, path) = tokens();
@@ -81,7 +81,7 @@ async fn a_file_that_others_can_use_is_refused_until_it_is_mended_as_the_error_s
     }
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn what_is_no_file_is_refused() {
     let (folder, path) = tokens();
@@ -99,7 +99,7 @@ async fn what_is_no_file_is_refused() {
     store.save(record(1, "a", "r"), None).await.unwrap_err();
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_missing_folder_is_named_with_what_makes_it() {
     let (folder, _) = tokens();
@@ -137,7 +137,7 @@ fn tokens() -> (Folder, std::path::PathBuf) {
     (folder, path)
 }
 
-// S121
+// S141: a token file that is mounted, shared with its group or empty is what its user can expect
 #[tokio::test]
 async fn a_file_that_its_group_can_use_is_refused_unless_that_is_permitted() {
     let (folder, path) = tokens();
@@ -160,7 +160,7 @@ async fn a_file_that_its_group_can_use_is_refused_unless_that_is_permitted() {
     load(&store).await;
 }
 
-// S121
+// S141: a token file that is mounted, shared with its group or empty is what its user can expect
 #[tokio::test]
 async fn a_file_that_is_empty_at_the_first_look_is_an_empty_store_and_one_that_becomes_empty_is_not()
  {
@@ -194,7 +194,7 @@ async fn a_file_that_is_empty_at_the_first_look_is_an_empty_store_and_one_that_b
     }
 }
 
-// S121
+// S141: a token file that is mounted, shared with its group or empty is what its user can expect
 #[tokio::test]
 async fn a_file_that_is_a_mount_point_is_named_as_such() {
     let (folder, path) = tokens();
