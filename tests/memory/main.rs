@@ -2,18 +2,15 @@
 //! `tests/README.md`.
 
 mod acceptance;
+mod ambiguous_calls;
 mod bodies;
 mod body_types;
 mod budget;
 mod calls;
 mod cancel;
 mod clones;
-mod condemned;
 mod decisions;
 mod destinations;
-mod doubt;
-mod eager;
-mod elsewhere;
 mod events;
 mod expiry;
 mod failure;
@@ -24,7 +21,9 @@ mod grant_end;
 mod heads;
 mod identity;
 mod injection;
+mod invalidated;
 mod issued_for;
+mod keep_fresh;
 mod layer_order;
 mod leases;
 mod lifecycle;
@@ -32,6 +31,7 @@ mod load;
 mod log_in;
 mod log_out;
 mod origins;
+mod other_processes;
 mod ready;
 mod record;
 #[cfg(feature = "follow-redirect")]
@@ -39,9 +39,9 @@ mod redirect;
 mod refusal;
 mod retry_after;
 mod rotation;
-mod seen;
 mod shelf;
 mod stack;
+mod status_and_metrics;
 mod steps;
 mod stores;
 mod support;
