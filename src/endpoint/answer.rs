@@ -76,7 +76,10 @@ impl Answer {
             FailureClass::InvalidGrant => ": a user has to log in again".into(),
             _ => self.advice(code.as_deref(), &said, secrets),
         };
+        // What was lost might have said anything.
+        let is_lost = matches!(self.body, Body::Lost(_));
         let spent = match status {
+            _ if is_lost => Spent::Maybe,
             408 | 425 | 429 | 500 | 503 | 200..=499 => Spent::No,
             _ => Spent::Maybe,
         };
@@ -137,9 +140,10 @@ impl Answer {
                 Ok(_) => ill("JSON that is no object: is this its URL?".into()),
                 Err(_) => ill(format!("a body that is no JSON ({})", self.content_type(secrets))),
             },
-            Body::Lost(Loss::TooLarge) => lost(
-                ", which is larger than the cap: is this its URL? `max_body_bytes` raises the cap",
-            ),
+            Body::Lost(Loss::TooLarge(max)) => lost(&format!(
+                " with a body that is larger than {max} bytes: is this its URL? `max_body_bytes` \
+                 raises the cap"
+            )),
             Body::Lost(Loss::Damaged) => lost(" with a compressed body that is damaged or cut off"),
             Body::Lost(Loss::BrokeOff) => lost(", and then its answer broke off"),
             Body::Lost(Loss::CutOff) | Body::Cut(_) => lost(" with JSON that is cut off"),

@@ -169,7 +169,11 @@ impl Exchange {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri;
         *request.headers_mut() = with_ours(HeaderMap::new(), HeaderMap::new());
-        self.exchange(request, MAX_METADATA_BYTES, &|_| false).await
+        let answer = self.exchange(request, MAX_METADATA_BYTES, &|_| false).await?;
+        match answer.body {
+            Body::Lost(_) => Err(answer.unreadable(true, &Secrets::default())),
+            _ => Ok(answer),
+        }
     }
 
     async fn exchange(

@@ -19,7 +19,10 @@ mod wiped;
 
 use std::fmt;
 
-use http::{HeaderMap, header::CONTENT_TYPE};
+use http::{
+    HeaderMap,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -52,7 +55,8 @@ pub(super) enum Loss {
     /// It ended as it should, in the middle of an object.
     CutOff,
     Damaged,
-    TooLarge,
+    /// It is larger than so many bytes.
+    TooLarge(usize),
 }
 
 /// Whether an object says something to an endpoint: a token, or a failure.
@@ -65,6 +69,9 @@ pub(super) struct Reader<'a> {
     strings: StringScanner,
     speaks: &'a Speaks,
     is_form: Option<bool>,
+    max: usize,
+    /// It says itself that it is larger than that.
+    declares_too_much: bool,
     /// The object, once it is found.
     object: Option<Map<String, Value>>,
     /// An object that the text begins with, and that says nothing.
@@ -83,6 +90,8 @@ impl<'a> Reader<'a> {
             strings: StringScanner::default(),
             speaks,
             is_form: is_form(headers),
+            max,
+            declares_too_much: length(headers).is_some_and(|length| length > max),
             object: None,
             silent: None,
             loss: None,
@@ -107,7 +116,10 @@ impl<'a> Reader<'a> {
         if let Some(object) = self.object {
             return Body::Object(object);
         }
-        let loss = self.loss.or(broke_off.then_some(Loss::BrokeOff));
+        let loss = self.loss.or(broke_off.then_some(match self.declares_too_much {
+            true => Loss::TooLarge(self.max),
+            false => Loss::BrokeOff,
+        }));
         if loss.is_none()
             && let Some(coding) = self.decoder.unread_coding()
         {
@@ -185,9 +197,14 @@ impl<'a> Reader<'a> {
     fn note(&mut self, decoded: Result<(), Broken>) {
         self.loss = self.loss.or(decoded.err().map(|broken| match broken {
             Broken::Damaged => Loss::Damaged,
-            Broken::TooLarge => Loss::TooLarge,
+            Broken::TooLarge => Loss::TooLarge(self.max),
         }));
     }
+}
+
+fn length(headers: &HeaderMap) -> Option<usize> {
+    let length: u64 = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+    Some(usize::try_from(length).unwrap_or(usize::MAX))
 }
 
 fn is_form(headers: &HeaderMap) -> Option<bool> {

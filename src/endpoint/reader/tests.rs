@@ -134,7 +134,7 @@ fn what_is_no_object_is_told_apart() {
         assert_eq!(shown(&read(&[], body.as_bytes(), false)), what, "{body}");
     }
     let long = "x".repeat(2000);
-    assert_eq!(shown(&read(&[], long.as_bytes(), false)), "lost TooLarge");
+    assert_eq!(shown(&read(&[], long.as_bytes(), false)), "lost TooLarge(1000)");
     let long = format!(r#"{{"token":"t","x":"{long}"}}"#);
     assert_eq!(shown(&read(&[], long.as_bytes(), false)), r#"cut {"token":"t"}"#);
     let deep = r#"{"a":"#.repeat(150);
