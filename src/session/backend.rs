@@ -95,7 +95,7 @@ pub(super) struct Single {
     pub(super) store: Option<Arc<dyn TokenStore>>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) endpoint: Endpoint<RefreshRequest, TokenResponse>,
-    pub(super) login: Option<Endpoint<RefreshRequest, TokenResponse>>,
+    pub(super) login: Option<Box<Endpoint<RefreshRequest, TokenResponse>>>,
     pub(super) revocation: Option<Endpoint<RevokeRequest, ()>>,
     pub(super) runtime: Option<Handle>,
     pub(super) events: EventSender,
@@ -161,7 +161,7 @@ impl Backend for Single {
     }
 
     fn login_name(&self) -> EndpointName<'_> {
-        let host = self.login.as_ref().and_then(Endpoint::host);
+        let host = self.login.as_deref().and_then(Endpoint::host);
         EndpointName { what: "login", host, session: self.name.as_deref() }
     }
 

@@ -102,7 +102,7 @@ impl SessionBuilder {
             store,
             identity,
             endpoint,
-            login,
+            login: login.map(Box::new),
             revocation,
             runtime,
             events,

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{
-    Cause, Event, Now, Pause, Refused, Running, State, Ticket, Worker,
-    grant_end::{End, Over},
-};
+use super::{Cause, Event, Now, Pause, Refused, Running, State, Ticket, Worker, grant_end::End};
 use crate::{
     error::{Error, ErrorKind},
     session::{
@@ -226,9 +223,8 @@ impl State {
     pub(super) fn may_refresh(&self, by_hand: bool) -> Result<(), Error> {
         match &self.login.end {
             Some(End::Over(_)) if by_hand => {}
-            Some(End::LoggedOut(error) | End::Over(Over { error, .. })) => {
-                return Err(error.clone());
-            }
+            Some(End::LoggedOut(error)) => return Err(error.clone()),
+            Some(End::Over(over)) => return Err(over.error.clone()),
             None => {}
         }
         self.may_start()

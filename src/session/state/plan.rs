@@ -146,7 +146,7 @@ impl State {
         let (tokens, turn) = (self.tokens().cloned().unwrap_or_default(), self.replica.turn);
         let version = stored.as_ref().map(Record::version);
         let record = stored.unwrap_or_else(|| Record::empty(1, turn.max(1)));
-        let record = self.replica.seen_seed.iter().fold(record, Record::with_seed);
+        let record = self.replica.seen_seed.as_deref().into_iter().fold(record, Record::with_seed);
         Base {
             tokens,
             turn,

@@ -32,7 +32,7 @@ pub(super) struct Replica {
     /// has not seen it.
     pub(super) spare: Option<Box<Tokens>>,
     /// A seed that the store is to remember with the next record.
-    pub(super) seen_seed: Option<RefreshToken>,
+    pub(super) seen_seed: Option<Box<RefreshToken>>,
     /// There was a seed, and it was not used.
     pub(super) seed_unused: bool,
     /// The server has refused the refresh token for good, and there is something else to try.
