@@ -21,6 +21,7 @@
 //! [the guide](crate::guide::endpoints#time-outs-and-other-layers).
 
 mod answer;
+mod breaker;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
 mod error;
@@ -41,6 +42,7 @@ mod unsent;
 mod url;
 
 pub use self::{
+    breaker::{Breaker, BreakerLayer},
     error::{EndpointError, FailureClass, Spent},
     json::JsonEndpoint,
     oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},
@@ -58,12 +60,22 @@ use crate::token::RefreshToken;
 #[derive(Clone, Debug, Default)]
 pub struct RefreshRequest {
     refresh_token: Option<RefreshToken>,
+    /// Which session of this process asks; `None` for a call by hand.
+    session: Option<u64>,
 }
 
 impl RefreshRequest {
     /// Asks for a new access token, with the refresh token if there is one.
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
-        Self { refresh_token }
+        Self { refresh_token, session: None }
+    }
+
+    pub(crate) fn of_session(self, session: u64) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
+    pub(crate) fn session(&self) -> Option<u64> {
+        self.session
     }
 
     /// The refresh token to send. `None` if the session has none: a grant that needs one answers

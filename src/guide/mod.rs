@@ -11,6 +11,7 @@
 //! - [Rotation and stores](rotation_and_stores): how a refresh token that may be spent once is not
 //!   lost, and what no client can save.
 //! - [Fleets](fleets): many processes and one identity, on one machine or on many.
+//! - Many identities (feature `sessions`): the users of a gateway, the tenants of a job runner.
 //! - [Security](security): what is protected, from whom, and what is not.
 //! - [Operations](operations): events, logs and metrics, which alerts to set, and what to do about
 //!   them.
@@ -38,6 +39,11 @@ pub mod rotation_and_stores {}
 
 #[doc = include_str!("fleets.md")]
 pub mod fleets {}
+
+#[cfg(feature = "sessions")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sessions")))]
+#[doc = include_str!("many_identities.md")]
+pub mod many_identities {}
 
 #[doc = include_str!("security.md")]
 pub mod security {}

@@ -31,7 +31,7 @@ pub(crate) struct Cell<B: ?Sized = dyn Backend> {
     changed: Arc<Notify>,
     tasks: AtomicUsize,
     /// Where the tokens may go, as each request asks. `None` is anywhere.
-    pub(super) origins: Option<Box<[Origin]>>,
+    pub(super) origins: Option<Arc<[Origin]>>,
     /// Last, as it is unsized.
     pub(super) backend: B,
 }
@@ -51,6 +51,16 @@ impl<B: Backend> Cell<B> {
     }
 }
 
+impl<B: ?Sized> Cell<B> {
+    pub(super) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.load(Ordering::Acquire) == 0
+    }
+}
+
 impl Cell {
     /// What a request reads, without a lock.
     pub(super) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
@@ -60,10 +70,6 @@ impl Cell {
     #[inline]
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
-    }
-
-    pub(super) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
-        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One step of the session. What it changes is seen by all before the next step, and what
@@ -76,7 +82,13 @@ impl Cell {
     pub(super) fn apply_as<R>(&self, step: impl FnOnce(&mut State, &Now) -> R) -> (R, u64) {
         let now = Now::read();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.busy();
         let result = step(&mut state, &now);
+        // In the same critical section, so that no count is seen without its step.
+        match state.busy() {
+            same if same == before => {}
+            after => self.backend.count(before, after),
+        }
         self.snapshot.store(Arc::new(state.snapshot()));
         let version = self.version.fetch_add(1, Ordering::Release) + 1;
         let happened = state.has_news();
@@ -128,10 +140,6 @@ impl Cell {
     pub(super) fn task_ended(&self) {
         self.tasks.fetch_sub(1, Ordering::AcqRel);
         self.changed.notify_waiters();
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.tasks.load(Ordering::Acquire) == 0
     }
 }
 

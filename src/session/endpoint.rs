@@ -16,6 +16,18 @@ use crate::error::BoxError;
 /// The lock is there because a user's service need not be `Sync`. It is held for the clone alone.
 pub(super) struct Endpoint<Request, Response>(Mutex<BoxCloneService<Request, Response, BoxError>>);
 
+/// A service for one call, whatever its type was.
+pub(crate) fn boxed_endpoint<S, Request: 'static, Response>(
+    service: S,
+) -> BoxCloneService<Request, Response, BoxError>
+where
+    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    BoxCloneService::new(service.map_err(Into::into))
+}
+
 impl<Request: 'static, Response> Endpoint<Request, Response> {
     pub(super) fn new<S>(service: S) -> Self
     where
@@ -23,7 +35,7 @@ impl<Request: 'static, Response> Endpoint<Request, Response> {
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
     {
-        Self(Mutex::new(BoxCloneService::new(service.map_err(Into::into))))
+        Self(Mutex::new(boxed_endpoint(service)))
     }
 
     /// A clone for one call.

@@ -9,6 +9,9 @@ use crate::{
     token::RefreshToken,
 };
 
+/// What gives the first tokens of an identity is asked again after this long.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+
 /// Why a call, or the whole refresh, brought no token.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -22,6 +25,8 @@ pub(super) struct Failure {
     pub(super) was_in_doubt: bool,
     /// A new refresh token, without an access token.
     pub(super) rotated: Option<RefreshToken>,
+    /// The endpoint was not asked: a breaker has held the call back, or there is nothing to send.
+    pub(super) held_back: bool,
     verdict: Verdict,
 }
 
@@ -52,6 +57,7 @@ impl Failure {
         };
         let (class, retry_after, used) = (known.class(), known.retry_after(), known.spent());
         let (rotated, verdict) = (known.rotated().cloned(), Verdict::of(known));
+        let held_back = known.is_held_back();
         let (kind, message) = match class {
             FailureClass::InvalidGrant => (
                 ErrorKind::LoginRequired,
@@ -66,7 +72,7 @@ impl Failure {
             }
         };
         let error = Error::with_source(kind, message, error);
-        Self { class, retry_after, used, rotated, verdict, ..Self::transient(error) }
+        Self { class, retry_after, used, rotated, held_back, verdict, ..Self::transient(error) }
     }
 
     /// The endpoint could not be readied: nothing was sent.
@@ -107,6 +113,13 @@ impl Failure {
         Self::transient(Error::new(ErrorKind::Closed, "the session was closed"))
     }
 
+    /// There is nothing to start from, until a user logs in.
+    pub(super) fn no_tokens() -> Self {
+        let message = "there are no tokens of this identity: a user has to log in";
+        let failure = Self::transient(Error::new(ErrorKind::LoginRequired, message));
+        Self { held_back: true, retry_after: Some(ASKED_AGAIN), ..failure }
+    }
+
     /// The store cannot be used, and refreshing without it might use up a token of another process.
     pub(super) fn store(error: Error) -> Self {
         Self::transient(error)
@@ -138,6 +151,7 @@ impl Failure {
             _ if self.used == Spent::Yes && self.rotated.is_none() => {
                 After::Used { retry_after: self.retry_after }
             }
+            _ if self.held_back => After::HeldBack { rest: self.retry_after.unwrap_or_default() },
             FailureClass::InvalidGrant => After::LoginRequired { rotation_lost: self.was_in_doubt },
             FailureClass::Misconfigured => After::Misconfigured { retry_after: self.retry_after },
             FailureClass::Transient => After::Transient { retry_after: self.retry_after },
@@ -152,6 +166,7 @@ impl Failure {
             used: Spent::No,
             was_in_doubt: false,
             rotated: None,
+            held_back: false,
             verdict: Verdict::Plain,
         }
     }

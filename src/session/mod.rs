@@ -13,7 +13,10 @@ mod endpoint;
 mod event;
 mod failure;
 mod lease;
+#[cfg(feature = "sessions")]
+mod member;
 mod observe;
+mod options;
 mod reconcile;
 mod refresh;
 mod revoke;
@@ -29,13 +32,12 @@ mod worker;
 
 use std::{fmt, sync::Arc};
 
+use http::Uri;
 use tokio::{runtime::Handle, time::Instant};
 
-use self::{
-    cell::Cell,
-    state::{Need, Now, State},
-    unique::unique,
-};
+use self::state::{Need, Now, State};
+#[cfg(not(feature = "sessions"))]
+use self::{cell::Cell, unique::unique};
 use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
@@ -44,6 +46,18 @@ use crate::{
 };
 
 pub(crate) use self::snapshot::{Readiness, Snapshot};
+#[cfg(feature = "sessions")]
+pub(crate) use self::{
+    backend::{Backend, Busy, Revocation, TokenEndpoint, in_store_time},
+    cell::Cell,
+    config::Config,
+    endpoint::boxed_endpoint,
+    member::member_cell,
+    observe::Observer,
+    options::option_setters,
+    state::News,
+    unique::unique,
+};
 pub use self::{
     builder::SessionBuilder,
     event::{Event, Events, Status},
@@ -277,6 +291,11 @@ impl Session {
     #[inline]
     pub(crate) fn origins(&self) -> Option<&[Origin]> {
         self.cell.origins.as_deref()
+    }
+
+    /// Whether they may go to this URI all the same.
+    pub(crate) fn reaches(&self, uri: &Uri) -> bool {
+        self.cell.backend.reaches(uri)
     }
 
     /// Whether there was a login or a log-out since.

@@ -223,7 +223,8 @@ impl Refresh<'_> {
             }
             (uses, was_in_doubt)
         });
-        let call = endpoint.call(RefreshRequest::new(refresh_token));
+        let session = self.cell.read(State::id).session;
+        let call = endpoint.call(RefreshRequest::new(refresh_token).of_session(session));
         drop(endpoint);
         let answer = match uses {
             true => lease.during(self.patient(call)).await,
@@ -297,7 +298,7 @@ impl Refresh<'_> {
                     }
                 }
             }
-            FailureClass::Transient if failure.used != Spent::Yes => {
+            FailureClass::Transient if failure.used != Spent::Yes && !failure.held_back => {
                 let twice_in_doubt = failure.used == Spent::Maybe && failure.was_in_doubt;
                 match failure.retry_after {
                     _ if twice_in_doubt || !round.may_go_on => Err(failure),

@@ -109,7 +109,7 @@ pub use self::{
     api::Refusal,
     auth_server::{AuthServer, Login},
     builder::AuthServerBuilder,
-    conformance::store_conformance,
+    conformance::{keyed_store_conformance, store_conformance},
     counts::Counts,
     fault::Fault,
     gate::Hold,

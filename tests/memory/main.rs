@@ -3,6 +3,7 @@
 
 mod bodies;
 mod body_types;
+mod breaker;
 mod calls;
 mod cancel;
 mod clones;

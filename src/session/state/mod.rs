@@ -6,6 +6,8 @@
 //! it means, `saving` for what is unsaved, and `schedule` for deadlines and pauses.
 
 mod demand;
+#[cfg(feature = "sessions")]
+mod member;
 mod now;
 mod outcome;
 mod plan;
@@ -19,6 +21,7 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::{
+    backend::Busy,
     event::{Event, Status},
     single_flight::Waiters,
     snapshot::{Snapshot, Token, TokenId},
@@ -117,6 +120,8 @@ struct Life {
     closed: bool,
     log_outs_in_progress: u32,
     worker: Worker,
+    /// A set's sweep does what is due in time, and hears the store's news.
+    is_swept: bool,
     /// Failed refreshes in a row, by kind.
     failures: u32,
     misconfigured: u32,
@@ -139,7 +144,7 @@ enum Worker {
 
 /// What is told outside of the lock, in order.
 #[derive(Debug)]
-pub(super) enum News {
+pub(crate) enum News {
     Event(Event),
     /// How long the new access token lives from now on.
     TokenLife(Option<Duration>),
@@ -153,12 +158,20 @@ pub(super) struct Beginning {
     pub(super) is_stored: bool,
     pub(super) is_shared: bool,
     pub(super) keep_fresh: bool,
+    /// Whether it is of a set, whose sweep sees to it.
+    pub(super) is_swept: bool,
+    /// Whether its backend is asked for the first tokens.
+    pub(super) asks: bool,
 }
 
 impl State {
     pub(super) fn new(beginning: Beginning, config: &super::config::Config, now: &Now) -> Self {
-        let Beginning { session, initial_tokens, is_stored, is_shared, keep_fresh } = beginning;
-        let worker = if keep_fresh || is_shared { Worker::Owed } else { Worker::None };
+        let Beginning { session, initial_tokens, is_stored, is_shared, keep_fresh, is_swept, asks } =
+            beginning;
+        let worker = match (keep_fresh || is_shared) && !is_swept {
+            true => Worker::Owed,
+            false => Worker::None,
+        };
         let mut state = Self {
             login: Login {
                 session,
@@ -174,13 +187,14 @@ impl State {
                 invalidated: false,
                 refresh: None,
             },
-            replica: Replica::new(is_stored, is_shared),
+            replica: Replica { asks, ..Replica::new(is_stored, is_shared) },
             life: Life {
                 began: now.mono,
                 tickets: 0,
                 closed: false,
                 log_outs_in_progress: 0,
                 worker,
+                is_swept,
                 failures: 0,
                 misconfigured: 0,
                 not_before: None,
@@ -199,7 +213,7 @@ impl State {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let token = if self.slot.invalidated { None } else { self.token() };
+        let token = if self.is_withheld() { None } else { self.token() };
         let deadlines = self.slot.current.as_ref().and_then(|current| current.deadlines);
         Snapshot {
             token,
@@ -230,7 +244,16 @@ impl State {
     pub(super) fn live_token(&self, now: &Now) -> Option<Token> {
         let deadlines = self.slot.current.as_ref()?.deadlines;
         let live = deadlines.is_none_or(|deadlines| now.mono < deadlines.expires_at);
-        if live && !self.slot.invalidated { self.token() } else { None }
+        if live && !self.is_withheld() { self.token() } else { None }
+    }
+
+    /// The token in use is not to be sent: it was refused, or the store is known to have another.
+    fn is_withheld(&self) -> bool {
+        self.slot.invalidated || self.replica.look_first
+    }
+
+    pub(super) fn busy(&self) -> Busy {
+        Busy { refreshing: self.is_refreshing(), unsaved: self.is_unsaved() }
     }
 
     pub(super) fn id(&self) -> TokenId {

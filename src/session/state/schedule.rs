@@ -121,6 +121,12 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
+    /// Whether none of them counts any more.
+    #[cfg(feature = "sessions")]
+    pub(super) fn are_over(&self, now: Instant, window: Duration) -> bool {
+        self.caused.back().is_none_or(|&at| now.duration_since(at) >= window)
+    }
+
     /// Whether a refusal may cause one more refresh; if so, it is counted.
     pub(super) fn admit(&mut self, now: Instant, (most, window): (u32, Duration)) -> bool {
         while self.caused.front().is_some_and(|&at| now.duration_since(at) >= window) {
@@ -311,6 +317,8 @@ mod tests {
             is_stored: false,
             is_shared: false,
             keep_fresh: false,
+            is_swept: false,
+            asks: false,
         };
         let state = State::new(beginning, &config, &begin);
         let slept = |secs| at(begin.mono, begin.wall + Duration::from_secs(secs));

@@ -223,6 +223,16 @@ impl Record {
         self.issued_for.as_ref()
     }
 
+    /// Which of a set's sessions the tokens belong to, if the record says so.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.issued_for.as_ref()?.key.as_deref()
+    }
+
+    pub(crate) fn with_key(mut self, key: String) -> Self {
+        self.issued_for.get_or_insert_default().key = Some(key);
+        self
+    }
+
     pub(crate) fn with_issued_for(self, issued_for: IssuedFor) -> Self {
         Self { issued_for: Some(issued_for), ..self }
     }
