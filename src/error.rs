@@ -5,6 +5,9 @@ pub type BoxError = Box<dyn error::Error + Send + Sync>;
 
 /// Why there is no live access token, or why a piece of input cannot be used.
 ///
+/// `{}` is one line on what went wrong. `{:#}` adds what was behind it, which is where the server's
+/// own words and those of the operating system are.
+///
 /// Cheap to clone: all callers that waited for one refresh get the same error. A
 /// [`Refresh`](crate::Refresh) service returns it boxed, as Tower's own middlewares do;
 /// [`Error::find`] digs it out again.
@@ -144,8 +147,17 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.inner.message)
+        f.write_str(&self.inner.message)?;
+        if f.alternate() { write_causes(self, f) } else { Ok(()) }
     }
+}
+
+/// `: ` and its message for each error behind this one.
+pub(crate) fn write_causes(
+    error: &(dyn error::Error + 'static),
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    chain(error).skip(1).try_for_each(|cause| write!(f, ": {cause}"))
 }
 
 impl error::Error for Error {

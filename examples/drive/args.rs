@@ -23,8 +23,20 @@ pub(crate) struct Args {
     #[arg(long, value_enum, help_heading = "Tokens")]
     pub(crate) protocol: Protocol,
     /// The token endpoint
+    #[arg(
+        long,
+        value_name = "URL",
+        required_unless_present = "issuer",
+        conflicts_with = "issuer",
+        help_heading = "Tokens"
+    )]
+    pub(crate) token_url: Option<String>,
+    /// The issuer whose metadata name the token endpoint (oauth2 only), instead of --token-url
     #[arg(long, value_name = "URL", help_heading = "Tokens")]
-    pub(crate) token_url: String,
+    pub(crate) issuer: Option<String>,
+    /// Call the token endpoint directly, whatever proxy HTTPS_PROXY or ALL_PROXY names
+    #[arg(long, help_heading = "Tokens")]
+    pub(crate) no_proxy: bool,
     /// The refresh token; better in the environment, as `ps` shows arguments
     #[arg(
         long,
@@ -58,6 +70,9 @@ pub(crate) struct Args {
         help_heading = "Tokens"
     )]
     pub(crate) client_secret: Option<String>,
+    /// A file with the secret (or the assertion), read for each call: another program may replace it
+    #[arg(long, value_name = "PATH", conflicts_with = "client_secret", help_heading = "Tokens")]
+    pub(crate) client_secret_file: Option<PathBuf>,
     /// How the client proves itself [default: basic with a secret, none without]
     #[arg(long, value_enum, help_heading = "Tokens")]
     pub(crate) client_auth: Option<ClientAuth>,
@@ -165,8 +180,12 @@ pub(crate) enum Protocol {
 pub(crate) enum ClientAuth {
     /// In the Authorization header (client_secret_basic)
     Basic,
+    /// The same without the encoding that RFC 6749 asks for
+    BasicRaw,
     /// As parameters (client_secret_post)
     Post,
+    /// The secret is a JWT that was signed elsewhere (client_assertion)
+    Assertion,
     /// A public client: its id alone
     None,
 }

@@ -9,7 +9,8 @@ use tower::{Service, ServiceExt};
 use tower_refresh::{
     BoxError, ErrorKind, Session, SessionBuilder, Tokens,
     endpoint::{
-        EndpointUrl, JsonEndpoint, OAuth2Client, OAuth2Endpoint, RefreshRequest, TokenResponse,
+        Credential, EndpointUrl, JsonEndpoint, OAuth2Client, OAuth2Endpoint, RefreshRequest,
+        TokenResponse,
     },
     store::TokenStore,
 };
@@ -82,12 +83,17 @@ impl Calls {
 }
 
 pub(crate) fn open(args: &Args, start: Start, calls: &Arc<Calls>) -> Result<Session, String> {
-    let url = EndpointUrl::parse(&args.token_url).map_err(|error| match error.kind() {
+    let (flag, url) = match (&args.token_url, &args.issuer) {
+        (Some(url), _) => ("--token-url", EndpointUrl::parse(url)),
+        (None, Some(issuer)) => ("--issuer", EndpointUrl::discover(issuer)),
+        (None, None) => return Err("say where the token endpoint is with --token-url".into()),
+    };
+    let url = url.map_err(|error| match error.kind() {
         // The library's message names a function, which nobody can call from here.
         ErrorKind::Plaintext => {
-            "--token-url would send secrets unencrypted to another host: write https://…".to_owned()
+            format!("{flag} would send secrets unencrypted to another host: write https://…")
         }
-        _ => format!("--token-url: {error}"),
+        _ => format!("{flag}: {error}"),
     })?;
     let params = params(args)?;
     if args.protocol == Protocol::Json {
@@ -97,7 +103,10 @@ pub(crate) fn open(args: &Args, start: Start, calls: &Arc<Calls>) -> Result<Sess
         if args.scope.is_some() || !args.resource.is_empty() {
             return Err("--scope and --resource are OAuth 2.0's: add a field with --param".into());
         }
-        let endpoint = JsonEndpoint::new(url).map_err(|error| error.to_string())?;
+        let mut endpoint = JsonEndpoint::new(url).map_err(|error| format!("{flag}: {error}"))?;
+        if args.no_proxy {
+            endpoint = endpoint.no_proxy();
+        }
         let endpoint = params.fold(endpoint, |endpoint, (name, value)| endpoint.field(name, value));
         return Ok(start.session(&args.session, counted(endpoint, calls)));
     }
@@ -107,6 +116,9 @@ pub(crate) fn open(args: &Args, start: Start, calls: &Arc<Calls>) -> Result<Sess
         _ => OAuth2Endpoint::refresh_token(url, client),
     };
     let mut endpoint = endpoint.map_err(|error| error.to_string())?;
+    if args.no_proxy {
+        endpoint = endpoint.no_proxy();
+    }
     if let Some(scope) = &args.scope {
         endpoint = endpoint.scope(scope);
     }
@@ -148,15 +160,25 @@ fn client(args: &Args) -> Result<OAuth2Client, String> {
                 .into(),
         );
     }
-    match (args.client_auth, secret) {
-        (None | Some(ClientAuth::Basic), Some(secret)) => Ok(OAuth2Client::basic(id, secret)),
-        (Some(ClientAuth::Post), Some(secret)) => Ok(OAuth2Client::post(id, secret)),
-        (Some(ClientAuth::None), _) => Ok(OAuth2Client::public(id)),
-        (None, None) if args.protocol == Protocol::Oauth2 => Ok(OAuth2Client::public(id)),
-        (_, None) => Err("the client needs its secret: set CLIENT_SECRET in the environment (or \
-             --client-secret); --client-auth none goes without"
-            .into()),
+    let file = args.client_secret_file.as_ref().map(Credential::file);
+    let secret = secret.map(Credential::from).or(file);
+    let how = args.client_auth.unwrap_or(match (args.protocol, &secret) {
+        (Protocol::Oauth2, None) => ClientAuth::None,
+        _ => ClientAuth::Basic,
+    });
+    if how == ClientAuth::None {
+        return Ok(OAuth2Client::public(id));
     }
+    let secret = secret.ok_or(
+        "the client needs its secret: set CLIENT_SECRET in the environment (or --client-secret, or \
+         --client-secret-file); --client-auth none goes without",
+    )?;
+    Ok(match how {
+        ClientAuth::Basic | ClientAuth::None => OAuth2Client::basic(id, secret),
+        ClientAuth::BasicRaw => OAuth2Client::basic_raw(id, secret),
+        ClientAuth::Post => OAuth2Client::post(id, secret),
+        ClientAuth::Assertion => OAuth2Client::assertion(id, secret),
+    })
 }
 
 /// The session's builder, with each call to the endpoint counted.

@@ -143,7 +143,8 @@ fn text(said: &Value) -> String {
     }
 }
 
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
+/// The server's clock, as an answer's headers tell it.
+pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(text_of(headers, DATE)?).ok()
 }
 
@@ -179,7 +180,8 @@ mod tests {
     const DATE_1: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const DATE_2: &str = "Sun, 06 Nov 1994 08:51:37 GMT";
 
-    // S38
+    // S38: whatever a token endpoint answers instead of tokens is an error, in time and within the
+    // size cap
     #[test]
     fn what_is_no_json_object_may_have_spent_the_token_and_is_named() {
         for (body, said) in [
@@ -261,7 +263,7 @@ mod tests {
         }
     }
 
-    // S37
+    // S37: `Retry-After` is respected, as seconds and as a date, up to a limit
     #[test]
     fn retry_after_is_seconds_or_a_date_by_the_servers_clock() {
         let ours = httpdate::parse_http_date(DATE_1).unwrap();

@@ -3,7 +3,12 @@ use std::{borrow::Cow, error, fmt, time::Duration};
 use http::StatusCode;
 
 use super::secrets::Secrets;
-use crate::{error::BoxError, token::RefreshToken};
+use crate::{
+    error::{BoxError, write_causes},
+    token::RefreshToken,
+};
+
+pub(super) const IS_IT_UP: &str = "is it up, and are the host and the port of its URL right?";
 
 /// What a failed call to a token endpoint means for the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +35,8 @@ pub enum Spent {
 }
 
 /// Why a token endpoint gave no access token.
+///
+/// `{}` is one line on what went wrong; `{:#}` adds what was behind it.
 ///
 /// An endpoint of your own returns this (in a [`BoxError`]) to say what its failure means. Any
 /// other error counts as [transient](FailureClass::Transient), and the refresh token as
@@ -214,10 +221,14 @@ impl fmt::Debug for EndpointError {
 
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.code() {
-            Some(code) => write!(f, "{} ({code})", self.message),
-            None => f.write_str(&self.message),
+        f.write_str(&self.message)?;
+        if let Some(code) = self.code() {
+            write!(f, " ({code})")?;
         }
+        if let Some(retry_after) = self.retry_after() {
+            write!(f, "; it wants no call for {retry_after:?}")?;
+        }
+        if f.alternate() { write_causes(self, f) } else { Ok(()) }
     }
 }
 
@@ -260,7 +271,8 @@ mod tests {
         assert_eq!(error.said(), Some("not now, [redacted]"));
         assert_eq!(error.rotated().unwrap().expose(), "s3cret");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
-        assert_eq!(error.to_string(), "no access token (slow_down)");
+        assert_eq!(error.to_string(), "no access token (slow_down); it wants no call for 7s");
+        assert_eq!(format!("{error:#}"), error.to_string(), "there is nothing behind it");
         assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
         assert_eq!(error.with_said(" \n").said(), None, "nothing said");
     }

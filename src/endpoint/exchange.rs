@@ -1,16 +1,16 @@
 //! One HTTP call to a token endpoint, over any transport.
 
 use std::{
-    fmt,
-    future::Future,
+    fmt, mem,
     pin::pin,
     task::{Context, Poll},
     time::SystemTime,
 };
 
 use bytes::{Buf, Bytes};
+use form_urlencoded::Serializer;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
     header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
 };
 use http_body::Body;
@@ -21,15 +21,20 @@ use zeroize::Zeroizing;
 
 use super::{
     answer::{Answer, retry_after},
+    discovery::Wanted,
     error::{EndpointError, Spent},
+    no_proxy::NoProxy,
     secrets::Secrets,
     unsent::unsent_or_lost,
-    url::EndpointUrl,
+    url::{EndpointUrl, Place},
 };
 use crate::{error::BoxError, token::Wiped};
 
 /// Far more than any token answer needs, and little enough to hold.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The same of an issuer's metadata.
+const MAX_METADATA_BYTES: usize = 64 * 1024;
 
 type Transport =
     BoxCloneSyncService<Request<Full<Bytes>>, Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
@@ -41,6 +46,9 @@ pub(super) struct Exchange {
     transport: Transport,
     pub(super) headers: HeaderMap,
     pub(super) max_body_bytes: usize,
+    no_proxy: bool,
+    /// The transport has been called since it was last known to be ready.
+    is_used: bool,
 }
 
 impl Exchange {
@@ -50,6 +58,8 @@ impl Exchange {
             transport: default_transport(),
             headers: HeaderMap::new(),
             max_body_bytes: MAX_BODY_BYTES,
+            no_proxy: false,
+            is_used: false,
         }
     }
 
@@ -62,6 +72,15 @@ impl Exchange {
         B::Error: Into<BoxError>,
     {
         self.transport = boxed(transport);
+    }
+
+    pub(super) fn url(&self) -> &EndpointUrl {
+        &self.url
+    }
+
+    /// Lets the default client use no proxy.
+    pub(super) fn no_proxy(&mut self) {
+        self.no_proxy = true;
     }
 
     /// Adds a header to every call. Its value may be a key, so `Debug` is not to show it.
@@ -79,7 +98,11 @@ impl Exchange {
             let words = value.to_str().unwrap_or_default().split_ascii_whitespace();
             words.for_each(|word| secrets.add_if_long(word));
         }
-        let query = self.url.uri().query().unwrap_or_default();
+        let query = match self.url.place() {
+            Place::Known(uri) => uri.query().unwrap_or_default(),
+            // Its metadata are public.
+            Place::Of(_) => "",
+        };
         // As it stands there, and as it is read.
         query.split(['&', '=']).for_each(|part| secrets.add_if_long(part));
         for (_, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -94,42 +117,127 @@ impl Exchange {
         ready.map_err(|error| unsent_or_lost(error).with_spent(Spent::No))
     }
 
-    /// Posts `body` and reads the whole answer.
-    pub(super) fn post(
-        &mut self,
-        content_type: &'static str,
-        authorization: Option<HeaderValue>,
-        body: Zeroizing<Vec<u8>>,
-    ) -> impl Future<Output = Result<Answer, EndpointError>> + Send + use<> {
-        let mut request = Request::new(Full::new(Bytes::from_owner(Wiped(body))));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.url.uri().clone();
-        *request.headers_mut() = self.headers(content_type, authorization);
-        let response = self.transport.call(request);
-        let max_body_bytes = self.max_body_bytes;
-        async move {
-            let (head, body) = response.await.map_err(unsent_or_lost)?.into_parts();
-            let body = read(&head.headers, body, max_body_bytes).await;
-            let lost = |error: EndpointError| {
-                with_retry_after(error.with_status(head.status), &head.headers)
-            };
-            Ok(Answer { body: body.map_err(lost)?, status: head.status, headers: head.headers })
+    /// Where the call goes. An issuer's metadata are read for it, once.
+    pub(super) async fn uri(&mut self, wanted: Wanted) -> Result<Uri, EndpointError> {
+        let issuer = match self.url.place() {
+            Place::Known(uri) => return Ok(uri.clone()),
+            Place::Of(issuer) => issuer.clone(),
+        };
+        if let Some(found) = issuer.find(wanted) {
+            return found;
+        }
+        let mut reading = match issuer.turn(wanted).await {
+            Ok(reading) => reading,
+            Err(found) => return found,
+        };
+        loop {
+            let place = reading.next_place();
+            let answer = self.fetch(place.clone()).await;
+            if let Some(end) = reading.found(&place, answer) {
+                return end;
+            }
         }
     }
 
-    fn headers(&self, content_type: &'static str, authorization: Option<HeaderValue>) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(authorization) = authorization {
-            headers.insert(AUTHORIZATION, authorization);
+    /// Sends `call` to `uri` and reads the whole answer. The first sending uses the readiness that
+    /// the call began with, and each further one readies the transport anew.
+    pub(super) async fn send(&mut self, uri: Uri, call: Call) -> Result<Answer, EndpointError> {
+        let mut request = Request::new(Full::new(Bytes::from_owner(Wiped(call.body))));
+        *request.method_mut() = call.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = with_ours(self.headers.clone(), call.headers);
+        let answer = self.exchange(request, self.max_body_bytes).await;
+        let is_elsewhere = match &answer {
+            Ok(answer) => matches!(answer.status.as_u16(), 300..=399 | 404 | 405 | 410),
+            Err(error) => error.spent() == Spent::No && error.status().is_none(),
+        };
+        if let Place::Of(issuer) = self.url.place()
+            && is_elsewhere
+        {
+            issuer.doubt();
         }
-        // GitHub answers a form unless it is asked for JSON, and firewalls distrust the nameless.
-        let json = HeaderValue::from_static("application/json");
-        headers.entry(ACCEPT).or_insert(json);
-        let us = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
-        let us = HeaderValue::from_static(us);
-        headers.entry(USER_AGENT).or_insert(us);
-        headers
+        answer
+    }
+
+    /// Gets a public document, with none of the endpoint's own headers: they may be keys.
+    async fn fetch(&mut self, uri: Uri) -> Result<Answer, EndpointError> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri;
+        *request.headers_mut() = with_ours(HeaderMap::new(), HeaderMap::new());
+        self.exchange(request, MAX_METADATA_BYTES).await
+    }
+
+    async fn exchange(
+        &mut self,
+        mut request: Request<Full<Bytes>>,
+        max_body_bytes: usize,
+    ) -> Result<Answer, EndpointError> {
+        if self.no_proxy {
+            request.extensions_mut().insert(NoProxy);
+        }
+        if mem::replace(&mut self.is_used, true) {
+            let ready = self.transport.ready().await;
+            ready.map_err(|error| unsent_or_lost(error).with_spent(Spent::No))?;
+        }
+        let response = self.transport.call(request).await;
+        let (head, body) = response.map_err(unsent_or_lost)?.into_parts();
+        let body = read(&head.headers, body, max_body_bytes).await;
+        let lost =
+            |error: EndpointError| with_retry_after(error.with_status(head.status), &head.headers);
+        Ok(Answer { body: body.map_err(lost)?, status: head.status, headers: head.headers })
+    }
+}
+
+/// The headers of every call, and those of this one, which count.
+fn with_ours(mut headers: HeaderMap, of_this_call: HeaderMap) -> HeaderMap {
+    headers.extend(of_this_call);
+    // GitHub answers a form unless it is asked for JSON, and firewalls distrust the nameless.
+    let json = HeaderValue::from_static("application/json");
+    headers.entry(ACCEPT).or_insert(json);
+    let us = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+    let us = HeaderValue::from_static(us);
+    headers.entry(USER_AGENT).or_insert(us);
+    headers
+}
+
+/// What one sending is, beside where it goes and what every call has.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Call {
+    /// A POST of a form, which is wiped when it has been sent.
+    pub(super) fn form(pairs: &[(&str, &str)]) -> Self {
+        // Room enough that no growing string leaves a copy of a secret behind.
+        let room = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2);
+        let mut form = Zeroizing::new(String::with_capacity(room.sum()));
+        Serializer::new(&mut *form).extend_pairs(pairs);
+        let body = Zeroizing::new(mem::take(&mut *form).into_bytes());
+        Self::post("application/x-www-form-urlencoded", body)
+    }
+
+    /// A POST of a JSON text.
+    pub(super) fn json(body: Zeroizing<Vec<u8>>) -> Self {
+        Self::post("application/json", body)
+    }
+
+    /// A POST without a body.
+    pub(super) fn bare() -> Self {
+        Self { method: Method::POST, headers: HeaderMap::new(), body: Zeroizing::default() }
+    }
+
+    fn post(content_type: &'static str, body: Zeroizing<Vec<u8>>) -> Self {
+        let content_type = (CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let headers = HeaderMap::from_iter([content_type]);
+        Self { headers, body, ..Self::bare() }
+    }
+
+    /// Adds the `Authorization` header, if there is one.
+    pub(super) fn authorized(mut self, authorization: Option<HeaderValue>) -> Self {
+        self.headers.extend(authorization.map(|value| (AUTHORIZATION, value)));
+        self
     }
 }
 

@@ -22,15 +22,20 @@
 
 mod answer;
 mod breaker;
+mod credential;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
+mod discovery;
 mod error;
 mod exchange;
 mod fields;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod heads;
 mod json;
+mod no_proxy;
 mod oauth2;
+#[cfg(feature = "transport")]
+mod proxy;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod response;
@@ -38,13 +43,16 @@ mod secrets;
 mod text;
 #[cfg(feature = "transport")]
 mod transport;
+#[cfg(feature = "transport")]
+mod tunnel;
 mod unsent;
 mod url;
 
 pub use self::{
     breaker::{Breaker, BreakerLayer},
+    credential::Credential,
     error::{EndpointError, FailureClass, Spent},
-    json::JsonEndpoint,
+    json::{JsonEndpoint, Place},
     oauth2::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation},
     response::TokenResponse,
     url::EndpointUrl,
@@ -54,7 +62,21 @@ pub use self::{
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::reqwest::ReqwestTransport;
 
+use std::any::Any;
+
 use crate::token::RefreshToken;
+
+/// The host and port of a ready-made endpoint; `None` for any other, and for one inside layers.
+pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
+    let url = if let Some(endpoint) = service.downcast_ref::<JsonEndpoint>() {
+        endpoint.url()
+    } else if let Some(endpoint) = service.downcast_ref::<OAuth2Endpoint>() {
+        endpoint.url()
+    } else {
+        service.downcast_ref::<OAuth2Revocation>()?.url()
+    };
+    url.host()
+}
 
 /// What a session asks of its token endpoint.
 #[derive(Clone, Debug, Default)]

@@ -105,7 +105,7 @@ impl TokenResponse {
     /// answer leaves out (the refresh token, an extra field) stays as it was.
     pub(crate) fn into_tokens(self, old: &Tokens, arrived: Instant) -> Tokens {
         let now = SystemTime::now();
-        let life = received_life(self.expires_in, &self.access_token, self.date, now);
+        let life = received_life(self.expires_in, self.access_token.expose(), self.date, now);
         let life = life.or_else(|| Some(self.default_life?.min(LONGEST_LIFE)));
         let mut extra = old.extra.clone();
         extra.extend(self.extra);

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error as StdError,
+    fmt,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, uri::Scheme};
+use http::{Request, Response, StatusCode, Uri, uri::Scheme};
 use http_body_util::Full;
 use hyper_rustls::HttpsConnector;
 use hyper_util::{
@@ -20,12 +21,21 @@ use hyper_util::{
     },
     rt::TokioExecutor,
 };
-use rustls::{CertificateError, ClientConfig, Error as TlsError, crypto::CryptoProvider};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, Error as TlsError, crypto::CryptoProvider,
+};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio::{runtime::Handle, time::timeout};
 use tower_service::Service;
 
-use super::{dead_peer, error::EndpointError, heads};
+use super::{
+    dead_peer,
+    error::{EndpointError, IS_IT_UP},
+    heads,
+    no_proxy::NoProxy,
+    proxy::{self, Route},
+    tunnel::{Refused, Tunnel},
+};
 use crate::error::{BoxError, chain};
 
 /// What takes longer does not answer at all. A connection given up here is known to have sent
@@ -60,14 +70,24 @@ fn send(request: Request<Full<Bytes>>) -> Result<ResponseFuture, EndpointError> 
             "the token endpoint's HTTP client was called outside of a Tokio runtime",
         ));
     }
+    let may_use_a_proxy = request.extensions().get::<NoProxy>().is_none();
+    let route = proxy::route(request.uri(), may_use_a_proxy)?;
     let http = connector();
     // A sidecar on loopback needs neither a platform with roots nor a crypto provider.
     if request.uri().scheme() == Some(&Scheme::HTTP) {
-        return Ok(client(http).request(request));
+        return Ok(client(http, route).request(request));
     }
-    let mut https = HttpsConnector::from((http, tls()?));
+    let tls = tls()?;
+    let Route::Through(proxy) = &route else {
+        let mut https = HttpsConnector::from((http, tls));
+        https.enforce_https();
+        return Ok(client(https, route).request(request));
+    };
+    // The proxy may itself be spoken to over TLS.
+    let tunnel = Tunnel::new(HttpsConnector::from((http, tls.clone())), proxy.clone());
+    let mut https = HttpsConnector::from((tunnel, tls));
     https.enforce_https();
-    Ok(client(https).request(request))
+    Ok(client(https, route).request(request))
 }
 
 fn connector() -> HttpConnector {
@@ -90,7 +110,7 @@ fn connector() -> HttpConnector {
 /// runs into such a close may have spent the refresh token. And because a connection ends with its
 /// one answer, whatever is left unread on it (an answer over the cap, bytes after the body) can
 /// never be taken for the answer to another call.
-fn client<C>(connector: C) -> Client<InTime<C>, Full<Bytes>>
+fn client<C>(connector: C, route: Route) -> Client<InTime<C>, Full<Bytes>>
 where
     InTime<C>: Connect + Clone,
 {
@@ -102,13 +122,16 @@ where
         .http1_ignore_invalid_headers_in_responses(true)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true);
-    client.build(InTime(connector))
+    client.build(InTime { connector, route })
 }
 
 /// Gives up a connection that does not come to be in time: its name, its address and its handshake
-/// together, any of which a broken network may leave without an answer.
+/// together, any of which a broken network may leave without an answer. Says which way it was to go.
 #[derive(Clone)]
-struct InTime<C>(C);
+struct InTime<C> {
+    connector: C,
+    route: Route,
+}
 
 impl<C> Service<Uri> for InTime<C>
 where
@@ -119,12 +142,39 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx).map_err(Into::into)
+        self.connector.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connection = timeout(CONNECT_TIMEOUT, self.0.call(uri));
-        Box::pin(async move { connection.await?.map_err(Into::into) })
+        let connection = timeout(CONNECT_TIMEOUT, self.connector.call(uri));
+        let route = self.route.clone();
+        Box::pin(async move {
+            let source = match connection.await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => error.into(),
+                Err(elapsed) => elapsed.into(),
+            };
+            Err(Unconnected { route, source }.into())
+        })
+    }
+}
+
+/// A connection that did not come to be, and the way that it was to go.
+#[derive(Debug)]
+struct Unconnected {
+    route: Route,
+    source: BoxError,
+}
+
+impl fmt::Display for Unconnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection")
+    }
+}
+
+impl StdError for Unconnected {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.source)
     }
 }
 
@@ -189,8 +239,41 @@ fn no_provider() -> EndpointError {
     )
 }
 
+/// What to do about a connection that did not come to be; `None` if that is not what `error` is
+/// about. Proxies are named in it, whether they were used or not.
+pub(super) fn mend(error: &(dyn StdError + 'static)) -> Option<String> {
+    let Some(unconnected) = chain(error).find_map(|error| error.downcast_ref::<Unconnected>())
+    else {
+        return mend_tls(error).map(str::to_owned);
+    };
+    let refused = chain(error).find_map(|error| error.downcast_ref::<Refused>());
+    Some(match (&unconnected.route, refused, mend_tls(error)) {
+        (Route::Through(proxy), Some(Refused(StatusCode::PROXY_AUTHENTICATION_REQUIRED)), _) => {
+            format!(
+                "the proxy {proxy} wants a user name and a password, as http://user:password@host"
+            )
+        }
+        (Route::Through(proxy), Some(Refused(status)), _) => {
+            let status = status.as_u16();
+            format!("the proxy {proxy} answered {status}: does it let this host through?")
+        }
+        (Route::Through(proxy), None, Some(mend)) => format!("{mend}; through the proxy {proxy}"),
+        (Route::Through(proxy), None, None) => {
+            format!("is the proxy {proxy} up, and are its host and port right?")
+        }
+        (Route::Direct(unused), _, mend) => {
+            let mend = mend.unwrap_or(IS_IT_UP);
+            match unused {
+                Some(unused) => format!("{mend} ({unused})"),
+                None => mend.to_owned(),
+            }
+        }
+    })
+}
+
 /// What to do about a handshake that failed; `None` if that is not what `error` is about.
-pub(super) fn mend_tls(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+fn mend_tls(error: &(dyn StdError + 'static)) -> Option<&'static str> {
+    use AlertDescription as Alert;
     use CertificateError as Certificate;
     let error = chain(error).find_map(|error| error.downcast_ref::<TlsError>())?;
     Some(match error {
@@ -205,10 +288,24 @@ pub(super) fn mend_tls(error: &(dyn StdError + 'static)) -> Option<&'static str>
         ) => "its certificate is that of another host: is its URL right?",
         TlsError::InvalidCertificate(_) => {
             "its certificate is not trusted here: install the root that has signed it, or give it \
-             another client with `transport`"
+             another client with `transport` (the guide's chapter `networks` shows how)"
+        }
+        // In TLS 1.3 it comes when the handshake is over for us.
+        TlsError::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => {
+            "it wants a client certificate that it knows: give it a client that has one with \
+             `transport`"
         }
         TlsError::InvalidMessage(_) => "it answers, but not in TLS: is its URL right?",
-        _ => "the TLS handshake failed",
+        TlsError::AlertReceived(_) | TlsError::PeerIncompatible(_) => {
+            "it refuses TLS as this client speaks it: give it another client with `transport`"
+        }
+        _ => return None,
     })
 }
 

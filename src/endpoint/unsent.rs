@@ -2,9 +2,9 @@
 
 use std::{error::Error as StdError, io};
 
-use super::error::{EndpointError, Spent};
+use super::error::{EndpointError, IS_IT_UP, Spent};
 #[cfg(feature = "transport")]
-use super::transport::mend_tls;
+use super::transport::mend;
 use crate::error::BoxError;
 
 /// A transport's failure. One that is an [`EndpointError`] already knows best.
@@ -16,7 +16,8 @@ pub(super) fn unsent_or_lost(error: BoxError) -> EndpointError {
     if is_unsent(&*error) {
         EndpointError::transient(unconnected(&*error)).with_spent(Spent::No)
     } else {
-        EndpointError::transient("the call to the token endpoint broke off")
+        let mend = mend(&*error).map(|mend| format!(": {mend}")).unwrap_or_default();
+        EndpointError::transient(format!("the call to the token endpoint broke off{mend}"))
     }
     .with_source(error)
 }
@@ -47,13 +48,12 @@ fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
 
 /// Says what to do about a connection that never came to be.
 fn unconnected(error: &(dyn StdError + 'static)) -> String {
-    let mend = mend_tls(error);
-    let mend = mend.unwrap_or("is it up, and are the host and the port of its URL right?");
+    let mend = mend(error).unwrap_or_else(|| IS_IT_UP.to_owned());
     format!("no connection to the token endpoint: {mend}")
 }
 
-/// Without the transport there is nothing to know a TLS error by.
+/// Without the transport there is nothing to know more by.
 #[cfg(not(feature = "transport"))]
-fn mend_tls(_: &(dyn StdError + 'static)) -> Option<&'static str> {
+fn mend(_: &(dyn StdError + 'static)) -> Option<String> {
     None
 }

@@ -5,6 +5,7 @@
 //! - [Programs](programs): whole ones, to copy and to change.
 //! - [Token endpoints](endpoints): Freddy's JSON, OAuth 2.0, your own, and what is between them and
 //!   the network.
+//! - [Networks](networks): behind a proxy, a private certificate authority, client certificates.
 //! - [The order of layers](order_of_layers): what belongs outside a
 //!   [`RefreshLayer`](crate::RefreshLayer) and what inside, and what leaks or breaks otherwise.
 //! - [Bodies](bodies): which can be sent twice, and what that costs.
@@ -27,6 +28,9 @@ pub mod programs {}
 
 #[doc = include_str!("endpoints.md")]
 pub mod endpoints {}
+
+#[doc = include_str!("networks.md")]
+pub mod networks {}
 
 #[doc = include_str!("order_of_layers.md")]
 pub mod order_of_layers {}

@@ -11,13 +11,14 @@ use std::{
 use futures_util::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
-use super::{cache::SnapshotCache, retry::RetryState};
+use super::{cache::SnapshotCache, kept::Kept, retry::RetryState};
 use crate::{
     error::{BoxError, Error},
     replay::Policy,
-    session::{Session, Token, TokenId},
+    session::Token,
 };
 
 pin_project! {
@@ -43,15 +44,15 @@ pin_project! {
     // and should not have to move the room for it.
     #[project = StateProj]
     enum State<S, P, B, F, R> {
-        /// The request is under way.
-        Calling { #[pin] call: F },
+        /// The request is under way, perhaps again.
+        Calling { #[pin] call: F, again: Option<Box<Again<R>>> },
         /// There is no live token yet.
-        Waiting { token: Wait, next: Option<Box<Next<S, P, B>>> },
+        Waiting { token: Wait, next: Option<Box<Next<S, P, B, R>>> },
         /// The token was refused. The refusal is kept: it is the answer if there is nothing to
         /// retry with.
-        Refreshing { token: Wait, refusal: Option<Box<R>> },
+        Refreshing { token: Wait, refusal: Option<Box<R>>, again: Option<Box<Again<R>>> },
         /// There is a token, and the service has to be ready for the call.
-        Readying { token: Token, next: Option<Box<Next<S, P, B>>> },
+        Readying { token: Token, next: Option<Box<Next<S, P, B, R>>> },
         /// Nothing was sent.
         Failed { error: Option<Error> },
         /// The refused call's future is gone, and with it what it held.
@@ -62,28 +63,35 @@ pin_project! {
 type Wait = BoxFuture<'static, Result<Token, Error>>;
 
 /// A request that is to be sent once there is a token.
-struct Next<S, P, B> {
+struct Next<S, P, B, R> {
     service: S,
     cache: Arc<SnapshotCache<P>>,
     request: Request<B>,
-    is_retry: bool,
+    again: Option<Box<Again<R>>>,
+}
+
+/// A request that was refused before.
+struct Again<R> {
+    /// When it was sent with the successor of the refused token, and not with the same.
+    retried_at: Option<Instant>,
+    kept: Option<Kept<R>>,
 }
 
 impl<S, P, B, F, R> ResponseFuture<S, P, B, F, R> {
     /// The usual way: the request is signed, and sent.
     #[inline(always)]
     pub(crate) fn signed(call: F, retry: RetryState<S, P, B>) -> Self {
-        Self { state: State::Calling { call }, retry: Some(retry) }
+        Self { state: State::Calling { call, again: None }, retry: Some(retry) }
     }
 
     /// The request is none of our business.
     pub(crate) fn unsigned(call: F) -> Self {
-        State::Calling { call }.into()
+        State::Calling { call, again: None }.into()
     }
 
     /// There is no live token yet.
     pub(crate) fn wait(service: S, request: Request<B>, cache: Arc<SnapshotCache<P>>) -> Self {
-        State::wait(Box::new(Next { service, cache, request, is_retry: false })).into()
+        State::wait(Box::new(Next { service, cache, request, again: None })).into()
     }
 
     /// Nothing is sent.
@@ -100,15 +108,10 @@ impl<S, P, B, F, R> From<State<S, P, B, F, R>> for ResponseFuture<S, P, B, F, R>
 }
 
 impl<S, P, B, F, R> State<S, P, B, F, R> {
-    fn wait(next: Box<Next<S, P, B>>) -> Self {
+    fn wait(next: Box<Next<S, P, B, R>>) -> Self {
         let session = next.cache.config.session.clone();
         let token = async move { session.token().await }.boxed();
         Self::Waiting { token, next: Some(next) }
-    }
-
-    fn refresh(session: Session, refused: TokenId, refusal: R) -> Self {
-        let token = async move { session.replace(refused).await }.boxed();
-        Self::Refreshing { token, refusal: Some(Box::new(refusal)) }
     }
 }
 
@@ -123,56 +126,78 @@ where
         loop {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
-                StateProj::Calling { call } => {
+                StateProj::Calling { call, again } => {
+                    if let Some(kept) = again.as_mut().and_then(|again| again.kept.as_mut()) {
+                        kept.poll(cx);
+                    }
                     let response = ready!(call.poll(cx)).map_err(Into::into)?;
-                    let refused = this.retry.as_ref().filter(|retry| retry.is_refused(&response));
-                    let Some(retry) = refused else {
+                    let Some(retry) = this.retry else { return Poll::Ready(Ok(response)) };
+                    let retried_at = again.as_ref().and_then(|again| again.retried_at);
+                    if !retry.is_refused(&response) {
+                        retry.accepted(&response, retried_at);
+                        let response = retry.answer(response);
                         // Nothing is kept of a request that need not be sent again.
                         *this.retry = None;
                         return Poll::Ready(Ok(response));
-                    };
+                    }
+                    let again = again.take();
                     // A permit may live in the call's future, and the refresh may need it.
                     this.state.set(State::Refused);
-                    let session = &retry.cache.config.session;
-                    if retry.body.is_unavailable() {
-                        // For the next request.
-                        session.refused_in_background(retry.token);
-                        return Poll::Ready(Ok(response));
+                    let config = &retry.cache.config;
+                    let delay = config.rules.acceptance_delay;
+                    match config.session.after_refusal(retry.refused(), retried_at, delay) {
+                        None => return Poll::Ready(Ok(retry.answer(response))),
+                        Some(token) => this.state.set(State::Refreshing {
+                            token: token.boxed(),
+                            refusal: Some(Box::new(response)),
+                            again,
+                        }),
                     }
-                    let next = State::refresh(session.clone(), retry.token, response);
-                    this.state.set(next);
                 }
                 StateProj::Waiting { token, next } => {
                     let token = ready!(token.poll_unpin(cx))?;
                     let next = State::Readying { token, next: next.take() };
                     this.state.set(next);
                 }
-                StateProj::Refreshing { token, refusal } => {
+                StateProj::Refreshing { token, refusal, again } => {
                     let successor = ready!(token.poll_unpin(cx));
-                    let refusal = refusal.take().expect("polled after completion");
+                    let refusal = *refusal.take().expect("polled after completion");
                     let retry = this.retry.take().expect("it was refused");
+                    let refusal = retry.answer(refusal);
                     let Ok(token) = successor else {
-                        return Poll::Ready(Ok(*refusal));
+                        return Poll::Ready(Ok(refusal));
                     };
+                    let (again, id) = (again.take(), retry.token);
                     let Some((service, cache, request)) = retry.into_retry() else {
-                        return Poll::Ready(Ok(*refusal));
+                        return Poll::Ready(Ok(refusal));
                     };
-                    // Its connection may be the one that the retry needs.
-                    drop(refusal);
-                    let next = Box::new(Next { service, cache, request, is_retry: true });
+                    let is_retry =
+                        token.id() != id || again.is_some_and(|again| again.retried_at.is_some());
+                    let version = refusal.version();
+                    let again = Again {
+                        retried_at: is_retry.then(Instant::now),
+                        kept: Kept::new(refusal, version),
+                    };
+                    let next =
+                        Box::new(Next { service, cache, request, again: Some(Box::new(again)) });
                     this.state.set(State::Readying { token, next: Some(next) });
                 }
                 StateProj::Readying { token, next } => {
                     let pending = next.as_mut().expect("polled after completion");
+                    if let Some(kept) = pending.again.as_mut().and_then(|again| again.kept.as_mut())
+                    {
+                        kept.poll(cx);
+                    }
                     ready!(pending.service.poll_ready(cx)).map_err(Into::into)?;
                     let mut next = next.take().expect("just readied");
-                    let next = if !next.is_retry && next.cache.config.session.has_outlived(token) {
-                        // A login or a log-out happened while it waited to be ready.
-                        next.service = next.service.clone();
-                        State::wait(next).into()
-                    } else {
-                        next.send(token)
-                    };
+                    let next =
+                        if next.again.is_none() && next.cache.config.session.has_outlived(token) {
+                            // A login or a log-out happened while it waited to be ready.
+                            next.service = next.service.clone();
+                            State::wait(next).into()
+                        } else {
+                            next.send(token)
+                        };
                     self.set(next);
                 }
                 StateProj::Failed { error } => {
@@ -185,19 +210,22 @@ where
     }
 }
 
-impl<S, P, B> Next<S, P, B>
+impl<S, P, B> Next<S, P, B, S::Response>
 where
     S: Service<Request<B>> + Clone,
     P: Policy<B>,
 {
     fn send(mut self, token: &Token) -> ResponseFuture<S, P, B, S::Future, S::Response> {
-        if self.is_retry {
-            // Its answer is the caller's, whatever it is.
-            self.cache.config.rules.put(token, self.request.headers_mut());
-            return ResponseFuture::unsigned(self.service.call(self.request));
+        let mut again = self.again;
+        let is_retry = again.as_mut().and_then(|again| again.retried_at.as_mut());
+        let is_last = is_retry.is_some() && self.cache.config.rules.acceptance_delay.is_zero();
+        if let Some(at) = is_retry {
+            *at = Instant::now();
         }
-        let retry = RetryState::sign(&mut self.request, token, self.service.clone(), &self.cache);
-        ResponseFuture::signed(self.service.call(self.request), retry)
+        let service = self.service.clone();
+        let retry = RetryState::sign(&mut self.request, token, service, &self.cache, !is_last);
+        let call = self.service.call(self.request);
+        ResponseFuture { state: State::Calling { call, again }, retry: Some(retry) }
     }
 }
 

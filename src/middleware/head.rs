@@ -4,8 +4,6 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
-use super::refusal::{Verdict, standard};
-
 /// The head of a request, as the caller made it: without the token.
 ///
 /// [`RefreshLayer::refused_when`](crate::RefreshLayer::refused_when) passes it to its predicate.
@@ -75,12 +73,6 @@ impl<'a> ResponseHead<'a> {
     /// What the services inside have put into the response's extensions.
     pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'a T> {
         self.extensions.get()
-    }
-
-    /// Whether the layer takes it for a refusal by itself: a 401, unless its challenge says that
-    /// the token is valid but not enough, or gRPC's `UNAUTHENTICATED` in the headers of a 200.
-    pub fn is_refusal(&self) -> bool {
-        standard(self) == Verdict::Refused
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::HeaderName;
 use tower_layer::Layer;
 
@@ -129,8 +131,9 @@ impl<P> RefreshLayer<P> {
     /// # }
     /// ```
     ///
-    /// What no refresh can cure is no refusal whatever it returns: a challenge with
-    /// `insufficient_scope`, or one that asks for a stronger login (RFC 9470).
+    /// What no refresh can cure is no refusal whatever it returns: a challenge, of any scheme, with
+    /// `insufficient_scope` or `insufficient_claims`, one that wants another proof of possession
+    /// (`use_dpop_nonce`, `invalid_dpop_proof`), or one that asks for a stronger login (RFC 9470).
     ///
     /// Defaults to [`ResponseHead::is_refusal`].
     pub fn refused_when<F>(mut self, predicate: F) -> Self
@@ -138,6 +141,61 @@ impl<P> RefreshLayer<P> {
         F: Fn(&RequestHead<'_>, &ResponseHead<'_>) -> bool + Send + Sync + 'static,
     {
         self.config.rules.refused_when = Some(RefusedWhen::new(predicate));
+        self
+    }
+
+    /// For an API that accepts a token only some time after it was issued, because its clock is behind
+    /// or because it learns of tokens late. The refusal of a token younger than this waits for the
+    /// rest, and then the request is sent once more with the *same* token. It causes no refresh.
+    ///
+    /// ```
+    /// # fn doc(session: tower_refresh::Session) {
+    /// use std::time::Duration;
+    /// use tower_refresh::RefreshLayer;
+    ///
+    /// let layer = RefreshLayer::new(session).acceptance_delay(Duration::from_secs(3));
+    /// # }
+    /// ```
+    ///
+    /// Defaults to zero: every refusal of the token in use asks for its successor.
+    pub fn acceptance_delay(mut self, delay: Duration) -> Self {
+        self.config.rules.acceptance_delay = delay;
+        self
+    }
+
+    /// Puts the [`TokenId`](crate::TokenId) of the token that a request went out with into the
+    /// extensions of its response. It is no secret, and says which token to
+    /// [replace](Session::replace) for a caller that reads only in the body that it was refused, as
+    /// those of GraphQL do:
+    ///
+    /// ```
+    /// # use http::{Request, Response};
+    /// # use tower::{Layer, ServiceExt};
+    /// # use tower_refresh::{BoxError, RefreshLayer, Session, TokenId, Tokens, testing::GatedEndpoint};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let http = tower::service_fn(|_: Request<String>| async {
+    /// #     Ok::<_, BoxError>(Response::new("UNAUTHENTICATED"))
+    /// # });
+    /// # let tokens = Tokens::new("t")?;
+    /// # let session = Session::builder(GatedEndpoint::new()).initial_tokens(tokens).build();
+    /// # let request = Request::post("https://api.example.com/graphql").body(String::new())?;
+    /// let client = RefreshLayer::new(session.clone()).report_token().layer(http);
+    /// let response = client.oneshot(request).await?;
+    /// let token = response.extensions().get::<TokenId>().copied();
+    /// if let (Some(token), "UNAUTHENTICATED") = (token, response.into_body()) {
+    ///     session.replace(token).await?;
+    ///     // Send it once more. Ten callers that come late cost one refresh.
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A response to a request that went out without a token of this layer has none.
+    ///
+    /// Defaults to off.
+    pub fn report_token(mut self) -> Self {
+        self.config.rules.reports_token = true;
         self
     }
 

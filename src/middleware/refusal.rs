@@ -3,9 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, StatusCode, header::WWW_AUTHENTICATE};
-use http_auth::parser::ChallengeParser;
 
-use super::head::{RequestHead, ResponseHead};
+use super::{
+    challenge::{Part, Parts},
+    head::{RequestHead, ResponseHead},
+};
 
 /// What the user says is a refusal.
 #[derive(Clone)]
@@ -47,9 +49,17 @@ impl RefusedWhen {
         if !(self.0)(request, response) {
             return Verdict::Fine;
         }
-        // No refresh cures what the challenge says is wrong with a valid token, whatever the
-        // predicate returns. `insufficient_scope` usually comes with a 403 (RFC 6750 §3.1).
+        // Whatever the predicate returns. `insufficient_scope` usually comes with a 403 (RFC 6750
+        // §3.1).
         challenged(response.headers())
+    }
+}
+
+impl ResponseHead<'_> {
+    /// Whether the layer takes it for a refusal by itself: a 401, unless its challenge says that
+    /// the token is valid but not enough, or gRPC's `UNAUTHENTICATED` in the headers of a 200.
+    pub fn is_refusal(&self) -> bool {
+        standard(self) == Verdict::Refused
     }
 }
 
@@ -64,7 +74,7 @@ pub(crate) fn standard(response: &ResponseHead<'_>) -> Verdict {
             if !headers.is_empty()
                 && headers.get(&GRPC_STATUS).is_some_and(|status| status == "16") =>
         {
-            Verdict::Refused
+            challenged(headers)
         }
         _ => Verdict::Fine,
     }
@@ -73,52 +83,48 @@ pub(crate) fn standard(response: &ResponseHead<'_>) -> Verdict {
 /// Parsed once, as it is looked for in every answer.
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// Reads the challenges of a refusal. One that says the token is valid but not enough (RFC 6750
-/// §3.1) would be the answer to the next token too. What cannot be parsed says nothing.
+/// Reads the challenges of a refusal, of whatever scheme: what is said to be wrong with a valid token
+/// would be said of the next one too.
 fn challenged(headers: &HeaderMap) -> Verdict {
-    let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
-    for value in values.map(single_spaced) {
-        for challenge in ChallengeParser::new(&value).map_while(Result::ok) {
-            if !challenge.scheme.eq_ignore_ascii_case("bearer") {
-                continue;
-            }
-            let param = |name: &str| {
-                let found = challenge.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-                found.map(|(_, value)| value.to_unescaped())
-            };
-            match param("error").as_deref() {
-                Some("insufficient_scope") => return Verdict::Fine,
-                Some("insufficient_user_authentication") => {
-                    let max_age = param("max_age").and_then(|age| age.parse().ok());
-                    return Verdict::StepUp(StepUp { acr_values: param("acr_values"), max_age });
+    for value in headers.get_all(WWW_AUTHENTICATE) {
+        let mut step_up = StepUp::default();
+        let mut asks_for_step_up = false;
+        for part in Parts::of(value.as_bytes()) {
+            match part {
+                // The next challenge.
+                Part::Word if asks_for_step_up => break,
+                Part::Word => step_up = StepUp::default(),
+                Part::Param(name, value) => {
+                    let value = String::from_utf8_lossy(&value);
+                    match name.to_ascii_lowercase().as_slice() {
+                        b"error" if is_one_of(NOT_CURED, &value) => return Verdict::Fine,
+                        b"error" => asks_for_step_up |= is_one_of(&[STEP_UP], &value),
+                        b"acr_values" => step_up.acr_values = Some(value.into_owned()),
+                        b"max_age" => step_up.max_age = value.parse().ok(),
+                        _ => {}
+                    }
                 }
-                _ => {}
             }
+        }
+        if asks_for_step_up {
+            return Verdict::StepUp(step_up);
         }
     }
     Verdict::Refused
 }
 
-/// The grammar allows any white space between a scheme and its parameters, the parser one space.
-fn single_spaced(value: &str) -> String {
-    let mut spaced = String::with_capacity(value.len());
-    let (mut quoted, mut escaped) = (false, false);
-    for c in value.trim().chars() {
-        if quoted {
-            quoted = escaped || c != '"';
-            escaped = !escaped && c == '\\';
-        } else if c == ' ' || c == '\t' {
-            if !spaced.ends_with(' ') {
-                spaced.push(' ');
-            }
-            continue;
-        } else {
-            quoted = c == '"';
-        }
-        spaced.push(c);
-    }
-    spaced
+fn is_one_of(codes: &[&str], value: &str) -> bool {
+    codes.iter().any(|code| value.eq_ignore_ascii_case(code))
 }
+
+/// The codes of errors that no refresh cures, by whatever document: the token is valid and not
+/// enough (RFC 6750 §3.1; `insufficient_claims` is Entra's), or it is its proof of possession that
+/// will not do (RFC 9449 §7.1, §9).
+const NOT_CURED: &[&str] =
+    &["insufficient_scope", "insufficient_claims", "use_dpop_nonce", "invalid_dpop_proof"];
+
+/// RFC 9470 §3.
+const STEP_UP: &str = "insufficient_user_authentication";
 
 impl fmt::Debug for RefusedWhen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,7 +163,7 @@ mod tests {
         assert_eq!(judge(401, &[challenge]), Verdict::StepUp(step_up));
     }
 
-    // S28
+    // S28: `insufficient_scope` and every other status refresh nothing
     #[test]
     fn a_401_is_a_refusal_unless_the_token_is_not_enough() {
         assert!(refused(401, &[]));
@@ -171,7 +177,7 @@ mod tests {
         }
     }
 
-    // S29
+    // S29: challenges are read wherever and however they stand
     #[test]
     fn challenges_are_found_wherever_they_stand() {
         let scope = "error=\"insufficient_scope\"";
@@ -179,11 +185,9 @@ mod tests {
         assert!(!refused(401, &["Basic", &format!("Bearer {scope}")]));
         assert!(!refused(401, &[&format!(" \tBearer \t  realm=\"two  \\\"  two\"  , {scope}  ")]));
         assert!(!refused(401, &[&format!("Bearer realm=\"a \\\" b\" , , {scope}, Digest qop=x")]));
-        // In another scheme's challenge, inside a quoted string, or beyond what can be parsed, it
-        // is not ours.
-        assert!(refused(401, &[&format!("Digest {scope}")]));
+        // Inside a quoted string it is no parameter.
         assert!(refused(401, &["Bearer realm=\"error=insufficient_scope\""]));
-        assert!(refused(401, &[&format!("\" Bearer {scope}")]));
+        assert!(refused(401, &["Bearer realm=\"a, error=insufficient_scope\""]));
         for odd in
             ["", ",", "=", "Bearer =", "Bearer error=", "Bearer error=\"", "\"", "Bearer error"]
         {
@@ -191,7 +195,38 @@ mod tests {
         }
     }
 
-    // S32
+    // S98: what a challenge says is wrong with a valid token counts under any scheme, and nothing
+    // in front of it hides it
+    #[test]
+    fn nothing_in_front_of_an_error_hides_it_and_it_counts_under_any_scheme() {
+        let codes = ["insufficient_scope", "insufficient_claims", "use_dpop_nonce"];
+        for code in codes.into_iter().chain(["invalid_dpop_proof", "Insufficient_Scope"]) {
+            let error = format!("error=\"{code}\"");
+            for front in [
+                "Negotiate oRQwEqADCgEBoQsGCSqGSIb3EgECAg==, Bearer",
+                "NTLM TlRMTVNTUAACAAAA, DPoP",
+                "DPoP algs=\"ES256\",",
+                "Digest realm=\"x\", nonce=\"a=b\",",
+                "Bearer realm=\"r\u{e9}serv\u{e9}\",",
+                "Bearer realm=\"\u{65e5}\u{672c}\",",
+                "Bearer authorization_uri=\"https://login.example.com/a?b=c\",",
+                "\" Bearer",
+            ] {
+                let utf8 = format!("{front} {error}");
+                // As Latin-1, where that has all of its characters.
+                let latin1 = utf8.chars().map(|c| u8::try_from(c).unwrap_or(0xa4)).collect();
+                for value in [utf8.into_bytes(), latin1] {
+                    let value = HeaderValue::from_bytes(&value).unwrap();
+                    let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, value.clone())]);
+                    assert_eq!(says(401, &headers), Verdict::Fine, "{value:?}");
+                }
+            }
+            assert!(!refused(401, &["Negotiate oRQw==", "Basic realm=x", &format!("X {error}")]));
+        }
+        assert!(refused(401, &["Negotiate oRQw==, Bearer error=\"invalid_token\""]));
+    }
+
+    // S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
     #[test]
     fn grpc_says_it_in_the_headers() {
         let with = |http: u16, grpc| {

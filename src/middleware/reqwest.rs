@@ -8,16 +8,20 @@ use async_trait::async_trait;
 use http::{Extensions, Uri};
 use reqwest::{Request, Response, Url};
 use reqwest_middleware::{Error as MiddlewareError, Middleware, Next};
+use tokio::time::Instant;
 
 use super::{
     head::{RequestHead, ResponseHead, list},
+    kept::Kept,
     layer::RefreshLayer,
     redirect::is_cross_origin,
+    route::route,
     rules::Config,
 };
 use crate::{
     error::{Error, ErrorKind},
-    replay::Policy,
+    replay::{Backup, Policy},
+    session::Refused,
 };
 
 /// A layer is a middleware too, with all its options: `.with(RefreshLayer::new(session))`.
@@ -63,43 +67,57 @@ where
             return next.run(request, extensions).await;
         }
 
-        let token = session.token().await.map_err(not_sent)?;
-        // Both are kept before the header is put in, so a retry starts from what the caller sent,
-        // and a predicate sees it.
-        let backup = policy.backup(&mut request);
-        let head = rules
-            .refused_when
-            .is_some()
-            .then(|| (request.method().clone(), list(request.headers()), extensions.clone()));
-        rules.put(&token, request.headers_mut());
-        let response = next.clone().run(request, extensions).await?;
-        let custom = rules.refused_when.as_ref().zip(head.as_ref().map(|head| {
-            let (method, headers, extensions) = head;
-            RequestHead { method, uri: &asked, headers, extensions }
-        }));
-        let answer =
-            ResponseHead::new(response.status(), response.headers(), response.extensions());
-        let cross_origin =
-            || uri(response.url()).is_ok_and(|answered| is_cross_origin(&asked, &answered));
-        if !self.config.is_refused(custom, &answer, cross_origin) {
-            return Ok(response);
-        }
+        let mut token = session.token().await.map_err(not_sent)?;
+        let (mut retried_at, mut kept) = (None, None);
+        loop {
+            // Both are kept before the header is put in, so a retry starts from what the caller
+            // sent, and a predicate sees it.
+            let backup = match retried_at.is_some() && rules.acceptance_delay.is_zero() {
+                false => policy.backup(&mut request),
+                true => Backup::none(),
+            };
+            let head = rules
+                .refused_when
+                .is_some()
+                .then(|| (request.method().clone(), list(request.headers()), extensions.clone()));
+            rules.put(&token, request.headers_mut());
+            let mut response =
+                Kept::during(kept.take(), next.clone().run(request, extensions)).await?;
+            if rules.reports_token {
+                response.extensions_mut().insert(token.id());
+            }
 
-        if backup.is_unavailable() {
-            // For the next request.
-            session.refused_in_background(token.id());
-            return Ok(response);
+            let custom = rules.refused_when.as_ref().zip(head.as_ref().map(|head| {
+                let (method, headers, extensions) = head;
+                RequestHead { method, uri: &asked, headers, extensions }
+            }));
+            let answer =
+                ResponseHead::new(response.status(), response.headers(), response.extensions());
+            let cross_origin =
+                || uri(response.url()).is_ok_and(|answered| is_cross_origin(&asked, &answered));
+            let route = || route(&asked, rules.origin.as_ref());
+            if !self.config.is_refused(custom, &answer, cross_origin) {
+                if (retried_at.is_some() || session.watches_routes())
+                    && !response.status().is_server_error()
+                {
+                    session.accepted(token.id(), route(), retried_at);
+                }
+                return Ok(response);
+            }
+
+            let is_retried = !backup.is_unavailable();
+            let refused = Refused { token: token.id(), route: Some(route()), is_retried };
+            let successor = session.after_refusal(refused, retried_at, rules.acceptance_delay);
+            let Some(successor) = successor else { return Ok(response) };
+            let Ok(successor) = successor.await else { return Ok(response) };
+            let Some(body) = backup.into_body() else { return Ok(response) };
+            if retried_at.is_some() || successor.id() != token.id() {
+                retried_at = Some(Instant::now());
+            }
+            let version = response.version();
+            kept = Kept::new(response, version);
+            (request, token) = (body, successor);
         }
-        let Ok(token) = session.replace(token.id()).await else {
-            return Ok(response);
-        };
-        let Some(mut request) = backup.into_body() else {
-            return Ok(response);
-        };
-        // Its connection may be the one that the retry needs.
-        drop(response);
-        rules.put(&token, request.headers_mut());
-        next.run(request, extensions).await
     }
 }
 

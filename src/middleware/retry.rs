@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 
+use tokio::time::Instant;
+
 use super::{
     cache::SnapshotCache,
     head::{RequestHead, ResponseHead, list},
     redirect::redirected_cross_origin,
+    route::route,
 };
 use crate::{
     replay::{Backup, Policy},
-    session::{Token, TokenId},
+    session::{Refused, Route, Token, TokenId},
 };
 
 /// What a second sending takes, should the first be refused.
@@ -20,7 +23,7 @@ pub(crate) struct RetryState<S, P, B> {
     pub(crate) cache: Arc<SnapshotCache<P>>,
     /// The token that it went out with.
     pub(crate) token: TokenId,
-    pub(crate) body: Backup<B>,
+    body: Backup<B>,
     // The head, as the caller made it. Each part is a field of its own: a struct of them would be
     // dropped by a call of its own, which costs each request a dozen instructions.
     method: Method,
@@ -40,6 +43,7 @@ impl<S, P, B> RetryState<S, P, B> {
         token: &Token,
         service: S,
         cache: &Arc<SnapshotCache<P>>,
+        keeps_body: bool,
     ) -> Self
     where
         P: Policy<B>,
@@ -51,7 +55,10 @@ impl<S, P, B> RetryState<S, P, B> {
         let headers = list(request.headers());
         let extensions = request.extensions().clone();
         cache.config.rules.put(token, request.headers_mut());
-        let body = cache.config.policy.backup(request.body_mut());
+        let body = match keeps_body {
+            true => cache.config.policy.backup(request.body_mut()),
+            false => Backup::none(),
+        };
         let (cache, token) = (cache.clone(), token.id());
         Self { service, cache, token, body, method, uri, version, headers, extensions }
     }
@@ -67,6 +74,35 @@ impl<S, P, B> RetryState<S, P, B> {
             ResponseHead::new(response.status(), response.headers(), response.extensions());
         let cross_origin = || redirected_cross_origin(&self.uri, response.extensions());
         config.is_refused(custom, &answer, cross_origin)
+    }
+
+    /// A response that is no refusal. It tells something of the route where others have refused.
+    #[inline]
+    pub(crate) fn accepted<R>(&self, response: &Response<R>, retried_at: Option<Instant>) {
+        let session = &self.cache.config.session;
+        if (retried_at.is_some() || session.watches_routes())
+            && !response.status().is_server_error()
+        {
+            session.accepted(self.token, self.route(), retried_at);
+        }
+    }
+
+    pub(crate) fn refused(&self) -> Refused {
+        let is_retried = !self.body.is_unavailable();
+        Refused { token: self.token, route: Some(self.route()), is_retried }
+    }
+
+    fn route(&self) -> Route {
+        route(&self.uri, self.cache.config.rules.origin.as_ref())
+    }
+
+    /// The response as the caller gets it.
+    #[inline]
+    pub(crate) fn answer<R>(&self, mut response: Response<R>) -> Response<R> {
+        if self.cache.config.rules.reports_token {
+            response.extensions_mut().insert(self.token);
+        }
+        response
     }
 
     /// The request as the caller made it, and the service that is to send it. From here on the

@@ -1,6 +1,6 @@
 //! Which requests get a token, and which responses refuse it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use http::{Extensions, HeaderMap, HeaderName, Uri, header::AUTHORIZATION, uri::Scheme};
 
@@ -44,6 +44,8 @@ pub(crate) struct Rules {
     pub(crate) origin: Option<Origin>,
     pub(crate) allow_plaintext: bool,
     pub(crate) refused_when: Option<RefusedWhen>,
+    pub(crate) acceptance_delay: Duration,
+    pub(crate) reports_token: bool,
 }
 
 impl<P> Config<P> {
@@ -198,6 +200,8 @@ impl Default for Rules {
             origin: None,
             allow_plaintext: false,
             refused_when: None,
+            acceptance_delay: Duration::ZERO,
+            reports_token: false,
         }
     }
 }

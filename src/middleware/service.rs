@@ -125,7 +125,7 @@ where
                 return ResponseFuture::failed(error.clone());
             }
         };
-        let retry = RetryState::sign(&mut request, token, self.inner.clone(), cache);
+        let retry = RetryState::sign(&mut request, token, self.inner.clone(), cache, true);
         ResponseFuture::signed(self.inner.call(request), retry)
     }
 }

@@ -178,7 +178,7 @@ mod tests {
         format!("{error} {error:?}")
     }
 
-    // S8
+    // S8: the rules are looked at in one order, and origins compare by scheme, host and port
     #[test]
     fn default_ports_and_case_do_not_matter_but_scheme_host_and_port_do() {
         let bound = origin("https://api.example.com");

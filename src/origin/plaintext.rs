@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::origin::Origin;
 
-    // S7
+    // S7: a token travels over https or to this machine only, unless plaintext is allowed
     #[test]
     fn only_encrypted_or_loopback() {
         let fine = |uri: &str| uri.parse::<Origin>().unwrap().check_encrypted(false);

@@ -1,7 +1,5 @@
 use std::{fmt, sync::Arc};
 
-use super::recording::CopyId;
-
 /// What is kept of a body for a second sending.
 ///
 /// Dropping it frees what is kept and stops the recording, if there is one.
@@ -16,6 +14,10 @@ enum Kept<B> {
     /// The body reads from the recording, once that copy has taken it over.
     Recorded(B, Arc<dyn Takeover>, CopyId),
 }
+
+/// Names a copy of a body among all that share its recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CopyId(pub(super) u32);
 
 /// A recording of any body, as a backup sees it.
 pub(super) trait Takeover: Send + Sync {

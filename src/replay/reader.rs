@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{
-    Backup,
+    backup::{Backup, CopyId},
     error::Failed,
-    recording::{CopyId, Recording, Turn},
+    recording::{Recording, Turn},
     source::Source,
 };
 

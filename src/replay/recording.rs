@@ -7,7 +7,12 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{backup::Takeover, buffer::Buffer, error::Failed, source::Source};
+use super::{
+    backup::{CopyId, Takeover},
+    buffer::Buffer,
+    error::Failed,
+    source::Source,
+};
 
 /// A body that is kept while it is read, and who may read it.
 ///
@@ -28,10 +33,6 @@ pub(super) enum Turn<B: Body> {
 }
 
 type PollFrame<E> = Poll<Option<Result<Frame<Bytes>, E>>>;
-
-/// Names a copy of a body among all that share its recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct CopyId(u32);
 
 struct State<B> {
     /// The body that is recorded; `None` while the owner has it for itself, and once it can have

@@ -12,8 +12,13 @@ use http::Uri;
 use tokio::{runtime::Handle, time::timeout};
 use tower::util::BoxCloneService;
 
-use super::event::{EventSender, Events};
-use super::{config::Config, endpoint::Endpoint, state::News};
+use super::{
+    config::Config,
+    endpoint::{Endpoint, EndpointName},
+    event::Events,
+    sender::EventSender,
+    state::{Busy, News},
+};
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
@@ -69,7 +74,13 @@ pub(crate) trait Backend: Send + Sync {
 
     fn endpoint(&self) -> TokenEndpoint;
 
+    /// What messages call the token endpoint.
+    fn endpoint_name(&self) -> EndpointName<'_>;
+
     fn revocation(&self) -> Option<Revocation>;
+
+    /// What messages call the revocation endpoint.
+    fn revocation_name(&self) -> EndpointName<'_>;
 
     /// The runtime that was named for this session's tasks.
     fn runtime(&self) -> Option<&Handle>;
@@ -86,16 +97,11 @@ pub(crate) trait Backend: Send + Sync {
     fn span(&self, replaces: u64) -> tracing::Span;
 }
 
-/// What of a session is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Busy {
-    pub(crate) refreshing: bool,
-    pub(crate) unsaved: bool,
-}
-
 /// The backend of a session that is built by itself.
 pub(super) struct Single {
     pub(super) config: Config,
+    /// As operators know the session, if it was named.
+    pub(super) name: Option<String>,
     pub(super) owner: String,
     /// `None`: the session's memory is all there is.
     pub(super) store: Option<Arc<dyn TokenStore>>,
@@ -157,6 +163,16 @@ impl Backend for Single {
 
     fn endpoint(&self) -> TokenEndpoint {
         self.endpoint.instance()
+    }
+
+    fn endpoint_name(&self) -> EndpointName<'_> {
+        let (host, session) = (self.endpoint.host(), self.name.as_deref());
+        EndpointName { what: "token", host, session }
+    }
+
+    fn revocation_name(&self) -> EndpointName<'_> {
+        let host = self.revocation.as_ref().and_then(Endpoint::host);
+        EndpointName { what: "revocation", host, session: self.name.as_deref() }
     }
 
     fn revocation(&self) -> Option<Revocation> {

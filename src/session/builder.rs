@@ -9,9 +9,9 @@ use super::{
     cell::Cell,
     config::Config,
     endpoint::Endpoint,
-    event::EventSender,
     options::option_setters,
     scheme::AuthScheme,
+    sender::EventSender,
     state::{Beginning, Now, State},
     unique::{next_session, unique},
 };
@@ -75,7 +75,8 @@ impl SessionBuilder {
             endpoint,
             revocation,
             runtime,
-            events: EventSender::new(name),
+            events: EventSender::new(name.clone()),
+            name,
         };
         let cell: Arc<Cell> = Arc::new(Cell::new(state, backend));
         Session { cell }
@@ -129,7 +130,7 @@ impl SessionBuilder {
         self
     }
 
-    /// What operators know the session by, in logs and metrics. It is no secret.
+    /// What operators know the session by, in logs, metrics and errors. It is no secret.
     ///
     /// Defaults to `default`.
     pub fn name(mut self, name: impl Into<String>) -> Self {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError, TryLockError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Cell<B: ?Sized = dyn Backend> {
     snapshot: ArcSwap<Snapshot>,
     /// Counts the snapshots.
     version: AtomicU64,
+    /// Whether the answers to requests tell anything.
+    watches_routes: AtomicBool,
     state: Mutex<State>,
     /// Held by the thread that tells what has happened, so that it is told in order.
     telling: Mutex<()>,
@@ -41,6 +43,7 @@ impl<B: Backend> Cell<B> {
         Self {
             snapshot: ArcSwap::from_pointee(state.snapshot()),
             version: AtomicU64::new(0),
+            watches_routes: AtomicBool::new(false),
             state: Mutex::new(state),
             telling: Mutex::new(()),
             changed: Arc::default(),
@@ -72,6 +75,11 @@ impl Cell {
         self.version.load(Ordering::Acquire)
     }
 
+    #[inline]
+    pub(super) fn watches_routes(&self) -> bool {
+        self.watches_routes.load(Ordering::Relaxed)
+    }
+
     /// One step of the session. What it changes is seen by all before the next step, and what
     /// happened is told before this returns, or by another thread that is telling right now.
     pub(super) fn apply<R>(&self, step: impl FnOnce(&mut State, &Now) -> R) -> R {
@@ -90,6 +98,7 @@ impl Cell {
             after => self.backend.count(before, after),
         }
         self.snapshot.store(Arc::new(state.snapshot()));
+        self.watches_routes.store(state.watches_routes(), Ordering::Relaxed);
         let version = self.version.fetch_add(1, Ordering::Release) + 1;
         let happened = state.has_news();
         drop(state);

@@ -158,7 +158,7 @@ fn unsaved(cell: &Cell, message: &'static str) -> Error {
 /// While it lives, no refresh starts.
 struct LogOut<'a> {
     cell: &'a Cell,
-    login: u64,
+    login: u32,
 }
 
 impl<'a> LogOut<'a> {

@@ -3,16 +3,13 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::OnceLock,
     task::{Context, Poll},
     time::SystemTime,
 };
 
 use futures_core::{Stream, stream::BoxStream};
-use futures_util::{StreamExt, stream};
-use tokio::sync::broadcast;
+use futures_util::StreamExt;
 
-use super::observe::Observer;
 use crate::error::{Error, ErrorKind};
 
 /// Something that happened to a session. No event holds a secret.
@@ -101,7 +98,7 @@ impl Event {
 ///
 /// It is a [`Stream`] too, for those who combine it with others.
 #[must_use = "events are there to be read"]
-pub struct Events(BoxStream<'static, Event>);
+pub struct Events(pub(super) BoxStream<'static, Event>);
 
 impl Events {
     /// Those of a member of a set.
@@ -171,49 +168,5 @@ impl Status {
     /// Whether tokens are in use that the store does not have yet.
     pub fn is_unsaved(&self) -> bool {
         self.unsaved
-    }
-}
-
-/// The sending end. A reader that falls behind loses the oldest events; it never holds up the
-/// session.
-#[derive(Debug)]
-pub(crate) struct EventSender {
-    /// Made for the first reader: it has room for all that are kept, and there may be thousands of
-    /// sessions that nobody listens to.
-    events: OnceLock<broadcast::Sender<Event>>,
-    observer: Observer,
-}
-
-/// How many events a slow reader may be behind.
-const KEPT: usize = 128;
-
-impl EventSender {
-    pub(crate) fn new(session: Option<String>) -> Self {
-        Self { events: OnceLock::new(), observer: Observer::new(session) }
-    }
-
-    pub(crate) fn send(&self, event: Event) {
-        self.observer.event(&event);
-        if let Some(events) = self.events.get() {
-            // That they have all gone is no fault.
-            let _ = events.send(event);
-        }
-    }
-
-    pub(crate) fn observer(&self) -> &Observer {
-        &self.observer
-    }
-
-    pub(crate) fn subscribe(&self) -> Events {
-        let sender = self.events.get_or_init(|| broadcast::Sender::new(KEPT));
-        let events = stream::unfold(sender.subscribe(), |mut receiver| async move {
-            let event = match receiver.recv().await {
-                Ok(event) => event,
-                Err(broadcast::error::RecvError::Lagged(skipped)) => Event::Lagged { skipped },
-                Err(broadcast::error::RecvError::Closed) => return None,
-            };
-            Some((event, receiver))
-        });
-        Events(events.boxed())
     }
 }

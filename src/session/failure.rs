@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{single_flight::Stage, state::After};
+use super::{endpoint::EndpointName, single_flight::Stage, state::After};
 use crate::{
     endpoint::{EndpointError, FailureClass, Spent},
     error::{BoxError, Error, ErrorKind, chain},
@@ -43,7 +43,7 @@ pub(super) enum Verdict {
 impl Failure {
     /// Reads what an endpoint's error means. Any but an [`EndpointError`] is that of a layer around
     /// the endpoint, such as a `Timeout`: what was sent by then is unknown.
-    pub(super) fn of(error: BoxError) -> Self {
+    pub(super) fn of(error: BoxError, endpoint: EndpointName<'_>) -> Self {
         // The endpoint waits for itself. Nothing was sent, and trying again does not cure it.
         if let Some(own) = Error::find(error.as_ref()).filter(|e| e.kind() == ErrorKind::Recursion)
         {
@@ -51,7 +51,7 @@ impl Failure {
         }
         let known = chain(error.as_ref()).find_map(|error| error.downcast_ref::<EndpointError>());
         let Some(known) = known else {
-            let message = "the call to the token endpoint failed";
+            let message = format!("the call to {endpoint} failed");
             let error = Error::with_source(ErrorKind::Unavailable, message, error);
             return Self { used: Spent::Maybe, ..Self::transient(error) };
         };
@@ -61,47 +61,63 @@ impl Failure {
         let (kind, message) = match class {
             FailureClass::InvalidGrant => (
                 ErrorKind::LoginRequired,
-                "the token endpoint no longer accepts the refresh token: log in and set new tokens",
+                format!(
+                    "{endpoint} no longer accepts the refresh token: log in and set new tokens"
+                ),
             ),
             FailureClass::Misconfigured => (
                 ErrorKind::Misconfigured,
-                "the token endpoint refuses the call: check how the endpoint is configured",
+                format!("{endpoint} refuses the call: check how the endpoint is configured"),
             ),
-            FailureClass::Transient => {
-                (ErrorKind::Unavailable, "the token endpoint is unavailable")
-            }
+            FailureClass::Transient => (
+                ErrorKind::Unavailable,
+                format!("{endpoint} is unavailable, and is asked again later"),
+            ),
         };
         let error = Error::with_source(kind, message, error);
         Self { class, retry_after, used, rotated, held_back, verdict, ..Self::transient(error) }
     }
 
     /// The endpoint could not be readied: nothing was sent.
-    pub(super) fn unready(error: BoxError) -> Self {
-        Self { used: Spent::No, ..Self::of(error) }
+    pub(super) fn unready(error: BoxError, endpoint: EndpointName<'_>) -> Self {
+        Self { used: Spent::No, ..Self::of(error, endpoint) }
     }
 
-    pub(super) fn timed_out(limit: Duration) -> Self {
-        let message = format!("the token endpoint did not answer within {limit:?}");
+    /// There was no refresh token to send, and nothing was sent.
+    pub(super) fn without_refresh_token(self, has_access_token: bool) -> Self {
+        let message = match has_access_token {
+            false => "no user has logged in yet: log in and set tokens",
+            true => {
+                "the access token is over, and there is no refresh token to get another with: log \
+                 in and set new tokens"
+            }
+        };
+        Self { error: Error::with_source(ErrorKind::LoginRequired, message, self.error), ..self }
+    }
+
+    pub(super) fn timed_out(limit: Duration, endpoint: EndpointName<'_>) -> Self {
+        let message =
+            format!("{endpoint} did not answer within {limit:?}, and is asked again later");
         let error = Error::new(ErrorKind::Unavailable, message);
         Self { used: Spent::Maybe, ..Self::transient(error) }
     }
 
     /// What callers get who have waited for `limit`, while the refresh goes on.
-    pub(super) fn overdue(limit: Duration, stage: Stage) -> Self {
+    pub(super) fn overdue(limit: Duration, stage: Stage, endpoint: EndpointName<'_>) -> Self {
         let message = match stage {
             Stage::AnotherProcess => {
                 format!("another process refreshes the tokens and has not ended within {limit:?}")
             }
             _ => format!(
-                "the token endpoint did not answer within {limit:?}; the call goes on, as its \
-                 refresh token may be used up"
+                "{endpoint} did not answer within {limit:?}; the call goes on, as its refresh token \
+                 may be used up"
             ),
         };
         Self::transient(Error::new(ErrorKind::Unavailable, message))
     }
 
-    pub(super) fn panicked() -> Self {
-        Self::transient(Error::new(ErrorKind::Unavailable, "the token endpoint panicked"))
+    pub(super) fn panicked(endpoint: EndpointName<'_>) -> Self {
+        Self::transient(Error::new(ErrorKind::Unavailable, format!("{endpoint} panicked")))
     }
 
     pub(super) fn conflict() -> Self {
@@ -231,9 +247,10 @@ mod tests {
 
     #[test]
     fn an_error_after_a_doubt_has_both_causes_in_its_chain() {
-        let lost = Failure::timed_out(Duration::from_secs(10)).error;
+        let name = EndpointName { what: "token", host: None, session: None };
+        let lost = Failure::timed_out(Duration::from_secs(10), name).error;
         let verdict = EndpointError::invalid_grant("gone");
-        let failure = Failure { was_in_doubt: true, ..Failure::of(verdict.into()) };
+        let failure = Failure { was_in_doubt: true, ..Failure::of(verdict.into(), name) };
         let error = failure.with_doubt(Some(lost)).error;
         assert!(error.is_login_required());
         let said: Vec<_> = chain(&error).map(ToString::to_string).collect();

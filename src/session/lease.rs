@@ -40,7 +40,7 @@ struct Held {
     tokens: Tokens,
     turn: u64,
     /// The login of this process that it was leased for.
-    login: u64,
+    login: u32,
     sent: Sent,
     renew_at: Instant,
 }

@@ -15,14 +15,17 @@ mod failure;
 mod lease;
 #[cfg(feature = "sessions")]
 mod member;
+mod now;
 mod observe;
 mod options;
 mod reconcile;
 mod refresh;
+mod refusal;
 mod revoke;
 mod round;
 mod save;
 mod scheme;
+mod sender;
 mod single_flight;
 mod snapshot;
 mod state;
@@ -45,17 +48,16 @@ use crate::{
     token::Tokens,
 };
 
-pub(crate) use self::snapshot::{Readiness, Snapshot};
 #[cfg(feature = "sessions")]
 pub(crate) use self::{
-    backend::{Backend, Busy, Revocation, TokenEndpoint, in_store_time},
+    backend::{Backend, Revocation, TokenEndpoint, in_store_time},
     cell::Cell,
     config::Config,
-    endpoint::boxed_endpoint,
+    endpoint::{EndpointName, boxed_endpoint},
     member::member_cell,
     observe::Observer,
     options::option_setters,
-    state::News,
+    state::{Busy, News},
     unique::unique,
 };
 pub use self::{
@@ -63,6 +65,10 @@ pub use self::{
     event::{Event, Events, Status},
     scheme::AuthScheme,
     snapshot::{Token, TokenId},
+};
+pub(crate) use self::{
+    snapshot::{Readiness, Snapshot},
+    state::{Refused, Route},
 };
 
 /// The live tokens of one identity: the access token in use, how to get the next one, and where
@@ -170,9 +176,14 @@ impl Session {
     /// many refreshes lately ([`ErrorKind::TokenRefused`]). A token of another session is an error
     /// that changes nothing ([`ErrorKind::InvalidInput`]).
     pub async fn replace(&self, token: TokenId) -> Result<Token, Error> {
-        let successor = self.wait(Need::Refused(token)).await?;
+        self.successor(Refused { token, route: None, is_retried: true }).await
+    }
+
+    async fn successor(&self, refused: Refused) -> Result<Token, Error> {
+        let token = refused.token;
+        let successor = self.wait(Need::Refused(refused)).await?;
         let new = successor.id();
-        if new.login == token.login && new.generation > token.generation {
+        if new.is_of_login(&token) && new.generation > token.generation {
             return Ok(successor);
         }
         Err(Error::new(
@@ -314,13 +325,6 @@ impl Session {
     /// The API wants what no refresh can bring.
     pub(crate) fn step_up_required(&self, acr_values: Option<String>, max_age: Option<u64>) {
         self.cell.apply(|state, _| state.step_up_required(acr_values, max_age));
-    }
-
-    /// Sees to a successor of a refused token, without waiting for it.
-    pub(crate) fn refused_in_background(&self, token: TokenId) {
-        if let Some(runtime) = self.runtime() {
-            let _ = self.join(Need::Refused(token), &runtime);
-        }
     }
 
     /// The runtime that tasks are started on: the one that was named, or the caller's.

@@ -75,10 +75,10 @@ impl Observer {
                 info!(session, generation, adopted, "there is a new access token");
             }
             Event::RefreshFailed { error } if error.is_login_required() => {
-                error!(session, error = %Chain(error), "somebody has to log in again");
+                error!(session, error = %format_args!("{error:#}"), "somebody has to log in again");
             }
             Event::RefreshFailed { error } => {
-                warn!(session, error = %Chain(error), "the access token could not be refreshed");
+                warn!(session, error = %format_args!("{error:#}"), "the access token could not be refreshed");
             }
             Event::Refused { generation } => {
                 info!(session, generation, "the access token was refused");
@@ -90,7 +90,7 @@ impl Observer {
                 error!(session, "the refresh token was spent and the answer lost");
             }
             Event::SaveFailed { error } => {
-                error!(session, error = %Chain(error), "the tokens in use could not be saved");
+                error!(session, error = %format_args!("{error:#}"), "the tokens in use could not be saved");
             }
             Event::Saved => info!(session, "the tokens in use are saved"),
             Event::TokensSet => info!(session, "new tokens were set"),
@@ -124,20 +124,5 @@ impl Observer {
             Event::Saved => count("tower_refresh_saves_total", "recovered"),
             Event::TokensSet | Event::LoggedOut | Event::Lagged { .. } => {}
         }
-    }
-}
-
-/// An error with all that is behind it, on one line.
-#[cfg(feature = "tracing")]
-struct Chain<'a>(&'a (dyn std::error::Error + 'static));
-
-#[cfg(feature = "tracing")]
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (depth, error) in crate::error::chain(self.0).enumerate() {
-            f.write_str(if depth == 0 { "" } else { ": " })?;
-            write!(f, "{error}")?;
-        }
-        Ok(())
     }
 }

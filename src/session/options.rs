@@ -108,8 +108,9 @@ macro_rules! option_setters {
             self
         }
 
-        /// How many refreshes refusals may cause within how long: it bounds what an API costs that
-        /// refuses every token. Past it a refusal goes to the caller.
+        /// How many refreshes refusals may cause within how long that do not cure them: it bounds
+        /// what an API costs that refuses every token. Past it a refusal goes to the caller. See
+        /// [the guide](crate::guide::operations#tokens-are-refused) for what counts.
         ///
         /// Defaults to 3 in 30 s.
         pub fn refusal_limit(mut self, refreshes: u32, window: Duration) -> Self {

@@ -67,7 +67,7 @@ pub(super) fn start(cell: &Arc<Cell>, started: Started, runtime: &Handle) {
     let task = RefreshTask { cell: cell.clone(), ticket: started.ticket };
     let refresh = REFRESHING.scope(sessions, run(task, started.waiters));
     #[cfg(feature = "tracing")]
-    let refresh = tracing::Instrument::instrument(refresh, cell.backend.span(id.generation));
+    let refresh = tracing::Instrument::instrument(refresh, cell.backend.span(id.generation.into()));
     runtime.spawn(refresh);
 }
 
@@ -77,7 +77,7 @@ async fn run(task: RefreshTask, waiters: Arc<Waiters>) {
     let refresh = Refresh { cell, ticket: task.ticket, waiters: &waiters };
     let run = AssertUnwindSafe(refresh.run()).catch_unwind();
     if run.await.is_err() {
-        refresh.fail(Failure::panicked());
+        refresh.fail(Failure::panicked(cell.backend.endpoint_name()));
     }
     cell.backend.refresh_took(began.elapsed());
 }
@@ -178,7 +178,7 @@ impl Refresh<'_> {
             self.set_stage(Stage::Permit);
             let mut endpoint = self.cell.backend.endpoint();
             if let Err(error) = lease.during(endpoint.ready()).await {
-                return Err(Failure::unready(error));
+                return Err(Failure::unready(error, self.cell.backend.endpoint_name()));
             }
             if is_leased {
                 // Renewed since it was loaded.
@@ -235,9 +235,15 @@ impl Refresh<'_> {
                 self.cell.apply(|state, _| state.set_in_doubt(self.ticket, false));
                 return Ok(response);
             }
-            Some(Err(error)) => Failure::of(error),
-            None => Failure::timed_out(self.cell.backend.config().attempt_timeout),
+            Some(Err(error)) => Failure::of(error, self.cell.backend.endpoint_name()),
+            None => {
+                let backend = &self.cell.backend;
+                Failure::timed_out(backend.config().attempt_timeout, backend.endpoint_name())
+            }
         };
+        if base.tokens.refresh_token().is_none() && failure.class == FailureClass::InvalidGrant {
+            failure = failure.without_refresh_token(base.tokens.access_token().is_some());
+        }
         if !uses {
             failure.used = Spent::No;
         }

@@ -26,8 +26,8 @@ pub(super) async fn revoke(cell: &Arc<Cell>, refresh_token: RefreshToken) -> Res
     let limit = cell.backend.config().attempt_timeout;
     let error = match timeout(limit, call).await {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => Failure::of(error).error,
-        Err(_elapsed) => Failure::timed_out(limit).error,
+        Ok(Err(error)) => Failure::of(error, cell.backend.revocation_name()).error,
+        Err(_elapsed) => Failure::timed_out(limit, cell.backend.revocation_name()).error,
     };
     let message = "logged out here, but the server did not revoke the refresh token";
     // Whatever else went wrong, no user has to log in for it.

@@ -20,7 +20,8 @@ impl Refresh<'_> {
     pub(super) fn set_overdue(&self) {
         let config = self.cell.backend.config();
         let stage = self.waiters.progress().stage;
-        let error = Failure::overdue(config.attempt_timeout, stage).error;
+        let name = self.cell.backend.endpoint_name();
+        let error = Failure::overdue(config.attempt_timeout, stage, name).error;
         self.cell.apply(|state, now| state.set_overdue(self.ticket, error, config, now));
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::SetOnce;
 
-use super::snapshot::Token;
+use super::{endpoint::EndpointName, snapshot::Token};
 use crate::error::Error;
 
 /// What the waiting callers learn.
@@ -89,17 +89,17 @@ impl fmt::Debug for Waiters {
     }
 }
 
-/// As the end of a sentence.
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Start => "it has not begun yet",
-            Self::Store => "it waits for the token store",
-            Self::AnotherProcess => "it waits for another process that refreshes",
-            Self::Permit => "it waits for a limit around the token endpoint",
-            Self::Endpoint => "the token endpoint has not answered",
-            Self::BackOff => "the token endpoint is to be called again",
-            Self::Save => "the token store has not taken the new tokens",
-        })
+impl Stage {
+    /// As the end of a sentence.
+    pub(super) fn of(self, endpoint: EndpointName<'_>) -> String {
+        match self {
+            Self::Start => "it has not begun yet".into(),
+            Self::Store => "it waits for the token store".into(),
+            Self::AnotherProcess => "it waits for another process that refreshes".into(),
+            Self::Permit => format!("it waits for a limit around {endpoint}"),
+            Self::Endpoint => format!("{endpoint} has not answered"),
+            Self::BackOff => format!("{endpoint} is to be called again"),
+            Self::Save => "the token store has not taken the new tokens".into(),
+        }
     }
 }

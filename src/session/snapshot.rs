@@ -17,8 +17,14 @@ use crate::{error::Error, token::wiped_value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenId {
     pub(crate) session: u64,
-    pub(crate) login: u64,
-    pub(crate) generation: u64,
+    pub(crate) login: u32,
+    pub(crate) generation: u32,
+}
+
+impl TokenId {
+    pub(crate) fn is_of_login(&self, other: &Self) -> bool {
+        (self.session, self.login) == (other.session, other.login)
+    }
 }
 
 /// A live access token, as [`Session::token`](super::Session::token) hands it out.
@@ -49,7 +55,7 @@ impl Token {
 
     /// Grows with each new access token of the session; the first one is 1.
     pub fn generation(&self) -> u64 {
-        self.id.generation
+        self.id.generation.into()
     }
 
     /// Which token of which session this is; it holds no secret.
@@ -104,7 +110,7 @@ impl Snapshot {
 
     /// Whether a token is of a login that is over.
     pub(crate) fn has_outlived(&self, token: &Token) -> bool {
-        token.id.login != self.login
+        u64::from(token.id.login) != self.login
     }
 
     #[inline]
@@ -128,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    // S4
+    // S4: a token expires to the nanosecond where the leeway begins
     #[tokio::test(start_paused = true)]
     async fn the_boundaries_are_exact_to_the_nanosecond() {
         let id = TokenId { session: 0, login: 0, generation: 1 };

@@ -13,7 +13,7 @@ use tower::service_fn;
 use super::*;
 use crate::{
     endpoint::{EndpointError, Spent},
-    session::state::SUSPENDED,
+    session::now::SUSPENDED,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);

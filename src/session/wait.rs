@@ -150,12 +150,13 @@ pub(super) fn attend(cell: &Arc<Cell>, runtime: &Handle) {
 /// What a caller learns that has waited too long: what the refresh waits for, and its last failure.
 pub(super) fn overdue(cell: &Cell, message: String) -> Error {
     let waiters = cell.read(|state| state.waiters().cloned());
-    match waiters.map(|waiters| waiters.progress()) {
-        None => Error::new(ErrorKind::TimedOut, message),
-        Some(Progress { stage, error: None }) => {
-            Error::new(ErrorKind::TimedOut, format!("{message}: {stage}"))
-        }
-        Some(Progress { stage, error: Some(error) }) => {
+    let Some(Progress { stage, error }) = waiters.map(|waiters| waiters.progress()) else {
+        return Error::new(ErrorKind::TimedOut, message);
+    };
+    let stage = stage.of(cell.backend.endpoint_name());
+    match error {
+        None => Error::new(ErrorKind::TimedOut, format!("{message}: {stage}")),
+        Some(error) => {
             let message = format!("{message} after a failed attempt: {stage}");
             Error::with_source(ErrorKind::TimedOut, message, error)
         }

@@ -20,7 +20,8 @@ use super::{events::SetEvent, set::Set};
 use crate::{
     error::{Error, ErrorKind},
     session::{
-        Backend, Busy, Config, Event, Events, News, Revocation, TokenEndpoint, in_store_time,
+        Backend, Busy, Config, EndpointName, Event, Events, News, Revocation, TokenEndpoint,
+        in_store_time,
     },
     store::{Record, SaveOutcome},
     token::Tokens,
@@ -133,6 +134,14 @@ impl<K: Clone + Eq + Send + Sync + 'static> Backend for Member<K> {
             })
         }
         .boxed()
+    }
+
+    fn endpoint_name(&self) -> EndpointName<'_> {
+        EndpointName { what: "token", host: None, session: self.set.name.as_deref() }
+    }
+
+    fn revocation_name(&self) -> EndpointName<'_> {
+        EndpointName { what: "revocation", ..self.endpoint_name() }
     }
 
     fn endpoint(&self) -> TokenEndpoint {

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::{Sessions, testing::GatedEndpoint};
 
-    // S225
+    // S225: there are never two sessions of a set for one key
     #[test]
     fn forgetting_and_getting_at_once_never_makes_two_sessions_of_one_key() {
         let sessions = Sessions::builder(|_: &u64| GatedEndpoint::new()).capacity(32).build();

@@ -44,6 +44,7 @@ pub(super) struct Set<K> {
     pub(super) idle: Duration,
     /// How many refreshes may run at a time that no caller waits for.
     pub(super) background: usize,
+    pub(super) name: Option<String>,
     pub(super) observer: Observer,
     /// Made for the first reader.
     pub(super) events: OnceLock<broadcast::Sender<SetEvent<K>>>,

@@ -1,6 +1,6 @@
 //! The protected API: anything below `/api`, by any method.
 
-use std::{future::poll_fn, pin::pin, time::Duration};
+use std::{future::poll_fn, pin::pin};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -14,35 +14,10 @@ use super::{
     body::{ServerBody, whole},
     ledger::serial,
     protocol::json_answer,
-    server::Shared,
+    refusal::Refusal,
+    shared::Shared,
 };
 use crate::error::BoxError;
-
-/// How the protected API of an [`AuthServer`](super::AuthServer) refuses a request.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub enum Refusal {
-    /// 401 with a `Bearer` challenge: `error="invalid_token"`, or no error if no token was sent
-    /// (RFC 6750 §3).
-    #[default]
-    InvalidToken,
-    /// 401 without a challenge, as many home-grown APIs send it.
-    Bare,
-    /// 403 with `error="insufficient_scope"`.
-    InsufficientScope,
-    /// gRPC's: HTTP 200 with `grpc-status: 16` in the headers.
-    Grpc,
-    /// Exactly this answer.
-    Answer(Response<Bytes>),
-}
-
-/// How the API answers; changeable while it runs.
-#[derive(Debug, Default)]
-pub(super) struct ApiRules {
-    pub(super) refusal: Refusal,
-    pub(super) refuse_everything: bool,
-    pub(super) delay: Duration,
-}
 
 pub(super) async fn serve(
     shared: &Shared,

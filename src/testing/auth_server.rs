@@ -1,8 +1,8 @@
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{AuthServerBuilder, Counts, Fault, Hold, Refusal, fault::Mix, server::Shared};
+use super::{Counts, Fault, Hold, Refusal, fault::Mix, shared::Shared};
 use crate::{error::Error, token::Tokens};
 
 /// An auth server and a protected API on one loopback port, over real HTTP/1 and HTTP/2 (h2c by
@@ -28,20 +28,6 @@ pub struct AuthServer {
 }
 
 impl AuthServer {
-    /// Starts a server with the defaults of the [builder](Self::builder).
-    ///
-    /// # Errors
-    ///
-    /// If no loopback port can be had.
-    pub async fn start() -> io::Result<Self> {
-        Self::builder().start().await
-    }
-
-    /// Sets a server up.
-    pub fn builder() -> AuthServerBuilder {
-        AuthServerBuilder::default()
-    }
-
     pub(super) fn new(shared: Arc<Shared>, url: String, stop: watch::Sender<bool>) -> Self {
         Self { shared, url, stop }
     }

@@ -3,9 +3,10 @@ use std::{fmt, io, net::Ipv4Addr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch};
 
 use super::{
-    AuthServer, Issuer,
+    AuthServer, Dialect, Issuer,
     ledger::Policy,
-    server::{self, Settings, Shared},
+    server,
+    shared::{Settings, Shared},
 };
 
 /// Sets an [`AuthServer`] up.
@@ -14,6 +15,22 @@ use super::{
 pub struct AuthServerBuilder {
     policy: Policy,
     settings: Settings,
+}
+
+impl AuthServer {
+    /// Starts a server with the defaults of the [builder](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// If no loopback port can be had.
+    pub async fn start() -> io::Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Sets a server up.
+    pub fn builder() -> AuthServerBuilder {
+        AuthServerBuilder::default()
+    }
 }
 
 impl AuthServerBuilder {
@@ -99,6 +116,13 @@ impl AuthServerBuilder {
     /// first. Defaults to `false`.
     pub fn refuse_early(mut self, early: bool) -> Self {
         self.settings.refuse_early = early;
+        self
+    }
+
+    /// How the token endpoints put what they have to say, over HTTP/1. Defaults to their protocols'
+    /// own words.
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.settings.dialect = Some(dialect);
         self
     }
 

@@ -4,7 +4,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 
-use super::body::{Endless, ServerBody, Truncated, whole};
+use super::{
+    Dialect,
+    body::{Endless, ServerBody, Truncated, whole},
+    wire::Wire,
+};
 use crate::error::BoxError;
 
 /// Something that goes wrong with a call to a token endpoint of an
@@ -36,6 +40,8 @@ enum Effect {
     /// The call's own answer, late.
     Late,
     Answer(Response<Bytes>),
+    /// The call's own answer, otherwise put.
+    Dialect(Box<Dialect>),
     Drop,
     Hang,
     Truncate,
@@ -71,6 +77,11 @@ impl Fault {
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         Self::answer(response)
+    }
+
+    /// The call's own answer, in these words, over HTTP/1: the call is carried out.
+    pub fn dialect(dialect: Dialect) -> Self {
+        Self::new(Effect::Dialect(Box::new(dialect)))
     }
 
     /// Exactly this answer.
@@ -113,11 +124,14 @@ impl Fault {
         self
     }
 
-    /// Adds a `Retry-After` header in seconds to a fault that is an answer. For a date, see
-    /// [`answer`](Self::answer).
+    /// Adds a `Retry-After` header in seconds, with a fraction if there is one, to a fault that is an
+    /// answer. For a date, see [`answer`](Self::answer).
     pub fn retry_after(mut self, delay: Duration) -> Self {
         if let Effect::Answer(response) = &mut self.effect {
-            let seconds = HeaderValue::from(delay.as_secs());
+            let seconds = match delay.subsec_nanos() {
+                0 => HeaderValue::from(delay.as_secs()),
+                _ => delay.as_secs_f64().to_string().parse().expect("digits"),
+            };
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         self
@@ -131,6 +145,7 @@ impl Fault {
     pub(super) async fn strike(
         self,
         carry_out: impl Fn() -> Response<Bytes>,
+        wire: Option<&Wire>,
     ) -> Result<Response<ServerBody>, BoxError> {
         let spent = self.after_spending.then(&carry_out);
         if !self.delay.is_zero() {
@@ -139,6 +154,13 @@ impl Fault {
         match self.effect {
             Effect::Late => Ok(spent.unwrap_or_else(carry_out).map(whole)),
             Effect::Answer(response) => Ok(response.map(whole)),
+            Effect::Dialect(dialect) => {
+                let answer = spent.unwrap_or_else(carry_out);
+                match wire {
+                    Some(wire) => dialect.answer(answer, wire).await,
+                    None => Ok(answer.map(whole)),
+                }
+            }
             Effect::Drop => Err("the test drops this connection".into()),
             Effect::Hang => future::pending().await,
             Effect::Truncate => {
@@ -161,6 +183,7 @@ impl fmt::Debug for Fault {
                 status = response.status();
                 status.as_str()
             }
+            Effect::Dialect(_) => "dialect",
             Effect::Drop => "drop_connection",
             Effect::Hang => "hang",
             Effect::Truncate => "truncate",

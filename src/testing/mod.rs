@@ -96,6 +96,7 @@ mod body;
 mod builder;
 mod conformance;
 mod counts;
+mod dialect;
 mod fault;
 mod gate;
 mod gated;
@@ -103,17 +104,21 @@ mod gated_store;
 mod issuer;
 mod ledger;
 mod protocol;
+mod refusal;
 mod server;
+mod shared;
+mod wire;
 
 pub use self::{
-    api::Refusal,
     auth_server::{AuthServer, Login},
     builder::AuthServerBuilder,
     conformance::{keyed_store_conformance, store_conformance},
     counts::Counts,
+    dialect::{Dialect, Ending},
     fault::Fault,
     gate::Hold,
     gated::{Answer, GatedEndpoint},
     gated_store::{GatedStore, StoreCalls, StoreFault},
     issuer::Issuer,
+    refusal::Refusal,
 };

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ledger::{Issued, Refused},
-    server::Shared,
+    shared::Shared,
 };
 
 /// A token endpoint: what it answers when nothing goes wrong, given a call that arrived whole.

@@ -50,7 +50,7 @@ mod tests {
         format!("{header}.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))
     }
 
-    // S10
+    // S10: a life is read from numbers, strings and nonsense without harm
     #[test]
     fn exp_may_be_whole_fractional_past_missing_or_nonsense() {
         let exp = |claims| Claims::read(&token(claims)).exp;

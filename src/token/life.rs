@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{AccessToken, jwt::Claims};
+use super::jwt::Claims;
 
 /// No token lives longer than ten years: whatever says so is clamped, which keeps every sum of
 /// times in range.
@@ -32,11 +32,11 @@ pub(super) fn seeded(claims: Claims, now: SystemTime) -> (SystemTime, Option<Dur
 /// issuer's, and no server sends a token that has expired.
 pub(crate) fn received_life(
     stated: Option<Duration>,
-    access_token: &AccessToken,
+    access_token: &str,
     date: Option<SystemTime>,
     now: SystemTime,
 ) -> Option<Duration> {
-    let claims = Claims::read(access_token.expose());
+    let claims = Claims::read(access_token);
     let until_exp = claims.exp.and_then(|exp| {
         let clock = date.unwrap_or(now).duration_since(UNIX_EPOCH).unwrap_or_default();
         exp.checked_sub(clock)

@@ -198,6 +198,15 @@ impl Tokens {
         let age = now.duration_since(self.obtained_at).unwrap_or_default();
         Some(self.life?.saturating_sub(age))
     }
+
+    /// How old the access token is. The wall clock is asked only if this process has not seen it
+    /// arrive.
+    pub(crate) fn age(&self, now: Instant, wall: SystemTime) -> Duration {
+        match self.arrived {
+            Some(arrived) => now.saturating_duration_since(arrived),
+            None => wall.duration_since(self.obtained_at).unwrap_or_default(),
+        }
+    }
 }
 
 impl Default for Tokens {

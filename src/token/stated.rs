@@ -185,7 +185,7 @@ mod tests {
         stated_by(value, clock())
     }
 
-    // S10
+    // S10: a life is read from numbers, strings and nonsense without harm
     #[test]
     fn a_life_and_a_time_are_told_apart_by_their_size() {
         let seconds = |seconds| Some(Duration::from_secs(seconds));

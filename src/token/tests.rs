@@ -58,7 +58,7 @@ proptest! {
         now in times(),
     ) {
         let token = AccessToken::new(jwt(exp, iat)).unwrap();
-        let life = received_life(expires_in, &token, date, now);
+        let life = received_life(expires_in, token.expose(), date, now);
         prop_assert!(life.is_none_or(|life| life <= LONGEST_LIFE));
         // Whatever says something positive says it, and the least of all that counts.
         let claims = Claims::read(token.expose());

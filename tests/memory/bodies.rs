@@ -33,7 +33,7 @@ fn refusal() -> Response<&'static str> {
     builder.header("x-request-id", "7").body("no, because").unwrap()
 }
 
-// S30
+// S30: when the refresh fails, the refusal reaches the caller whole
 #[tokio::test(start_paused = true)]
 async fn if_the_refresh_fails_the_refusal_is_handed_through_whole() {
     for error in
@@ -53,7 +53,7 @@ async fn if_the_refresh_fails_the_refusal_is_handed_through_whole() {
     }
 }
 
-// S31
+// S31: a body that cannot be sent again gets its refusal, and the next request a new token
 #[tokio::test(start_paused = true)]
 async fn a_body_that_cannot_be_sent_twice_gets_its_refusal_and_the_next_request_a_new_token() {
     let world = World::new(live());
@@ -76,7 +76,7 @@ async fn a_body_that_cannot_be_sent_twice_gets_its_refusal_and_the_next_request_
     assert_eq!(world.api.tokens(), ["seed", "access-1"]);
 }
 
-// S22
+// S22: a refused request is sent again with the next token
 #[tokio::test(start_paused = true)]
 async fn the_second_sending_is_the_request_that_the_caller_made() {
     let world = World::new(live());

@@ -56,7 +56,7 @@ impl Body for Framework {
 
 fn assert_backs_up<B>(_: &impl Policy<B>) {}
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn every_usual_body_has_a_policy() {
     assert_backs_up::<Full<Bytes>>(&Standard);

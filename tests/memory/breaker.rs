@@ -43,7 +43,7 @@ async fn open(inner: &GatedEndpoint, endpoint: &Breaker<GatedEndpoint>) {
     }
 }
 
-// S248
+// S248: a token endpoint that fails for all is left alone by all
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_fails_for_five_sessions_is_left_alone_by_all() {
     let inner = GatedEndpoint::new();
@@ -64,7 +64,7 @@ async fn an_endpoint_that_fails_for_five_sessions_is_left_alone_by_all() {
     assert_eq!((inner.calls(), Instant::now()), (5, began), "nothing was asked, and at once");
 }
 
-// S248
+// S248: a token endpoint that fails for all is left alone by all
 #[tokio::test(start_paused = true)]
 async fn after_a_pause_one_call_is_let_through_and_a_token_ends_the_outage() {
     let inner = GatedEndpoint::new();
@@ -107,7 +107,7 @@ async fn after_a_pause_one_call_is_let_through_and_a_token_ends_the_outage() {
     session(&endpoint).token().await.unwrap();
 }
 
-// S248
+// S248: a token endpoint that fails for all is left alone by all
 #[tokio::test(start_paused = true)]
 async fn a_retry_after_to_one_session_holds_all() {
     for status in [429, 503] {
@@ -137,7 +137,7 @@ async fn a_retry_after_to_one_session_holds_all() {
     session(&endpoint).token().await.unwrap();
 }
 
-// S248
+// S248: a token endpoint that fails for all is left alone by all
 #[tokio::test(start_paused = true)]
 async fn an_answer_about_one_user_and_the_failures_of_one_session_open_nothing() {
     let inner = GatedEndpoint::new();
@@ -169,7 +169,7 @@ async fn an_answer_about_one_user_and_the_failures_of_one_session_open_nothing()
     session(&endpoint).token().await.unwrap();
 }
 
-// S248
+// S248: a token endpoint that fails for all is left alone by all
 #[tokio::test(start_paused = true)]
 async fn a_fault_of_configuration_opens_it_too() {
     let inner = GatedEndpoint::new();
@@ -182,7 +182,7 @@ async fn a_fault_of_configuration_opens_it_too() {
     assert_eq!(inner.calls(), 5);
 }
 
-// S248
+// S248: a token endpoint that fails for all is left alone by all
 #[tokio::test(start_paused = true)]
 async fn what_the_breaker_holds_back_makes_no_sessions_own_pause_longer() {
     let inner = GatedEndpoint::new();
@@ -216,7 +216,7 @@ async fn what_the_breaker_holds_back_makes_no_sessions_own_pause_longer() {
     }
 }
 
-// S92
+// S92: a call that is out is one failure, and all use its answer
 #[tokio::test(start_paused = true)]
 async fn a_call_without_an_answer_counts_once_and_its_token_is_used_all_the_same() {
     let inner = GatedEndpoint::new();
@@ -241,7 +241,7 @@ async fn a_call_without_an_answer_counts_once_and_its_token_is_used_all_the_same
     session(&endpoint).token().await.expect("a token shows that it works");
 }
 
-// S248
+// S248: a token endpoint that fails for all is left alone by all
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_given_up_count_as_failed() {
     let inner = GatedEndpoint::new();

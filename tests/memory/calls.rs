@@ -20,7 +20,7 @@ fn over(said: &str) -> EndpointError {
     EndpointError::invalid_grant("over").with_code("invalid_grant").with_said(said)
 }
 
-// S92
+// S92: a call that is out: its callers fail in time, no other is made, and all use its answer
 #[tokio::test(start_paused = true)]
 async fn callers_give_a_call_up_that_is_still_out_and_all_use_its_answer() {
     let world = World::new(expired());
@@ -53,7 +53,7 @@ async fn callers_give_a_call_up_that_is_still_out_and_all_use_its_answer() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S92
+// S92: a call that is out: its callers fail in time, no other is made, and all use its answer
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_refused_serves_again_while_the_call_is_out() {
     let world = World::new(live());
@@ -66,7 +66,7 @@ async fn a_token_that_was_refused_serves_again_while_the_call_is_out() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S75
+// S75: after a lost answer the end of the grant is confirmed once more after a pause
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_still_at_work_on_a_lost_call_costs_no_login() {
     let world = World::new(expired());
@@ -80,7 +80,7 @@ async fn a_server_that_is_still_at_work_on_a_lost_call_costs_no_login() {
     assert!(matches!(events.next().await, Some(Event::Refreshed { .. })));
 }
 
-// S75
+// S75: after a lost answer the end of the grant is confirmed once more after a pause
 #[tokio::test(start_paused = true)]
 async fn a_server_that_names_a_call_in_progress_is_asked_again_and_one_that_names_re_use_is_not() {
     let world = World::new(expired());
@@ -124,7 +124,7 @@ async fn a_server_that_names_a_call_in_progress_may_say_when_to_ask_again() {
     assert_eq!((start.elapsed(), world.endpoint.calls()), (SECOND * 7, 2));
 }
 
-// S89
+// S89: where the refresh token is kept the time-out ends a call; where it rotates the call goes on
 #[tokio::test(start_paused = true)]
 async fn at_a_server_that_keeps_the_refresh_token_the_time_out_ends_a_call() {
     let endpoint = GatedEndpoint::new();
@@ -140,7 +140,7 @@ async fn at_a_server_that_keeps_the_refresh_token_the_time_out_ends_a_call() {
     assert_eq!(endpoint.calls(), 3);
 }
 
-// S21
+// S21: a caller's time-out is its own: the refresh goes on
 #[tokio::test(start_paused = true)]
 async fn a_call_has_a_limit_of_its_own() {
     let endpoint = GatedEndpoint::new();

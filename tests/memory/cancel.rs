@@ -19,7 +19,7 @@ use crate::{
     vault::Vault,
 };
 
-// S16
+// S16: wherever the caller that started a refresh gives up, the others are served and it is saved
 #[tokio::test(start_paused = true)]
 async fn wherever_its_starter_gives_up_a_refresh_serves_the_others_and_is_saved() {
     for tokens in [expired, live] {
@@ -81,7 +81,7 @@ async fn starter_is_done_after(polls: usize, tokens: Tokens) -> bool {
     done
 }
 
-// S21
+// S21: a caller's time-out is its own: the refresh goes on
 #[tokio::test(start_paused = true)]
 async fn a_request_may_time_out_while_the_refresh_goes_on() {
     let world = World::new(expired());
@@ -100,7 +100,7 @@ async fn a_request_may_time_out_while_the_refresh_goes_on() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S21
+// S21: a caller's time-out is its own: the refresh goes on
 #[tokio::test(start_paused = true)]
 async fn a_caller_waits_for_as_long_as_it_may_and_no_longer() {
     let endpoint = GatedEndpoint::new();

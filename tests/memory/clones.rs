@@ -16,7 +16,7 @@ fn answer(token: &str) -> TokenResponse {
     TokenResponse::new(token).unwrap()
 }
 
-// S56
+// S56: Tower's contract is kept: never called unready, nothing held while a refresh is awaited
 #[tokio::test(start_paused = true)]
 async fn a_permit_that_two_sessions_share_is_free_while_no_call_runs() {
     let permits = Arc::new(Semaphore::new(1));
@@ -48,7 +48,7 @@ async fn a_permit_that_two_sessions_share_is_free_while_no_call_runs() {
     assert_eq!(endpoint.max_in_flight(), 1);
 }
 
-// S56
+// S56: Tower's contract is kept: never called unready, nothing held while a refresh is awaited
 #[tokio::test(start_paused = true)]
 async fn no_clone_of_an_endpoint_is_called_before_it_is_ready() {
     // The mock panics if it is called without.

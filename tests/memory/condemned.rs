@@ -10,7 +10,7 @@ use tower_refresh::{ErrorKind, Tokens, endpoint::TokenResponse};
 
 use crate::support::{World, live, live_for, settle};
 
-// S59
+// S59: a refusal during a refresh joins it
 #[tokio::test(start_paused = true)]
 async fn a_refusal_during_a_refresh_joins_it() {
     // A refresh ahead of expiry, as one by hand, kills the old token before the new one is here.
@@ -42,7 +42,7 @@ async fn a_refusal_during_a_refresh_joins_it() {
     }
 }
 
-// S60
+// S60: a token that is known to be refused is not used
 #[tokio::test(start_paused = true)]
 async fn nobody_is_given_a_token_that_is_known_to_be_refused() {
     let world = World::new(live());
@@ -64,7 +64,7 @@ async fn nobody_is_given_a_token_that_is_known_to_be_refused() {
     assert_eq!(world.api.tokens().split_off(1), ["access-1"; 11]);
 }
 
-// S62
+// S62: a request of an earlier login is never repeated with another's token
 #[tokio::test(start_paused = true)]
 async fn a_request_of_an_earlier_login_is_not_repeated_in_the_name_of_the_next() {
     let next = || Tokens::new("next").unwrap().with_refresh_token("refresh-next").unwrap();
@@ -89,7 +89,7 @@ async fn a_request_of_an_earlier_login_is_not_repeated_in_the_name_of_the_next()
     }
 }
 
-// S62
+// S62: a request of an earlier login is never repeated with another's token
 #[tokio::test(start_paused = true)]
 async fn nor_is_one_that_waits_for_a_successor_when_the_login_changes() {
     let world = World::new(live());
@@ -106,7 +106,7 @@ async fn nor_is_one_that_waits_for_a_successor_when_the_login_changes() {
     assert_eq!(world.api.tokens(), ["seed", "next"]);
 }
 
-// S39
+// S39: the refused token again, or an expired one, causes no loop
 #[tokio::test(start_paused = true)]
 async fn the_very_token_that_was_refused_is_not_sent_again() {
     let world = World::new(live());
@@ -130,7 +130,7 @@ async fn the_very_token_that_was_refused_is_not_sent_again() {
     assert_eq!(error.kind(), ErrorKind::TokenRefused);
 }
 
-// S39
+// S39: the refused token again, or an expired one, causes no loop
 #[tokio::test(start_paused = true)]
 async fn expired_tokens_from_the_endpoint_cause_no_loop() {
     let world = World::new(live());

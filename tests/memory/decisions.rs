@@ -37,7 +37,7 @@ async fn decide_unheard(session: &Session, vault: &Vault, login: Option<Tokens>)
     vault.set(Fault::Down);
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn what_others_have_made_of_a_login_is_not_undone_by_who_never_heard_of_its_saving() {
     for ours in [Some(login("ours")), None] {
@@ -77,7 +77,7 @@ async fn what_others_have_made_of_a_login_is_not_undone_by_who_never_heard_of_it
     }
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn of_two_logins_that_did_not_know_of_each_other_the_one_that_was_saved_last_stays() {
     let vault = Vault::new();

@@ -34,7 +34,7 @@ fn assert_wrong(outcome: Result<StatusCode, tower_refresh::BoxError>, asked: &st
     assert!(!error.is_transient(), "another try would not help");
 }
 
-// S87
+// S87: a token of an identity that has origins of its own reaches no other
 #[tokio::test(start_paused = true)]
 async fn a_token_of_one_tenant_does_not_reach_the_host_of_another() {
     let (acme, umbra) = ("https://acme.example.com", "https://umbra.example.com:8443");
@@ -59,7 +59,7 @@ async fn a_token_of_one_tenant_does_not_reach_the_host_of_another() {
     assert_eq!(world.api.tokens(), ["seed", "seed"]);
 }
 
-// S87
+// S87: a token of an identity that has origins of its own reaches no other
 #[tokio::test(start_paused = true)]
 async fn a_layer_that_is_bound_to_another_origin_lets_no_token_of_an_identity_out() {
     let world = tenant(live(), "https://acme.example.com");
@@ -78,7 +78,8 @@ async fn a_layer_that_is_bound_to_another_origin_lets_no_token_of_an_identity_ou
     assert!(world.api.seen().is_empty());
 }
 
-// S87, S8
+// S87: a token of an identity that has origins of its own reaches no other
+// S8: the rules are looked at in one order, and origins compare by scheme, host and port
 #[tokio::test(start_paused = true)]
 async fn an_identitys_origins_are_looked_at_after_the_layers_and_before_plaintext() {
     let world = tenant(live(), "https://acme.example.com");
@@ -98,7 +99,7 @@ async fn an_identitys_origins_are_looked_at_after_the_layers_and_before_plaintex
     assert_eq!(status(to("https://acme.example.com")).await, ok);
 }
 
-// S87
+// S87: a token of an identity that has origins of its own reaches no other
 #[tokio::test(start_paused = true)]
 async fn a_request_that_does_not_say_where_it_goes_goes_where_the_layer_says() {
     let world = tenant(live(), "https://acme.example.com");

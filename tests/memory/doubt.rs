@@ -41,7 +41,7 @@ async fn rotations_lost(events: &mut Events) -> usize {
     lost
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn a_server_with_a_grace_period_answers_the_same_token_once_more() {
     let world = World::new(expired());
@@ -53,7 +53,7 @@ async fn a_server_with_a_grace_period_answers_the_same_token_once_more() {
     assert_eq!(rotations_lost(&mut events).await, 0);
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn a_strict_server_means_that_the_rotation_is_lost_and_nobody_calls_again() {
     let world = World::new(expired());
@@ -74,7 +74,7 @@ async fn a_strict_server_means_that_the_rotation_is_lost_and_nobody_calls_again(
     assert_eq!(world.endpoint.calls(), 3);
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn a_token_in_doubt_is_presented_once_more_and_not_again() {
     let endpoint = GatedEndpoint::new();
@@ -85,7 +85,7 @@ async fn a_token_in_doubt_is_presented_once_more_and_not_again() {
     assert_eq!(world.endpoint.calls(), 2);
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn a_call_that_times_out_is_in_doubt_as_well() {
     let world = World::new(expired());
@@ -105,7 +105,7 @@ async fn a_call_that_times_out_is_in_doubt_as_well() {
     assert_eq!(rotations_lost(&mut events).await, 1);
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn to_wait_for_an_endpoint_that_is_not_ready_puts_nothing_in_doubt() {
     let (endpoint, permits) = (GatedEndpoint::new(), Arc::new(Semaphore::new(0)));
@@ -126,7 +126,8 @@ async fn to_wait_for_an_endpoint_that_is_not_ready_puts_nothing_in_doubt() {
     assert_eq!(rotations_lost(&mut events).await, 0);
 }
 
-// S67, S19
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
+// S19: an endpoint that panics is an error, and the next refresh works
 #[tokio::test(start_paused = true)]
 async fn a_call_that_panics_is_in_doubt_as_well() {
     let world = World::new(expired());
@@ -139,7 +140,7 @@ async fn a_call_that_panics_is_in_doubt_as_well() {
     assert_eq!(rotations_lost(&mut events).await, 1);
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn the_store_is_read_before_a_token_in_doubt_is_presented_again() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
@@ -158,7 +159,7 @@ async fn the_store_is_read_before_a_token_in_doubt_is_presented_again() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_where_nothing_was_sent() {
     let world = World::new(expired());
@@ -169,7 +170,7 @@ async fn nothing_is_lost_where_nothing_was_sent() {
     assert_eq!(rotations_lost(&mut events).await, 0);
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn a_doubt_ends_with_the_tokens_that_it_was_about() {
     let world = World::new(expired());
@@ -183,7 +184,8 @@ async fn a_doubt_ends_with_the_tokens_that_it_was_about() {
     assert_eq!(rotations_lost(&mut events).await, 0);
 }
 
-// S67, S45
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
+// S45: `invalid_grant` because another process was faster ends no login
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_grant_that_one_process_was_told_of_is_no_lost_rotation_for_the_next() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
@@ -199,7 +201,7 @@ async fn the_end_of_a_grant_that_one_process_was_told_of_is_no_lost_rotation_for
     assert_eq!(rotations_lost(&mut events).await, 0);
 }
 
-// S34
+// S34: when the grant is over there are no calls until tokens are set, and a live token serves on
 #[tokio::test(start_paused = true)]
 async fn a_slow_end_of_the_grant_is_asked_for_once() {
     let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());

@@ -24,7 +24,7 @@ fn eager(tokens: Tokens) -> World {
     World::of(endpoint, builder.keep_fresh(true).build())
 }
 
-// S20
+// S20: a token near its end goes on serving while its successor is fetched
 #[tokio::test(start_paused = true)]
 async fn after_the_first_use_no_request_has_to_ask_for_a_refresh() {
     let world = eager(live());
@@ -72,7 +72,7 @@ async fn unless_asked_for_nobody_refreshes_between_requests() {
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S5
+// S5: an opaque token without a stated end serves until it is refused
 #[tokio::test(start_paused = true)]
 async fn a_token_of_which_nothing_says_when_it_expires_is_left_alone() {
     let world = eager(Tokens::new("opaque").unwrap().with_refresh_token("refresh-0").unwrap());
@@ -96,7 +96,7 @@ async fn it_ends_with_the_last_clone_of_the_session() {
     assert_eq!(endpoint.calls(), 1);
 }
 
-// S61
+// S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
 async fn it_ends_when_the_session_is_closed() {
     let world = eager(live());
@@ -106,7 +106,7 @@ async fn it_ends_when_the_session_is_closed() {
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S36
+// S36: a transient failure takes no live token away
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_after_failures_and_keeps_the_pauses() {
     let world = eager(live());
@@ -123,7 +123,7 @@ async fn it_goes_on_after_failures_and_keeps_the_pauses() {
     assert!(world.session.status().is_live());
 }
 
-// S34
+// S34: when the grant is over there are no calls until tokens are set, and a live token serves on
 #[tokio::test(start_paused = true)]
 async fn after_the_end_of_the_grant_it_waits_for_a_login() {
     let world = eager(live());
@@ -137,7 +137,7 @@ async fn after_the_end_of_the_grant_it_waits_for_a_login() {
     assert!(world.session.status().is_live());
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn after_a_log_out_it_waits_for_a_login() {
     let world = eager(live());
@@ -150,7 +150,7 @@ async fn after_a_log_out_it_waits_for_a_login() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn of_several_over_one_store_one_refreshes_for_all() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());

@@ -17,7 +17,7 @@ use crate::{
     vault::{Fault, Vault, record},
 };
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -37,7 +37,7 @@ async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
     assert_eq!(here.api.tokens().pop().unwrap(), "seed");
 }
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
     // In doubt the word that the token is being spent stays, and here it cannot be taken back.
@@ -72,7 +72,7 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
     }
 }
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panicked_is_still_watched() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
@@ -93,7 +93,7 @@ async fn a_store_that_panicked_is_still_watched() {
     assert!(here.status().is_login_required());
 }
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn who_was_used_for_nothing_but_a_log_out_hears_of_a_login_elsewhere() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -104,7 +104,8 @@ async fn who_was_used_for_nothing_but_a_log_out_hears_of_a_login_elsewhere() {
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
 }
 
-// S44, S65
+// S44: a newer token in the store is adopted without a call
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn who_has_to_log_in_hears_of_a_login_elsewhere_on_another_runtime_too() {
     let runtime = || Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -126,7 +127,8 @@ fn who_has_to_log_in_hears_of_a_login_elsewhere_on_another_runtime_too() {
     });
 }
 
-// S44, S67
+// S44: a newer token in the store is adopted without a call
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -141,7 +143,8 @@ async fn who_has_lost_a_rotation_hears_of_a_login_elsewhere() {
     assert_eq!(here.api.tokens(), ["login"]);
 }
 
-// S40, S49
+// S40: what is set or cleared during a refresh wins
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test(start_paused = true)]
 async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
@@ -166,7 +169,7 @@ async fn a_login_elsewhere_that_was_heard_of_during_a_call_outlasts_its_answer()
     assert_eq!(session.token().await.unwrap().expose(), "login");
 }
 
-// S34
+// S34: when the grant is over there are no calls until tokens are set, and a live token serves on
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itself() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -189,7 +192,7 @@ async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itsel
     assert_eq!((endpoint.calls(), here.api.seen().len()), (2, 1));
 }
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_looks_at_nothing() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());

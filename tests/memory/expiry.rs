@@ -72,7 +72,7 @@ fn received(claims: Value) -> TokenResponse {
     TokenResponse::new(jwt(claims)).unwrap()
 }
 
-// S4
+// S4: a token expires to the nanosecond where the leeway begins
 #[tokio::test(start_paused = true)]
 async fn the_leeway_begins_to_the_nanosecond() {
     let life = Duration::from_secs(1000);
@@ -97,7 +97,7 @@ async fn the_leeway_begins_to_the_nanosecond() {
     }
 }
 
-// S5
+// S5: an opaque token without a stated end serves until it is refused
 #[tokio::test(start_paused = true)]
 async fn an_opaque_token_serves_until_it_is_refused() {
     let seed = Tokens::new("opaque").unwrap().with_refresh_token("refresh-0").unwrap();
@@ -109,7 +109,7 @@ async fn an_opaque_token_serves_until_it_is_refused() {
     world.assert_lives_until_refused().await;
 }
 
-// S6
+// S6: a refresh token alone is enough to begin with; without one the grant decides
 #[tokio::test(start_paused = true)]
 async fn a_refresh_token_alone_buys_the_first_access_token() {
     let world = World::new(Tokens::from_refresh_token("refresh-0").unwrap());
@@ -119,7 +119,7 @@ async fn a_refresh_token_alone_buys_the_first_access_token() {
     assert_eq!(presented.unwrap().expose(), "refresh-0");
 }
 
-// S6
+// S6: a refresh token alone is enough to begin with; without one the grant decides
 #[tokio::test(start_paused = true)]
 async fn no_tokens_are_a_login_required_for_a_grant_that_needs_one_and_fine_for_another() {
     let needy = service_fn(async |request: RefreshRequest| match request.refresh_token() {
@@ -142,7 +142,7 @@ async fn no_tokens_are_a_login_required_for_a_grant_that_needs_one_and_fine_for_
     assert!(world.endpoint.presented()[0].is_none());
 }
 
-// S10
+// S10: a life is read from numbers, strings and nonsense without harm
 #[tokio::test(start_paused = true)]
 async fn a_life_is_read_from_whatever_the_server_says() {
     let opaque = || TokenResponse::new("opaque").unwrap();
@@ -249,7 +249,7 @@ async fn tokens_and_their_session_agree_on_the_end() {
     is_near(Tokens::from(TokenResponse::new(jwt).unwrap()).expires_at());
 }
 
-// S11
+// S11: a wrong clock on either side does not change how long a token lives
 #[tokio::test(start_paused = true)]
 async fn a_token_lives_its_real_life_whatever_the_clocks_say() {
     for wrong in [-3600.0, 3600.0] {
@@ -269,7 +269,7 @@ async fn a_token_lives_its_real_life_whatever_the_clocks_say() {
     }
 }
 
-// S12
+// S12: a token that lives shorter than the leeway costs one refresh a life
 #[tokio::test(start_paused = true)]
 async fn a_life_shorter_than_the_leeway_costs_one_refresh_a_life() {
     let world = World::new(expired());
@@ -283,7 +283,7 @@ async fn a_life_shorter_than_the_leeway_costs_one_refresh_a_life() {
     assert!((lives..=lives * 5 / 4 + 1).contains(&world.endpoint.calls()));
 }
 
-// S64
+// S64: a token that is found has only the rest of its life
 #[tokio::test(start_paused = true)]
 async fn a_seed_has_only_the_rest_of_its_life_left() {
     let (iat, exp) = (now() - 50.0 * 60.0, now() + 10.0 * 60.0);

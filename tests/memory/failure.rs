@@ -21,7 +21,7 @@ fn busy() -> EndpointError {
     EndpointError::transient("busy").with_spent(Spent::No)
 }
 
-// S19
+// S19: an endpoint that panics is an error, and the next refresh works
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_panics_is_an_error_and_the_next_refresh_works() {
     let world = World::new(expired());
@@ -60,7 +60,8 @@ where
     })
 }
 
-// S33
+// S33: a 401 of the token endpoint is a failed refresh; an endpoint behind its own session is an
+// error
 #[tokio::test(start_paused = true)]
 async fn a_401_from_the_token_endpoint_is_a_failure_and_no_recursion() {
     let server = Api::new();
@@ -93,7 +94,8 @@ fn ouroboros(tokens: Tokens, spawned: bool) -> (Api, Refresh<Api>) {
     (api.clone(), client.clone())
 }
 
-// S33
+// S33: a 401 of the token endpoint is a failed refresh; an endpoint behind its own session is an
+// error
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_waits_for_its_own_refresh_is_an_error_at_once() {
     let start = Instant::now();
@@ -108,7 +110,8 @@ async fn an_endpoint_that_waits_for_its_own_refresh_is_an_error_at_once() {
     assert_eq!(get(client).await.unwrap(), StatusCode::UNAUTHORIZED);
 }
 
-// S33
+// S33: a 401 of the token endpoint is a failed refresh; an endpoint behind its own session is an
+// error
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_waits_for_its_own_refresh_from_another_task_times_out() {
     let (_, client) = ouroboros(expired(), true);
@@ -116,7 +119,7 @@ async fn an_endpoint_that_waits_for_its_own_refresh_from_another_task_times_out(
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
-// S34
+// S34: when the grant is over there are no calls until tokens are set, and a live token serves on
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_is_refused() {
     let world = World::new(live());
@@ -140,7 +143,7 @@ async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_is_refused() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S77
+// S77: after *login required* a refresh by hand makes one call, and its verdict counts
 #[tokio::test(start_paused = true)]
 async fn after_the_end_of_the_grant_a_refresh_by_hand_is_one_call_and_its_verdict_counts() {
     let world = World::new(expired());
@@ -167,7 +170,7 @@ async fn after_the_end_of_the_grant_a_refresh_by_hand_is_one_call_and_its_verdic
     assert_eq!(world.endpoint.calls(), 3);
 }
 
-// S34
+// S34: when the grant is over there are no calls until tokens are set, and a live token serves on
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_expires() {
     let world = World::new(live_for(Duration::from_secs(100)));
@@ -185,7 +188,7 @@ async fn the_end_of_the_grant_leaves_a_live_token_in_use_until_it_expires() {
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
 }
 
-// S34
+// S34: when the grant is over there are no calls until tokens are set, and a live token serves on
 #[tokio::test(start_paused = true)]
 async fn a_misconfigured_call_is_left_alone_for_longer_each_time_and_tried_again_by_hand() {
     let world = World::new(live());
@@ -211,7 +214,7 @@ async fn a_misconfigured_call_is_left_alone_for_longer_each_time_and_tried_again
     assert_eq!(world.endpoint.calls(), 3);
 }
 
-// S35
+// S35: transient failures within the attempts cost nothing but time
 #[tokio::test(start_paused = true)]
 async fn failures_that_pass_within_the_attempts_cost_the_caller_nothing_but_time() {
     let world = World::new(expired());
@@ -224,7 +227,7 @@ async fn failures_that_pass_within_the_attempts_cost_the_caller_nothing_but_time
     assert!(matches!(event, Some(Event::Refreshed { adopted: false, .. })), "{event:?}");
 }
 
-// S36
+// S36: a transient failure takes no live token away
 #[tokio::test(start_paused = true)]
 async fn while_refreshes_fail_a_valid_token_stays_in_use_and_the_pause_is_kept() {
     let world = World::new(live_for(Duration::from_secs(1000)));

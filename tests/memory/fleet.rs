@@ -17,7 +17,7 @@ use crate::{
     vault::{Fault, Vault, refresh_into},
 };
 
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn the_store_says_who_is_spending_the_token_while_it_is_spent() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -32,7 +32,7 @@ async fn the_store_says_who_is_spending_the_token_while_it_is_spent() {
 }
 
 /// A fork hands random numbers on to the child, and a program may begin its own anew.
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn processes_that_draw_the_same_random_numbers_are_not_taken_for_one() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -53,7 +53,8 @@ async fn processes_that_draw_the_same_random_numbers_are_not_taken_for_one() {
     assert_eq!(endpoint.calls(), 1, "the second has the first's token");
 }
 
-// S46, S48
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
+// S48: the lease of a slow refresh is renewed
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_being_used_is_left_alone() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -70,7 +71,7 @@ async fn a_token_that_is_being_used_is_left_alone() {
     assert_eq!(endpoint.calls(), 1, "the second has the first's token");
 }
 
-// S47
+// S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test(start_paused = true)]
 async fn when_the_holder_dies_another_takes_over_within_the_life_of_the_lease() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -98,7 +99,7 @@ async fn when_the_holder_dies_another_takes_over_within_the_life_of_the_lease() 
     assert!(took <= Duration::from_millis(6_600), "{took:?}");
 }
 
-// S48
+// S48: the lease of a slow refresh is renewed
 #[tokio::test(start_paused = true)]
 async fn the_lease_of_a_slow_refresh_is_renewed() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -109,7 +110,7 @@ async fn the_lease_of_a_slow_refresh_is_renewed() {
     assert_eq!(endpoint.calls(), 1);
 }
 
-// S47
+// S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test(start_paused = true)]
 async fn whoever_has_lost_the_lease_starts_no_further_attempt() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -123,7 +124,7 @@ async fn whoever_has_lost_the_lease_starts_no_further_attempt() {
     assert_eq!(endpoint.calls(), 1);
 }
 
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn a_store_that_was_wiped_gets_the_newest_tokens_back_before_older_ones_are_spent() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
@@ -174,7 +175,8 @@ async fn a_lease_of_no_time_is_one_all_the_same() {
     assert_eq!(first.unwrap().expose(), second.unwrap().expose());
 }
 
-// S43, S46
+// S43: tokens that cannot be saved are used, and saved later
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
@@ -195,7 +197,8 @@ async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_ol
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
 }
 
-// S43, S48
+// S43: tokens that cannot be saved are used, and saved later
+// S48: the lease of a slow refresh is renewed
 #[tokio::test(start_paused = true)]
 async fn the_lease_is_kept_while_what_a_refresh_has_brought_is_saved_however_slowly() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
@@ -218,7 +221,7 @@ async fn the_lease_is_kept_while_what_a_refresh_has_brought_is_saved_however_slo
     assert!(vault.stored().unwrap().lease().is_none());
 }
 
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn a_wiped_store_gets_the_newest_tokens_back_although_their_holder_waits_for_the_lease() {
     let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());

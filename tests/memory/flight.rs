@@ -13,7 +13,7 @@ use tower_refresh::{
 
 use crate::support::{World, expired, live_for};
 
-// S13
+// S13: any number of callers on an expired token cost one call
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_callers_cost_one_call() {
     let world = World::new(expired());
@@ -33,7 +33,7 @@ async fn ten_thousand_callers_cost_one_call() {
     assert!(world.api.tokens().iter().all(|token| token == "access-1"));
 }
 
-// S14
+// S14: a failing endpoint costs one round of attempts, and all callers get the same error
 #[tokio::test(start_paused = true)]
 async fn a_failing_endpoint_costs_one_round_and_everybody_gets_the_same_error() {
     let world = World::new(expired());
@@ -57,7 +57,7 @@ async fn a_failing_endpoint_costs_one_round_and_everybody_gets_the_same_error() 
     assert_eq!(world.endpoint.calls(), 4);
 }
 
-// S20
+// S20: a token near its end goes on serving while its successor is fetched
 #[tokio::test(start_paused = true)]
 async fn a_stale_token_serves_while_its_successor_is_fetched() {
     let world = World::new(live_for(Duration::from_secs(100)));
@@ -77,7 +77,7 @@ async fn a_stale_token_serves_while_its_successor_is_fetched() {
     assert_eq!(world.api.tokens().iter().filter(|&token| token == "seed").count(), 11);
 }
 
-// S17
+// S17: a refresh whose callers are all gone is finished and saved
 #[tokio::test(start_paused = true)]
 async fn a_refresh_whose_callers_are_all_gone_is_finished_and_saved() {
     let endpoint = GatedEndpoint::new();
@@ -100,7 +100,7 @@ async fn a_refresh_whose_callers_are_all_gone_is_finished_and_saved() {
     assert_eq!(record.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
 }
 
-// S15
+// S15: a failure is not remembered for ever
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_not_remembered_for_ever() {
     let world = World::new(expired());
@@ -119,7 +119,7 @@ async fn a_failure_is_not_remembered_for_ever() {
     }
 }
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_cured_by_what_another_process_has_saved() {
     let store = Arc::new(MemoryStore::new());

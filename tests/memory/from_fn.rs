@@ -82,7 +82,7 @@ async fn two_functions_are_a_store() {
     assert_eq!(second.endpoint.presented()[0].as_ref().unwrap().expose(), "refresh-1");
 }
 
-// S43
+// S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn two_functions_that_fail_do_not_stop_a_program_that_is_alone() {
     let file = File::default();
@@ -98,7 +98,7 @@ async fn two_functions_that_fail_do_not_stop_a_program_that_is_alone() {
     assert_eq!(file.refresh_token(), "refresh-4");
 }
 
-// S43
+// S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_store_that_comes_back_during_a_call_does_not_cost_the_new_token() {
     let file = File::default();

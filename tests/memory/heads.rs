@@ -32,7 +32,7 @@ where
     (world.api.seen().len() - before.0, world.endpoint.calls() - before.1)
 }
 
-// S81
+// S81: the user's predicate sees the heads of request and response
 #[tokio::test(start_paused = true)]
 async fn a_403_means_expired_on_one_route_and_forbidden_on_another() {
     let world = World::new(live());
@@ -51,7 +51,7 @@ async fn a_403_means_expired_on_one_route_and_forbidden_on_another() {
 #[derive(Clone)]
 struct Interactive;
 
-// S81
+// S81: the user's predicate sees the heads of request and response
 #[tokio::test(start_paused = true)]
 async fn a_predicate_goes_by_a_header_or_an_extension_of_the_request() {
     let world = World::new(live());
@@ -74,7 +74,7 @@ async fn a_predicate_goes_by_a_header_or_an_extension_of_the_request() {
     assert_eq!(sent(&world, by_extension, with_extension).await, (2, 1));
 }
 
-// S81
+// S81: the user's predicate sees the heads of request and response
 #[tokio::test(start_paused = true)]
 async fn a_predicate_sees_the_request_as_the_caller_made_it() {
     let world = World::new(live());
@@ -99,7 +99,8 @@ async fn a_predicate_sees_the_request_as_the_caller_made_it() {
     assert_eq!(*seen.lock().unwrap(), ["x-note: one", "x-note: two"]);
 }
 
-// S81, S28
+// S81: the user's predicate sees the heads of request and response
+// S28: `insufficient_scope` and every other status refresh nothing
 #[tokio::test(start_paused = true)]
 async fn what_no_refresh_can_cure_is_not_the_predicates_business() {
     for error in ["insufficient_scope", "insufficient_user_authentication"] {
@@ -114,7 +115,7 @@ async fn what_no_refresh_can_cure_is_not_the_predicates_business() {
     assert_eq!(sent(&world, |_, _| true, request("")).await, (2, 1));
 }
 
-// S81
+// S81: the user's predicate sees the heads of request and response
 #[tokio::test(start_paused = true)]
 async fn a_predicate_can_build_on_the_standard_judgement() {
     let or_419 = |_: &RequestHead<'_>, response: &ResponseHead<'_>| {

@@ -28,7 +28,7 @@ fn world(tokens: Tokens, vault: &Vault) -> World {
     World::of(endpoint, session)
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn tokens_set_during_a_refresh_win_and_go_to_those_who_wait() {
     let vault = Vault::new();
@@ -46,7 +46,7 @@ async fn tokens_set_during_a_refresh_win_and_go_to_those_who_wait() {
     assert_eq!(vault.refresh_token().unwrap(), "refresh-login");
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_refresh_token_set_during_a_refresh_is_the_next_to_be_spent() {
     let world = World::new(expired());
@@ -64,7 +64,7 @@ async fn a_refresh_token_set_during_a_refresh_is_the_next_to_be_spent() {
     assert_eq!(world.api.tokens(), ["of-the-login"]);
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_clear_during_a_refresh_logs_everybody_out_for_good() {
     let vault = Vault::new();
@@ -84,7 +84,8 @@ async fn a_clear_during_a_refresh_logs_everybody_out_for_good() {
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
 }
 
-// S40, S63
+// S40: what is set or cleared during a refresh wins
+// S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test(start_paused = true)]
 async fn tokens_set_while_the_seed_is_on_its_way_to_the_store_are_saved() {
     let vault = Vault::new();
@@ -102,7 +103,7 @@ async fn tokens_set_while_the_seed_is_on_its_way_to_the_store_are_saved() {
     assert_eq!(world.api.tokens(), ["login"]);
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn tokens_set_right_after_a_refresh_go_to_those_who_have_not_heard_of_its_end() {
     for answer in [Answer::Next, EndpointError::invalid_grant("over").into()] {
@@ -130,7 +131,7 @@ async fn tokens_set_right_after_a_refresh_go_to_those_who_have_not_heard_of_its_
     }
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn tokens_set_win_over_what_the_store_held_before() {
     // A login at the start of a program, while the store cannot be read. The first request after
@@ -147,7 +148,7 @@ async fn tokens_set_win_over_what_the_store_held_before() {
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn tokens_set_while_the_store_is_gone_are_used_and_win_when_it_is_back() {
     let vault = Vault::new();
@@ -167,7 +168,7 @@ async fn tokens_set_while_the_store_is_gone_are_used_and_win_when_it_is_back() {
     assert_eq!(world.api.tokens(), ["login", "login"]);
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_ends_before_a_decision_is_saved_changes_nothing() {
     for set in [Some(login()), None] {
@@ -194,7 +195,7 @@ async fn a_refresh_that_ends_before_a_decision_is_saved_changes_nothing() {
     }
 }
 
-// S62
+// S62: a request of an earlier login is never repeated with another's token
 #[tokio::test(start_paused = true)]
 async fn a_refusal_from_before_a_login_or_a_log_out_is_handed_through() {
     for set in [Some(login()), None] {
@@ -214,7 +215,7 @@ async fn a_refusal_from_before_a_login_or_a_log_out_is_handed_through() {
     }
 }
 
-// S62
+// S62: a request of an earlier login is never repeated with another's token
 #[tokio::test(start_paused = true)]
 async fn a_refused_request_that_waits_through_a_login_is_not_retried_with_its_token() {
     let world = World::new(live());
@@ -239,7 +240,7 @@ async fn rotation_held(world: &World, vault: &Vault) {
     vault.saves_reached(saves + 1).await;
 }
 
-// S66
+// S66: a log-out during a save ends in the tombstone, here and in other processes
 #[tokio::test(start_paused = true)]
 async fn a_clear_here_while_a_save_is_under_way_ends_in_the_tombstone() {
     for rotation_first in [true, false] {
@@ -258,7 +259,7 @@ async fn a_clear_here_while_a_save_is_under_way_ends_in_the_tombstone() {
     }
 }
 
-// S66
+// S66: a log-out during a save ends in the tombstone, here and in other processes
 #[tokio::test(start_paused = true)]
 async fn a_clear_elsewhere_while_a_save_is_under_way_ends_in_the_tombstone() {
     let vault = Vault::new();
@@ -273,7 +274,7 @@ async fn a_clear_elsewhere_while_a_save_is_under_way_ends_in_the_tombstone() {
     assert!(here.api.seen().is_empty());
 }
 
-// S66
+// S66: a log-out during a save ends in the tombstone, here and in other processes
 #[tokio::test(start_paused = true)]
 async fn a_clear_elsewhere_after_a_save_ends_in_the_tombstone() {
     let vault = Vault::new();
@@ -287,7 +288,7 @@ async fn a_clear_elsewhere_after_a_save_ends_in_the_tombstone() {
     assert_eq!(here.endpoint.calls(), 1);
 }
 
-// S66
+// S66: a log-out during a save ends in the tombstone, here and in other processes
 #[tokio::test(start_paused = true)]
 async fn a_clear_elsewhere_outlives_a_rotation_that_could_not_be_saved() {
     let vault = Vault::new();

@@ -22,7 +22,7 @@ pub(crate) fn opted_out(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes
     request
 }
 
-// S1
+// S1: a live token goes out as the one `Authorization` header, and costs no call
 #[tokio::test(start_paused = true)]
 async fn a_live_token_is_the_one_authorization_header_and_sensitive() {
     let world = World::new(live());
@@ -40,7 +40,7 @@ async fn a_live_token_is_the_one_authorization_header_and_sensitive() {
     assert!(retried.authorization[0].is_sensitive());
 }
 
-// S2
+// S2: a request with its own `Authorization` keeps it, and its 401 is its own
 #[tokio::test(start_paused = true)]
 async fn the_callers_own_header_stays_and_a_refusal_of_it_is_the_callers() {
     for tokens in [live(), expired()] {
@@ -55,7 +55,7 @@ async fn the_callers_own_header_stays_and_a_refusal_of_it_is_the_callers() {
     }
 }
 
-// S3
+// S3: a request that opted out gets no token and causes no refresh
 #[tokio::test(start_paused = true)]
 async fn a_request_that_opted_out_gets_no_token_and_causes_no_refresh() {
     for tokens in [live(), expired()] {
@@ -72,7 +72,7 @@ async fn a_request_that_opted_out_gets_no_token_and_causes_no_refresh() {
 const UNFIT: [&str; 7] =
     ["", "hush\n", "hush\r\nx-evil: 1", "hush hush", "h\u{fc}sh", "hush\0", "\t"];
 
-// S9
+// S9: a token that cannot be a header is an error, and a long one is sent whole
 #[test]
 fn a_token_that_cannot_be_a_header_is_an_error_that_does_not_tell_it() {
     for unfit in UNFIT {
@@ -86,7 +86,7 @@ fn a_token_that_cannot_be_a_header_is_an_error_that_does_not_tell_it() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }
 
-// S9
+// S9: a token that cannot be a header is an error, and a long one is sent whole
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_sends_an_unfit_token_fails_the_refresh_and_nothing_else() {
     for unfit in UNFIT {
@@ -102,7 +102,7 @@ async fn an_endpoint_that_sends_an_unfit_token_fails_the_refresh_and_nothing_els
     }
 }
 
-// S9
+// S9: a token that cannot be a header is an error, and a long one is sent whole
 #[tokio::test(start_paused = true)]
 async fn a_token_of_64_kib_is_sent_whole() {
     let long = "x".repeat(64 * 1024);

@@ -36,7 +36,7 @@ fn leased_to_another(version: u64) -> Record {
     }))
 }
 
-// S72
+// S72: no permit is held while another process refreshes, and nothing leased while one is awaited
 #[tokio::test(start_paused = true)]
 async fn no_permit_is_held_while_another_process_refreshes() {
     let (vault, permits) = (Vault::holding(leased_to_another(7)), Arc::new(Semaphore::new(1)));
@@ -51,7 +51,7 @@ async fn no_permit_is_held_while_another_process_refreshes() {
     refresh.await.unwrap().unwrap();
 }
 
-// S72
+// S72: no permit is held while another process refreshes, and nothing leased while one is awaited
 #[tokio::test(start_paused = true)]
 async fn a_permit_is_given_back_when_another_process_was_faster_to_lease() {
     let vault = Vault::new();
@@ -82,7 +82,7 @@ async fn a_permit_is_given_back_when_another_process_was_faster_to_lease() {
     refresh.await.unwrap().unwrap();
 }
 
-// S72
+// S72: no permit is held while another process refreshes, and nothing leased while one is awaited
 #[tokio::test(start_paused = true)]
 async fn nothing_is_leased_while_a_permit_is_waited_for() {
     let (vault, permits) = (Vault::new(), Arc::new(Semaphore::new(0)));
@@ -98,7 +98,7 @@ async fn nothing_is_leased_while_a_permit_is_waited_for() {
     assert_eq!(endpoint.calls(), 1);
 }
 
-// S73
+// S73: a holder that was overtaken neither saves over its successor's tokens nor calls again
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_was_overtaken_neither_saves_over_its_successor_nor_calls_again() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
@@ -123,7 +123,7 @@ async fn a_holder_that_was_overtaken_neither_saves_over_its_successor_nor_calls_
     assert_eq!(vault.refresh_token().unwrap(), "refresh-theirs");
 }
 
-// S74
+// S74: a `client_credentials` fleet on one store makes one call per life
 #[tokio::test(start_paused = true)]
 async fn a_client_credentials_fleet_makes_one_call_per_life() {
     let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
@@ -146,7 +146,7 @@ async fn a_client_credentials_fleet_makes_one_call_per_life() {
     }
 }
 
-// S96
+// S96: the same access token with a longer life is a new life for all sessions that share a store
 #[tokio::test(start_paused = true)]
 async fn the_same_token_with_a_longer_life_costs_one_call_per_life_in_all_sessions() {
     for rotates in [false, true] {
@@ -177,7 +177,8 @@ async fn the_same_token_with_a_longer_life_costs_one_call_per_life_in_all_sessio
     }
 }
 
-// S88, S46
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn an_empty_record_can_carry_the_lease_and_logs_nobody_out() {
     let vault = Vault::holding(record(json!({

@@ -40,7 +40,7 @@ fn eager(vault: Vault) -> World {
     World::of(endpoint, builder.min_interval(Duration::ZERO).build())
 }
 
-// S18
+// S18: when the runtime of a refresh ends, callers on another refresh anew
 #[test]
 fn callers_on_another_runtime_outlive_the_one_that_ran_the_refresh() {
     let world = eager(Vault::new());
@@ -68,7 +68,7 @@ fn callers_on_another_runtime_outlive_the_one_that_ran_the_refresh() {
     assert_eq!(presented[0], presented[1]);
 }
 
-// S18
+// S18: when the runtime of a refresh ends, callers on another refresh anew
 #[test]
 fn a_session_whose_own_runtime_has_ended_is_an_error_and_not_a_wait() {
     let (ended, other) = (runtime(), runtime());
@@ -82,7 +82,8 @@ fn a_session_whose_own_runtime_has_ended_is_an_error_and_not_a_wait() {
     assert!(outcome.unwrap().unwrap_err().is_transient());
 }
 
-// S18, S65
+// S18: when the runtime of a refresh ends, callers on another refresh anew
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn where_the_sessions_own_runtime_has_ended_a_log_out_still_counts() {
     let (ended, other) = (runtime(), runtime());
@@ -94,7 +95,8 @@ fn where_the_sessions_own_runtime_has_ended_a_log_out_still_counts() {
     assert!(other.block_on(session.token()).unwrap_err().is_login_required());
 }
 
-// S18, S65
+// S18: when the runtime of a refresh ends, callers on another refresh anew
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn where_the_sessions_own_runtime_has_ended_and_there_is_no_other_nothing_panics() {
     let ended = runtime();
@@ -107,7 +109,8 @@ fn where_the_sessions_own_runtime_has_ended_and_there_is_no_other_nothing_panics
     block_on(session.close()).unwrap();
 }
 
-// S18, S65
+// S18: when the runtime of a refresh ends, callers on another refresh anew
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn tokens_that_a_runtime_did_not_live_to_save_are_used_and_saved_by_the_next() {
     let vault = Vault::new();
@@ -129,7 +132,8 @@ fn tokens_that_a_runtime_did_not_live_to_save_are_used_and_saved_by_the_next() {
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
 }
 
-// S43, S65
+// S43: tokens that cannot be saved are used, and saved later
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
     let vault = Vault::new().unshared();
@@ -151,7 +155,8 @@ fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
     assert_eq!(world.endpoint.calls(), 2);
 }
 
-// S44, S65
+// S44: a newer token in the store is adopted without a call
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn who_is_logged_out_hears_of_a_login_elsewhere_on_another_runtime_too() {
     let vault = Vault::new();
@@ -172,7 +177,8 @@ fn who_is_logged_out_hears_of_a_login_elsewhere_on_another_runtime_too() {
     runtime().block_on(eventually(async || here.token().await.is_ok()));
 }
 
-// S65, S66
+// S65: a session outlives runtimes; without one whatever has to wait says so
+// S66: a log-out during a save ends in the tombstone, here and in other processes
 #[test]
 fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
     for shared in [true, false] {
@@ -192,7 +198,7 @@ fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
     }
 }
 
-// S61
+// S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_the_refresh_under_way() {
     let vault = Vault::new();
@@ -211,7 +217,7 @@ async fn close_waits_for_the_refresh_under_way() {
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
 }
 
-// S61
+// S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_a_rotation_that_is_not_saved_yet() {
     let vault = Vault::new();
@@ -229,7 +235,7 @@ async fn close_waits_for_a_rotation_that_is_not_saved_yet() {
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
 }
 
-// S61
+// S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
 async fn close_says_so_if_a_rotation_cannot_be_saved() {
     let vault = Vault::new();
@@ -257,7 +263,7 @@ async fn close_says_so_if_a_refresh_does_not_end() {
     assert!(error.to_string().contains(says), "{error}");
 }
 
-// S61
+// S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
 async fn nothing_starts_after_close_and_a_live_token_still_serves() {
     let world = World::new(live());
@@ -271,7 +277,7 @@ async fn nothing_starts_after_close_and_a_live_token_still_serves() {
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S65
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn a_session_outlives_the_runtimes_that_it_was_used_in() {
     let vault = Vault::new();
@@ -288,7 +294,7 @@ fn a_session_outlives_the_runtimes_that_it_was_used_in() {
     assert_eq!(vault.refresh_token().unwrap(), "refresh-4");
 }
 
-// S65
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn without_a_runtime_a_refresh_is_an_error_and_nothing_panics() {
     let world = World::new(expired());
@@ -309,7 +315,7 @@ fn without_a_runtime_a_refresh_is_an_error_and_nothing_panics() {
     assert_eq!(error.kind(), ErrorKind::NoRuntime);
 }
 
-// S65
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn without_a_runtime_a_merely_stale_token_is_sent() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -324,7 +330,7 @@ fn without_a_runtime_a_merely_stale_token_is_sent() {
     });
 }
 
-// S65
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn without_a_runtime_what_has_to_wait_is_an_error_that_changes_nothing() {
     let vault = Vault::new();
@@ -343,7 +349,7 @@ fn without_a_runtime_what_has_to_wait_is_an_error_that_changes_nothing() {
     block_on(session.close()).unwrap();
 }
 
-// S65
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn with_a_runtime_of_its_own_it_works_outside_of_any() {
     let (own, vault) = (runtime(), Vault::new());
@@ -358,7 +364,7 @@ fn with_a_runtime_of_its_own_it_works_outside_of_any() {
     block_on(session.close()).unwrap();
 }
 
-// S94
+// S94: a session that was first used on a runtime that stands still serves callers of others
 #[test]
 fn a_session_that_was_first_used_on_a_runtime_that_stands_still_serves_callers_of_others() {
     let vault = Vault::new();

@@ -72,7 +72,7 @@ fn login() -> Tokens {
     Tokens::new("login").unwrap().with_refresh_token("refresh-login").unwrap()
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn it_waits_for_the_refresh_under_way_and_revokes_what_that_has_brought() {
     let (vault, desk) = (Vault::new(), Desk::default());
@@ -165,7 +165,7 @@ async fn a_store_that_takes_no_tombstone_is_an_error_and_gets_it_later() {
     assert!(vault.is_logged_out());
 }
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn what_another_process_has_rotated_is_what_is_revoked() {
     let (vault, desk) = (Vault::new(), Desk::default());
@@ -177,7 +177,7 @@ async fn what_another_process_has_rotated_is_what_is_revoked() {
     assert!(vault.is_logged_out());
 }
 
-// S43
+// S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_is_what_is_revoked() {
     let (vault, desk) = (Vault::new(), Desk::default());
@@ -190,7 +190,7 @@ async fn a_rotation_that_is_not_saved_yet_is_what_is_revoked() {
     assert_eq!(desk.revoked(), ["refresh-1"]);
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_login_that_is_not_saved_yet_is_what_is_revoked() {
     let (vault, desk) = (Vault::new(), Desk::default());
@@ -203,7 +203,7 @@ async fn a_login_that_is_not_saved_yet_is_what_is_revoked() {
     assert_eq!(desk.revoked(), ["refresh-login"]);
 }
 
-// S63
+// S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test(start_paused = true)]
 async fn of_seed_and_store_the_one_that_would_have_been_used_is_revoked() {
     for (vault, expected) in [
@@ -219,7 +219,7 @@ async fn of_seed_and_store_the_one_that_would_have_been_used_is_revoked() {
     }
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_login_during_a_log_out_stays() {
     let (vault, desk) = (Vault::new(), Desk::default());
@@ -236,7 +236,7 @@ async fn a_login_during_a_log_out_stays() {
     assert!(world.session.refresh().await.is_ok());
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_login_while_it_waits_for_a_refresh_is_not_revoked() {
     let (vault, desk) = (Vault::new(), Desk::default());
@@ -297,7 +297,7 @@ async fn without_a_refresh_token_nothing_is_revoked() {
     assert!(desk.revoked().is_empty() && vault.is_logged_out());
 }
 
-// S86
+// S86: what a call brings after a log-out is revoked and never used
 #[tokio::test(start_paused = true)]
 async fn what_a_call_brings_after_the_log_out_is_revoked_and_never_used() {
     let (vault, desk) = (Vault::new(), Desk::default());
@@ -315,7 +315,7 @@ async fn what_a_call_brings_after_the_log_out_is_revoked_and_never_used() {
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
 }
 
-// S86
+// S86: what a call brings after a log-out is revoked and never used
 #[tokio::test(start_paused = true)]
 async fn what_a_call_brings_after_a_log_out_by_another_process_is_revoked() {
     let (vault, desk) = (Vault::new(), Desk::default());

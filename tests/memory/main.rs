@@ -1,9 +1,11 @@
 //! What the crate promises, shown in memory and in paused time. The list of promises is in
 //! `tests/README.md`.
 
+mod acceptance;
 mod bodies;
 mod body_types;
 mod breaker;
+mod budget;
 mod calls;
 mod cancel;
 mod clones;

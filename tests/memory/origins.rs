@@ -48,7 +48,7 @@ fn kind(error: &BoxError) -> ErrorKind {
 
 const SIGNED: Option<&str> = Some("Bearer seed");
 
-// S7
+// S7: a token travels over https or to this machine only, unless plaintext is allowed
 #[tokio::test(start_paused = true)]
 async fn a_token_travels_unencrypted_to_this_machine_alone_unless_allowed() {
     let world = World::new(live());
@@ -67,7 +67,7 @@ async fn a_token_travels_unencrypted_to_this_machine_alone_unless_allowed() {
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S8
+// S8: the rules are looked at in one order, and origins compare by scheme, host and port
 #[tokio::test(start_paused = true)]
 async fn a_bound_layer_signs_requests_to_its_origins_only() {
     let world = World::new(live());
@@ -103,7 +103,7 @@ async fn a_bound_layer_signs_requests_to_its_origins_only() {
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S8
+// S8: the rules are looked at in one order, and origins compare by scheme, host and port
 #[tokio::test(start_paused = true)]
 async fn a_uri_without_authority_goes_where_the_layer_says() {
     let world = World::new(live());
@@ -131,7 +131,7 @@ async fn a_uri_without_authority_goes_where_the_layer_says() {
     assert_eq!(world.header_of(&bound("https://b.test"), lured).await.unwrap(), None);
 }
 
-// S8
+// S8: the rules are looked at in one order, and origins compare by scheme, host and port
 #[tokio::test(start_paused = true)]
 async fn each_check_comes_before_the_next() {
     let world = World::new(live());
@@ -152,7 +152,7 @@ async fn each_check_comes_before_the_next() {
     assert_eq!(result(to("https://api.example.com")).await, Err(ErrorKind::LoginRequired));
 }
 
-// S8
+// S8: the rules are looked at in one order, and origins compare by scheme, host and port
 #[tokio::test]
 async fn a_tunnel_gets_no_token() {
     let world = World::new(live());

@@ -29,7 +29,7 @@ fn bearer(request: &Req) -> &str {
     request.headers()[AUTHORIZATION].to_str().unwrap()
 }
 
-// S56
+// S56: Tower's contract is kept: never called unready, nothing held while a refresh is awaited
 #[tokio::test(start_paused = true)]
 async fn the_service_inside_is_readied_before_each_call() {
     // The mock panics if it is called without.
@@ -57,7 +57,7 @@ async fn the_service_inside_is_readied_before_each_call() {
     assert_eq!(call.await.unwrap().status(), StatusCode::OK);
 }
 
-// S56
+// S56: Tower's contract is kept: never called unready, nothing held while a refresh is awaited
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waited_for_its_first_token_readies_the_service_anew() {
     let world = World::new(expired());
@@ -73,7 +73,7 @@ async fn a_request_that_waited_for_its_first_token_readies_the_service_anew() {
     assert!(error.to_string().contains("out of order"), "{error}");
 }
 
-// S56
+// S56: Tower's contract is kept: never called unready, nothing held while a refresh is awaited
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_not_ready_makes_the_caller_wait() {
     let world = World::new(live());
@@ -89,7 +89,7 @@ async fn a_service_that_is_not_ready_makes_the_caller_wait() {
     call.await.unwrap().unwrap();
 }
 
-// S56
+// S56: Tower's contract is kept: never called unready, nothing held while a refresh is awaited
 #[tokio::test(start_paused = true)]
 async fn no_permit_is_held_while_a_refresh_is_awaited() {
     for refused in [false, true] {
@@ -146,7 +146,7 @@ async fn a_service_in_use_goes_by_how_the_session_is_now() {
     assert_eq!(world.api.seen().len(), 4);
 }
 
-// S56
+// S56: Tower's contract is kept: never called unready, nothing held while a refresh is awaited
 #[tokio::test(start_paused = true)]
 async fn a_refresh_may_need_the_very_permit_that_its_caller_had() {
     for refused in [false, true] {

@@ -29,7 +29,7 @@ fn world(vault: &Vault, tokens: Tokens) -> World {
     World::of(endpoint, builder.store(vault.clone()).build())
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[tokio::test(start_paused = true)]
 async fn what_a_newer_version_has_stored_outlives_refreshes_logins_and_log_outs() {
     let newer = json!({ "anything": ["a", 1] });
@@ -60,7 +60,7 @@ async fn what_a_newer_version_has_stored_outlives_refreshes_logins_and_log_outs(
     kept();
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[tokio::test(start_paused = true)]
 async fn what_stands_beside_the_same_tokens_stays_with_them() {
     let vault = Vault::holding(record(json!({
@@ -79,7 +79,7 @@ async fn what_stands_beside_the_same_tokens_stays_with_them() {
     assert!(stored(&vault)["tokens"].get("newer").is_none(), "it was the old tokens'");
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[tokio::test(start_paused = true)]
 async fn a_record_that_requires_what_this_version_does_not_know_is_left_alone() {
     let bytes = r#"{"format":"tower-refresh/1","version":1,"crit":["dpop"],"tokens":{}}"#;
@@ -106,7 +106,7 @@ async fn a_record_that_requires_what_this_version_does_not_know_is_left_alone() 
     assert_eq!(*file.lock().unwrap(), bytes);
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[tokio::test(start_paused = true)]
 async fn a_record_without_tokens_is_filled_as_an_empty_store_is() {
     let empty = json!({ "format": "tower-refresh/1", "version": 7, "turn": 3, "newer": 1 });
@@ -138,7 +138,7 @@ async fn a_record_without_tokens_is_filled_as_an_empty_store_is() {
     assert!(vault.stored().unwrap().tokens().is_some());
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[tokio::test(start_paused = true)]
 async fn tokens_that_were_written_by_hand_are_used() {
     let by_hand = record(json!({ "tokens": { "refresh_token": "r" } }));
@@ -148,7 +148,7 @@ async fn tokens_that_were_written_by_hand_are_used() {
 }
 
 /// A record of another process that is calling, or was when it died.
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn a_lease_is_respected_for_its_own_life_by_our_own_clock() {
     for life in [2_000, 12_000, 600_000] {

@@ -52,7 +52,7 @@ async fn redirected(world: &World, target: &'static str) -> (StatusCode, Vec<(St
     (status, seen)
 }
 
-// S68
+// S68: a 401 of another origin is no refusal
 #[tokio::test(start_paused = true)]
 async fn a_refusal_of_another_origin_is_none_of_ours() {
     let world = World::new(live());
@@ -63,7 +63,7 @@ async fn a_refusal_of_another_origin_is_none_of_ours() {
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S68
+// S68: a 401 of another origin is no refusal
 #[tokio::test(start_paused = true)]
 async fn a_refusal_at_the_end_of_a_redirect_within_the_origin_is_ours() {
     let world = World::new(live());
@@ -73,7 +73,7 @@ async fn a_refusal_at_the_end_of_a_redirect_within_the_origin_is_ours() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S87
+// S87: a token of an identity that has origins of its own reaches no other
 #[tokio::test(start_paused = true)]
 async fn a_redirect_takes_no_token_to_an_origin_that_is_not_its_identitys() {
     let own = "https://api.example.com".parse().unwrap();

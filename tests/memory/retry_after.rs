@@ -17,7 +17,7 @@ fn later(secs: u64) -> EndpointError {
         .with_spent(Spent::No)
 }
 
-// S37
+// S37: `Retry-After` is respected, as seconds and as a date, up to a limit
 #[tokio::test(start_paused = true)]
 async fn nobody_calls_before_the_time_that_the_server_named() {
     let world = World::new(expired());
@@ -36,7 +36,7 @@ async fn nobody_calls_before_the_time_that_the_server_named() {
     assert_eq!(world.endpoint.calls(), 2);
 }
 
-// S37
+// S37: `Retry-After` is respected, as seconds and as a date, up to a limit
 #[tokio::test(start_paused = true)]
 async fn a_short_wait_is_waited_out_within_the_refresh() {
     let world = World::new(expired());
@@ -47,7 +47,7 @@ async fn a_short_wait_is_waited_out_within_the_refresh() {
     assert_eq!(world.endpoint.calls(), 2);
 }
 
-// S37
+// S37: `Retry-After` is respected, as seconds and as a date, up to a limit
 #[tokio::test(start_paused = true)]
 async fn a_server_is_not_left_alone_for_longer_than_the_limit() {
     let world = World::new(expired());
@@ -60,7 +60,7 @@ async fn a_server_is_not_left_alone_for_longer_than_the_limit() {
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
 }
 
-// S37
+// S37: `Retry-After` is respected, as seconds and as a date, up to a limit
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_respected_although_the_answer_may_have_cost_the_refresh_token() {
     let world = World::new(expired());
@@ -73,7 +73,7 @@ async fn a_wait_is_respected_although_the_answer_may_have_cost_the_refresh_token
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
 }
 
-// S37
+// S37: `Retry-After` is respected, as seconds and as a date, up to a limit
 #[tokio::test(start_paused = true)]
 async fn a_live_token_serves_meanwhile_and_new_tokens_end_the_wait() {
     let world = World::new(live());

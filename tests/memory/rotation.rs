@@ -24,7 +24,7 @@ fn refresh_token(tokens: Option<Tokens>) -> String {
     tokens.unwrap().refresh_token().unwrap().expose().to_owned()
 }
 
-// S17
+// S17: a refresh whose callers are all gone is finished and saved
 #[tokio::test(start_paused = true)]
 async fn a_refresh_whose_requests_were_all_dropped_is_finished_saved_and_used() {
     let vault = Vault::new();
@@ -43,7 +43,7 @@ async fn a_refresh_whose_requests_were_all_dropped_is_finished_saved_and_used() 
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S41
+// S41: a new refresh token replaces the old one; none keeps it
 #[tokio::test(start_paused = true)]
 async fn a_new_refresh_token_replaces_the_old_and_an_answer_without_one_keeps_it() {
     let vault = Vault::new();
@@ -60,7 +60,7 @@ async fn a_new_refresh_token_replaces_the_old_and_an_answer_without_one_keeps_it
     assert_eq!(presented, ["refresh-0", "refresh-0", "refresh-1"]);
 }
 
-// S42
+// S42: no caller sees a token that is not in the store yet
 #[tokio::test(start_paused = true)]
 async fn nobody_sees_a_token_that_is_not_in_the_store_yet() {
     let vault = Vault::new();
@@ -92,7 +92,7 @@ macro_rules! until {
     };
 }
 
-// S43
+// S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_token_that_cannot_be_saved_is_used_and_saved_later() {
     let vault = Vault::new();
@@ -118,7 +118,7 @@ async fn a_token_that_cannot_be_saved_is_used_and_saved_later() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S43
+// S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_has_failed_and_takes_no_rotated_token_along() {
     let vault = Vault::new();
@@ -141,7 +141,7 @@ async fn a_store_that_panics_has_failed_and_takes_no_rotated_token_along() {
     assert_eq!(world.endpoint.calls(), 2);
 }
 
-// S43
+// S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_saved_is_saved_before_the_next_call() {
     let vault = Vault::new();
@@ -164,7 +164,7 @@ async fn what_could_not_be_saved_is_saved_before_the_next_call() {
     assert_eq!(vault.refresh_token().unwrap(), "refresh-3");
 }
 
-// S43
+// S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_save_whose_answer_is_lost_holds_nobody_up_for_long() {
     let vault = Vault::new();

@@ -76,7 +76,7 @@ async fn the_first_access_token_is_the_first_generation() {
     }
 }
 
-// S28
+// S28: `insufficient_scope` and every other status refresh nothing
 #[tokio::test(start_paused = true)]
 async fn a_stronger_login_that_the_api_asks_for_is_told_and_refreshes_nothing() {
     let challenge = "Bearer error=\"insufficient_user_authentication\", \
@@ -102,7 +102,7 @@ async fn a_stronger_login_that_the_api_asks_for_is_told_and_refreshes_nothing() 
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (0, 2));
 }
 
-// S24
+// S24: many refusals at once cost one refresh and one retry each
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_told_of_once_however_many_requests_were_refused() {
     let world = World::new(live());

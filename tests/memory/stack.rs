@@ -69,7 +69,7 @@ fn stacks(world: &World) -> Vec<(&'static str, Client)> {
     ]
 }
 
-// S57
+// S57: it works around and below other middlewares
 #[tokio::test(start_paused = true)]
 async fn it_works_around_and_below_other_middlewares() {
     let names: Vec<_> = stacks(&World::new(live())).into_iter().map(|(name, _)| name).collect();
@@ -87,7 +87,7 @@ async fn it_works_around_and_below_other_middlewares() {
     }
 }
 
-// S57
+// S57: it works around and below other middlewares
 #[tokio::test(start_paused = true)]
 async fn its_errors_are_found_under_other_middlewares() {
     let world = World::new(expired());
@@ -118,7 +118,7 @@ impl std::error::Error for Wrapped {
     }
 }
 
-// S57
+// S57: it works around and below other middlewares
 #[tokio::test(start_paused = true)]
 async fn a_time_out_around_it_ends_the_caller_and_not_the_refresh() {
     let world = World::new(expired());
@@ -131,7 +131,7 @@ async fn a_time_out_around_it_ends_the_caller_and_not_the_refresh() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S58
+// S58: one session serves several layers, and several sessions one stack
 #[tokio::test(start_paused = true)]
 async fn one_session_in_two_layers_refreshes_once_for_both() {
     let world = World::new(live());
@@ -150,7 +150,7 @@ async fn one_session_in_two_layers_refreshes_once_for_both() {
     assert_eq!(other.seen().pop().unwrap().token(), Some("access-1"));
 }
 
-// S58
+// S58: one session serves several layers, and several sessions one stack
 #[tokio::test(start_paused = true)]
 async fn two_sessions_with_headers_of_their_own_live_in_one_stack() {
     let (user, device) = (World::new(live()), World::new(live()));
@@ -180,7 +180,7 @@ async fn two_sessions_with_headers_of_their_own_live_in_one_stack() {
     assert_eq!((user.endpoint.calls(), device.endpoint.calls()), (1, 1));
 }
 
-// S58
+// S58: one session serves several layers, and several sessions one stack
 #[tokio::test(start_paused = true)]
 async fn two_sessions_for_origins_of_their_own_live_in_one_stack() {
     let (here, there) = (World::new(live()), World::new(live()));
@@ -201,7 +201,7 @@ async fn two_sessions_for_origins_of_their_own_live_in_one_stack() {
     assert_eq!(api.tokens(), ["seed", "access-1", "-"]);
 }
 
-// S57
+// S57: it works around and below other middlewares
 #[tokio::test(start_paused = true)]
 async fn a_token_endpoint_is_a_service_like_any_other() {
     let inner = GatedEndpoint::new();

@@ -21,7 +21,7 @@ fn world(tokens: Tokens, vault: &Vault) -> World {
     World::of(endpoint, session)
 }
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_newer_token_in_the_store_is_adopted_without_a_call() {
     let vault = Vault::new();
@@ -34,7 +34,7 @@ async fn a_newer_token_in_the_store_is_adopted_without_a_call() {
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_newer_token_that_has_expired_is_where_the_refresh_goes_on_from() {
     let vault = Vault::new();
@@ -46,7 +46,7 @@ async fn a_newer_token_that_has_expired_is_where_the_refresh_goes_on_from() {
     assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
 }
 
-// S45
+// S45: `invalid_grant` because another process was faster ends no login
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
     let vault = Vault::new();
@@ -64,7 +64,7 @@ async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
     assert_eq!(world.endpoint.calls(), 1);
 }
 
-// S45
+// S45: `invalid_grant` because another process was faster ends no login
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_after_another_process_has_saved_is_dropped_for_theirs() {
     let vault = Vault::new();
@@ -81,7 +81,7 @@ async fn an_answer_that_comes_after_another_process_has_saved_is_dropped_for_the
     assert_eq!(vault.refresh_token().unwrap(), "refresh-theirs");
 }
 
-// S49
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test(start_paused = true)]
 async fn while_the_store_is_gone_a_valid_token_serves_and_no_other_is_bought() {
     for fault in [Fault::Down, Fault::Hangs] {
@@ -105,7 +105,7 @@ async fn while_the_store_is_gone_a_valid_token_serves_and_no_other_is_bought() {
     }
 }
 
-// S49
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test(start_paused = true)]
 async fn a_program_that_asks_for_it_refreshes_without_the_store() {
     for fault in [Fault::Down, Fault::Hangs] {
@@ -121,7 +121,7 @@ async fn a_program_that_asks_for_it_refreshes_without_the_store() {
     }
 }
 
-// S49
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test(start_paused = true)]
 async fn a_start_without_the_store_fails_early_and_recovers() {
     let vault = Vault::new();
@@ -137,7 +137,7 @@ async fn a_start_without_the_store_fails_early_and_recovers() {
     assert_eq!(world.endpoint.calls(), 0);
 }
 
-// S63
+// S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test(start_paused = true)]
 async fn the_store_wins_against_the_seed() {
     let vault = Vault::holding(record(7, "stored", "refresh-stored"));
@@ -153,7 +153,7 @@ async fn the_store_wins_against_the_seed() {
     assert!(vault.is_logged_out());
 }
 
-// S63
+// S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test(start_paused = true)]
 async fn eight_sessions_that_seed_the_same_token_at_once_agree() {
     let (store, endpoint) = (Arc::new(MemoryStore::new()), GatedEndpoint::new());
@@ -175,7 +175,7 @@ async fn eight_sessions_that_seed_the_same_token_at_once_agree() {
     assert!(worlds.iter().all(|world| world.api.tokens() == ["access-1"]));
 }
 
-// S63
+// S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test(start_paused = true)]
 async fn of_different_seeds_one_is_everybodys() {
     let store = Arc::new(MemoryStore::new());

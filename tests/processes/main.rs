@@ -2,6 +2,8 @@
 
 #[cfg(feature = "transport")]
 mod drive;
+#[cfg(feature = "transport")]
+mod no_provider;
 #[cfg(all(feature = "encrypted", feature = "redis", feature = "transport"))]
 mod redis;
 #[cfg(all(feature = "redis", feature = "transport"))]

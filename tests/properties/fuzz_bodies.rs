@@ -105,7 +105,7 @@ fn challenges() {
     feed(CASES / 4, &nearly(header), fuzz::challenges);
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[test]
 fn records() {
     let token = "(null|\"[!-~&&[^\"\\\\]]{1,9}\")";
@@ -132,7 +132,7 @@ fn records() {
     feed(CASES / 4, &nearly(by_hand), fuzz::record);
 }
 
-// S52
+// S52: however frames fall, a replay is the original or nothing
 #[test]
 fn replays() {
     let head = (any::<[u8; 3]>(), any::<[u8; 4]>(), prop::bool::weighted(0.7));

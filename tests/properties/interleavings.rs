@@ -34,7 +34,7 @@ fn start(seed: u64, processes: usize, keeper: Keeper) -> Start {
     }
 }
 
-// S27
+// S27: an API that refuses everything causes a bounded number of refreshes
 #[test]
 fn an_api_that_refuses_everything_costs_three_calls_in_half_a_minute() {
     let requests = prop::collection::vec((1..20usize, time()), 1..60);
@@ -63,7 +63,7 @@ fn an_api_that_refuses_everything_costs_three_calls_in_half_a_minute() {
     });
 }
 
-// S40
+// S40: what is set or cleared during a refresh wins
 #[test]
 fn a_login_outranks_what_another_process_saved_in_the_meantime() {
     run(0, async {

@@ -20,7 +20,7 @@ async fn token(sessions: &Sessions<String>) -> String {
     sessions.get(&"ann".to_owned()).token().await.unwrap().expose().to_owned()
 }
 
-// S235
+// S235: a refresh of one process is used by the others after one load
 #[tokio::test(start_paused = true)]
 async fn a_refresh_of_one_process_is_used_by_the_other_after_one_load() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -39,7 +39,7 @@ async fn a_refresh_of_one_process_is_used_by_the_other_after_one_load() {
     assert_eq!(store.loads() - loads, 1);
 }
 
-// S236
+// S236: a log-out of one process is followed by the next request in another
 #[tokio::test(start_paused = true)]
 async fn a_log_out_of_one_process_is_followed_by_the_next_request_of_the_other() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -58,7 +58,7 @@ async fn a_log_out_of_one_process_is_followed_by_the_next_request_of_the_other()
     assert_eq!(token(&other).await, "ann.access-2");
 }
 
-// S238
+// S238: without a stream of changes a log-out is followed within 30 s of use
 #[tokio::test(start_paused = true)]
 async fn without_a_stream_of_changes_a_log_out_is_followed_within_half_a_minute_of_use() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -76,7 +76,7 @@ async fn without_a_stream_of_changes_a_log_out_is_followed_within_half_a_minute_
     assert!(error.is_login_required(), "{error:?}");
 }
 
-// S239
+// S239: a process's own saves cost it no load
 #[tokio::test(start_paused = true)]
 async fn what_a_process_has_saved_itself_costs_it_no_load() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -92,7 +92,7 @@ async fn what_a_process_has_saved_itself_costs_it_no_load() {
     assert_eq!(store.loads(), loads);
 }
 
-// S240
+// S240: what the store has lost is put back before older tokens are spent
 #[tokio::test(start_paused = true)]
 async fn what_the_store_has_lost_is_put_back_before_older_tokens_are_spent() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -112,7 +112,7 @@ async fn what_the_store_has_lost_is_put_back_before_older_tokens_are_spent() {
     assert_eq!(endpoints.calls(), 2);
 }
 
-// S208
+// S208: a record of another key is an error that names both
 #[tokio::test(start_paused = true)]
 async fn a_record_that_names_another_user_is_an_error_that_names_both() {
     let rows = std::sync::Arc::new(std::sync::Mutex::new(None::<Record>));

@@ -24,7 +24,7 @@ async fn ann(sessions: &Sessions<String>) {
     settle().await;
 }
 
-// S220
+// S220: an idle session is forgotten, and its next use reads the store
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_is_forgotten_and_its_next_use_reads_the_store() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -42,7 +42,7 @@ async fn an_idle_session_is_forgotten_and_its_next_use_reads_the_store() {
     assert_eq!((token.expose(), endpoints.calls()), ("ann.access-1", 1));
 }
 
-// S221
+// S221: what is held, under way or not over is not forgotten
 #[tokio::test(start_paused = true)]
 async fn what_is_held_or_under_way_is_not_forgotten() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -86,7 +86,7 @@ async fn what_is_held_or_under_way_is_not_forgotten() {
     assert!(sessions.is_empty());
 }
 
-// S221
+// S221: what is held, under way or not over is not forgotten
 #[tokio::test(start_paused = true)]
 async fn a_pause_and_a_doubt_are_not_forgotten() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -115,7 +115,7 @@ async fn a_pause_and_a_doubt_are_not_forgotten() {
     assert_eq!(users(&sessions), ["ben"]);
 }
 
-// S222
+// S222: without a store, what exists nowhere else stays
 #[tokio::test(start_paused = true)]
 async fn without_a_store_what_exists_nowhere_else_stays() {
     let endpoints = Endpoints::default();
@@ -142,7 +142,7 @@ async fn without_a_store_what_exists_nowhere_else_stays() {
     sessions.get(&"kept".to_owned()).token().await.unwrap();
 }
 
-// S222
+// S222: without a store, what exists nowhere else stays
 #[tokio::test(start_paused = true)]
 async fn without_a_store_a_live_token_is_not_thrown_away() {
     let endpoints = Endpoints::default();
@@ -158,7 +158,7 @@ async fn without_a_store_a_live_token_is_not_thrown_away() {
     assert!(sessions.is_empty());
 }
 
-// S223
+// S223: a set keeps to its capacity, and keeps the sessions that are used
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_users_pass_through_a_set_of_a_hundred() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -183,7 +183,7 @@ async fn ten_thousand_users_pass_through_a_set_of_a_hundred() {
     assert_eq!(endpoints.calls(), calls);
 }
 
-// S224
+// S224: a set whose sessions are all held grows, and shrinks again
 #[tokio::test(start_paused = true)]
 async fn a_set_whose_sessions_are_all_held_grows_and_shrinks_again() {
     let store = Counted::new();
@@ -197,7 +197,7 @@ async fn a_set_whose_sessions_are_all_held_grows_and_shrinks_again() {
     assert!(sessions.len() <= 64, "{}", sessions.len());
 }
 
-// S227
+// S227: sessions outlive their set, and its task does not
 #[tokio::test(start_paused = true)]
 async fn sessions_outlive_the_set_that_they_came_from() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());

@@ -5,7 +5,7 @@ use tower_refresh::testing::Answer;
 
 use crate::support::{Counted, Endpoints, login, secs, settle};
 
-// S230
+// S230: idle sessions cost one task for all and no look at the store
 #[tokio::test(start_paused = true)]
 async fn a_thousand_idle_sessions_cost_one_task_and_no_look_at_the_store() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -25,7 +25,7 @@ async fn a_thousand_idle_sessions_cost_one_task_and_no_look_at_the_store() {
     assert_eq!(Handle::current().metrics().num_alive_tasks(), 1);
 }
 
-// S232
+// S232: `keep_fresh` refreshes what is resident, a few at a time
 #[tokio::test(start_paused = true)]
 async fn what_is_in_memory_is_kept_fresh_a_few_at_a_time() {
     let endpoints = Endpoints::default();
@@ -68,7 +68,7 @@ async fn what_is_in_memory_is_kept_fresh_a_few_at_a_time() {
     assert!(*most.lock().unwrap() <= 4, "{}", most.lock().unwrap());
 }
 
-// S232
+// S232: `keep_fresh` refreshes what is resident, a few at a time
 #[tokio::test(start_paused = true)]
 async fn what_is_not_to_be_kept_fresh_is_left_alone() {
     let endpoints = Endpoints::default();

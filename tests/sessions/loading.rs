@@ -51,7 +51,7 @@ fn of_all(user: &str) -> Given {
     Ok(Some(login(user)))
 }
 
-// S210
+// S210: ten thousand first requests for one key load, ask and call once
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_first_requests_of_one_user_load_ask_and_call_once() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -67,7 +67,7 @@ async fn ten_thousand_first_requests_of_one_user_load_ask_and_call_once() {
     assert!(store.loads() < 5, "{}", store.loads());
 }
 
-// S211
+// S211: a first caller that gives up takes nothing from the others
 #[tokio::test(start_paused = true)]
 async fn wherever_the_first_caller_gives_up_the_others_are_served() {
     for polls in 0..12 {
@@ -89,7 +89,7 @@ async fn wherever_the_first_caller_gives_up_the_others_are_served() {
     }
 }
 
-// S212
+// S212: callers with less time than a load takes fill the set all the same
 #[tokio::test(start_paused = true)]
 async fn callers_with_less_time_than_a_load_takes_fill_the_set_all_the_same() {
     let endpoints = Endpoints::default();
@@ -104,7 +104,7 @@ async fn callers_with_less_time_than_a_load_takes_fill_the_set_all_the_same() {
     assert_eq!(asked.load(SeqCst), 1);
 }
 
-// S213
+// S213: a failure to give first tokens is shared, and is followed by a pause
 #[tokio::test(start_paused = true)]
 async fn what_fails_to_give_tokens_fails_all_callers_once_and_then_works() {
     let endpoints = Endpoints::default();
@@ -127,7 +127,7 @@ async fn what_fails_to_give_tokens_fails_all_callers_once_and_then_works() {
     assert_eq!((asked.load(SeqCst), endpoints.calls()), (2, 1));
 }
 
-// S214
+// S214: a user without tokens is asked for again after 5 s, and a log-in counts at once
 #[tokio::test(start_paused = true)]
 async fn a_user_without_tokens_has_to_log_in_and_is_asked_for_again_after_five_seconds() {
     let endpoints = Endpoints::default();
@@ -148,7 +148,7 @@ async fn a_user_without_tokens_has_to_log_in_and_is_asked_for_again_after_five_s
     assert_eq!((asked.load(SeqCst), endpoints.calls()), (2, 1));
 }
 
-// S215
+// S215: what panics or hangs over first tokens is an error in time
 #[tokio::test(start_paused = true)]
 async fn what_panics_or_hangs_over_the_first_tokens_is_an_error_in_time() {
     let panics = Endpoints::default().sessions().initial_tokens(|user| async move {
@@ -164,7 +164,7 @@ async fn what_panics_or_hangs_over_the_first_tokens_is_an_error_in_time() {
     assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Store, secs(10)));
 }
 
-// S216
+// S216: no first tokens are asked for once the user has logged out
 #[tokio::test(start_paused = true)]
 async fn a_user_who_is_logged_out_in_the_store_is_not_asked_for() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -178,7 +178,7 @@ async fn a_user_who_is_logged_out_in_the_store_is_not_asked_for() {
     assert_eq!((asked.load(SeqCst), endpoints.calls()), (0, 1));
 }
 
-// S217
+// S217: of different first tokens the stored ones win
 #[tokio::test(start_paused = true)]
 async fn of_two_processes_that_are_given_different_tokens_the_stored_one_wins() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -201,7 +201,7 @@ async fn of_two_processes_that_are_given_different_tokens_the_stored_one_wins() 
     assert_eq!(endpoints.calls(), 1, "of one process");
 }
 
-// S231
+// S231: what hangs for one key delays no other
 #[tokio::test(start_paused = true)]
 async fn what_hangs_for_one_user_delays_no_other() {
     let endpoints = Endpoints::default();

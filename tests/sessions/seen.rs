@@ -5,7 +5,7 @@ use tower_refresh::{ErrorKind, Event, SetEvent};
 
 use crate::support::{Counted, Endpoints, login, secs, settle};
 
-// S250
+// S250: events carry their key, and a slow reader is told what it missed
 #[tokio::test(start_paused = true)]
 async fn events_carry_their_key_in_the_order_of_each_session() {
     let sessions = Endpoints::default().sessions().build();
@@ -39,7 +39,7 @@ fn step(event: &Event) -> Option<u8> {
     }
 }
 
-// S250
+// S250: events carry their key, and a slow reader is told what it missed
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_told_how_many_events_it_missed() {
     let sessions = Endpoints::default().sessions().build();
@@ -52,7 +52,7 @@ async fn a_slow_reader_is_told_how_many_events_it_missed() {
     assert_eq!(key, "user-6");
 }
 
-// S252
+// S252: no key and no token is printed
 #[tokio::test(start_paused = true)]
 async fn neither_keys_nor_tokens_are_printed() {
     let store = Counted::new();
@@ -71,7 +71,7 @@ async fn neither_keys_nor_tokens_are_printed() {
     assert!(!printed.contains("example.com") && !printed.contains("s3cret"), "{printed}");
 }
 
-// S253
+// S253: `close` waits for calls and saves, and says how many are left
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_calls_and_saves_and_starts_no_more() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());
@@ -105,7 +105,7 @@ async fn close_waits_for_calls_and_saves_and_starts_no_more() {
     assert_eq!((live.expose(), endpoints.calls()), ("cleo.access-1", 2));
 }
 
-// S253
+// S253: `close` waits for calls and saves, and says how many are left
 #[tokio::test(start_paused = true)]
 async fn close_says_how_many_sessions_are_left() {
     let (endpoints, store) = (Endpoints::default(), Counted::new());

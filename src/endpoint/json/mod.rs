@@ -1,34 +1,39 @@
+mod place;
 mod protocol;
+mod shape;
+mod sources;
 
 use std::{
     borrow::Cow,
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
-use serde::{Serialize, Serializer, ser::SerializeMap};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tower::ServiceExt;
 use tower_service::Service;
-use zeroize::Zeroizing;
 
-use self::protocol::Protocol;
+pub use self::place::Place;
+use self::{protocol::Protocol, shape::Shape, sources::Sources};
 use super::{
     RefreshRequest, TokenResponse,
+    credential::{Credential, read_again, read_all},
+    discovery::Wanted,
     error::EndpointError,
     exchange::{Exchange, with_retry_after},
     secrets::Secrets,
-    url::EndpointUrl,
+    url::{self, EndpointUrl},
 };
 use crate::{
     error::{BoxError, Error},
-    token::RefreshToken,
+    token::{RefreshToken, Secret},
 };
 
 /// A token endpoint that takes and answers plain JSON, as many home-grown APIs have one.
@@ -78,7 +83,8 @@ use crate::{
 pub struct JsonEndpoint {
     exchange: Exchange,
     protocol: Protocol,
-    extra: Map<String, Value>,
+    shape: Shape,
+    sources: Sources,
 }
 
 impl JsonEndpoint {
@@ -86,10 +92,19 @@ impl JsonEndpoint {
     ///
     /// # Errors
     ///
-    /// Those of [`EndpointUrl::parse`].
+    /// Those of [`EndpointUrl::parse`], and [`InvalidInput`](crate::ErrorKind::InvalidInput) for one
+    /// that is [discovered](EndpointUrl::discover).
     pub fn new(url: impl TryInto<EndpointUrl, Error: Into<Error>>) -> Result<Self, Error> {
         let url = url.try_into().map_err(Into::into)?;
-        Ok(Self { exchange: Exchange::new(url), protocol: Protocol::FREDDY, extra: Map::new() })
+        if matches!(url.place(), url::Place::Of(_)) {
+            return Err(Error::invalid("a JSON endpoint has no metadata: give its own URL"));
+        }
+        Ok(Self {
+            exchange: Exchange::new(url),
+            protocol: Protocol::FREDDY,
+            shape: Shape::new(),
+            sources: Sources::default(),
+        })
     }
 
     /// The Freddy API: `https://api.freddy.aitronos.com/v1/auth/refresh`.
@@ -98,8 +113,8 @@ impl JsonEndpoint {
     }
 
     /// Sends the calls through `transport` instead of the default HTTP client (hyper and rustls
-    /// with the platform's root certificates, without a proxy). Without the feature `transport`
-    /// there is no default and every endpoint needs this.
+    /// with the platform's root certificates, and the [proxy](Self::no_proxy) that the environment
+    /// names). Without the feature `transport` there is no default and every endpoint needs this.
     ///
     /// Each call works on a clone of it. A limit around it belongs to the readiness of the endpoint:
     /// a permit is waited for before the call begins.
@@ -125,6 +140,15 @@ impl JsonEndpoint {
         B::Error: Into<BoxError>,
     {
         self.exchange.transport(transport);
+        self
+    }
+
+    /// Lets the default HTTP client use no proxy. Defaults to the one that the environment names for
+    /// https: `HTTPS_PROXY`, else `ALL_PROXY`, but for the hosts in `NO_PROXY`, loopback and
+    /// link-local ones, and never for plain http. A [transport](Self::transport) of your own decides
+    /// for itself.
+    pub fn no_proxy(mut self) -> Self {
+        self.exchange.no_proxy();
         self
     }
 
@@ -169,7 +193,81 @@ impl JsonEndpoint {
     /// Adds a field to the request. Defaults to none but the refresh token, which wins over a
     /// field of the same name.
     pub fn field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.extra.insert(name.into(), value.into());
+        self.shape.fields.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sends the request by this method: `POST`, `PUT`, `PATCH` or `GET`, which has no body. Defaults
+    /// to `POST`.
+    pub fn method(mut self, method: Method) -> Self {
+        self.shape.method = method;
+        self
+    }
+
+    /// Sends the fields as a form instead of JSON. Defaults to JSON.
+    pub fn form(mut self) -> Self {
+        self.shape.is_form = true;
+        self
+    }
+
+    /// Says where the refresh token is in the request. Defaults to the
+    /// [`refresh_token_field`](Self::refresh_token_field).
+    ///
+    /// If it is a cookie, then a cookie of that name in the answer is its successor, unless
+    /// [`refresh_token_from`](Self::refresh_token_from) names another place.
+    pub fn refresh_token_in(mut self, place: Place) -> Self {
+        self.shape.refresh_token = Some(place);
+        self
+    }
+
+    /// Says where the access token is in the answer. Defaults to the
+    /// [`access_token_field`](Self::access_token_field).
+    pub fn access_token_from(mut self, place: Place) -> Self {
+        match place {
+            Place::Field(name) => self.access_token_field(name),
+            place => {
+                self.sources.access_token = Some(place);
+                self
+            }
+        }
+    }
+
+    /// Says where a new refresh token is in the answer. Defaults to the
+    /// [`refresh_token_field`](Self::refresh_token_field).
+    ///
+    /// A cookie that is empty or over is no token. With a 400, 401 or 403 it is the end of the grant.
+    pub fn refresh_token_from(mut self, place: Place) -> Self {
+        if let Place::Field(name) = &place {
+            self.protocol.fields.refresh_token = name.clone();
+        }
+        self.sources.refresh_token = Some(place);
+        self
+    }
+
+    /// Neither needs nor sends a refresh token: the program itself is who gets the token, and proves
+    /// it [otherwise](Self::authorize_with). Defaults to needing one.
+    pub fn without_refresh_token(mut self) -> Self {
+        self.shape.needs_refresh_token = false;
+        self
+    }
+
+    /// Sends this in the `Authorization` header, as a `Bearer` token that is read for each call.
+    /// Defaults to none.
+    ///
+    /// An app of GitHub signs a JWT, and asks with it for the token of an installation:
+    ///
+    /// ```
+    /// use tower_refresh::endpoint::{Credential, JsonEndpoint};
+    /// # async fn sign() -> Result<String, std::io::Error> { unimplemented!() }
+    ///
+    /// let url = "https://api.github.com/app/installations/7/access_tokens";
+    /// let endpoint = JsonEndpoint::new(url)?
+    ///     .without_refresh_token()
+    ///     .authorize_with(Credential::from_fn(|| async { Ok(sign().await?) }));
+    /// # Ok::<(), tower_refresh::Error>(())
+    /// ```
+    pub fn authorize_with(mut self, bearer: impl Into<Credential>) -> Self {
+        self.shape.bearer = Some(bearer.into());
         self
     }
 
@@ -197,24 +295,54 @@ impl JsonEndpoint {
         self.clone().oneshot(request).await
     }
 
-    fn body(&self, refresh_token: &RefreshToken) -> Zeroizing<Vec<u8>> {
-        let body = Payload {
-            name: self.protocol.request_field(),
-            refresh_token: refresh_token.expose(),
-            extra: &self.extra,
-        };
-        // Room enough that no growing buffer leaves a copy of the token behind.
-        let token = 2 * body.refresh_token.len() + 6 * body.name.len();
-        let extra = serde_json::to_vec(body.extra).map_or(0, |extra| extra.len());
-        let mut bytes = Zeroizing::new(Vec::with_capacity(token + extra + 16));
-        serde_json::to_writer(&mut *bytes, &body).expect("strings and JSON values to a Vec");
-        bytes
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
     }
 
-    fn secrets(&self, refresh_token: &RefreshToken) -> Secrets {
+    /// The field of the request that holds the refresh token, unless it has another place.
+    fn name_in_request(&self) -> Cow<'_, str> {
+        Cow::Borrowed(self.protocol.request_field())
+    }
+
+    /// One call, in as many sendings as it takes: a second, if the credential is refused and is
+    /// another by then.
+    async fn run(
+        mut self,
+        refresh_token: Option<RefreshToken>,
+    ) -> Result<TokenResponse, EndpointError> {
+        let bearer = self.shape.bearer.clone();
+        let credentials: Vec<_> = bearer.iter().collect();
+        let mut read = read_all(&credentials).await?;
+        let mut is_first = true;
+        let uri = self.exchange.uri(Wanted::Token { by_tls: false }).await?;
+        loop {
+            let (own, sent) = (read.first(), refresh_token.as_ref());
+            let call = self.shape.call(&self.exchange, self.name_in_request(), sent, own)?;
+            let secrets = self.secrets(sent, own);
+            let mut answer = self.exchange.send(uri.clone(), call).await?;
+            if let Some(ended) = self.sources.lift(&mut answer, &self.protocol.fields, &self.shape)
+            {
+                return Err(ended);
+            }
+            let error = match self.protocol.read(&answer, sent, secrets) {
+                Ok(tokens) => return Ok(tokens),
+                Err(error) => with_retry_after(error, &answer.headers),
+            };
+            let may_be_about_it = answer.status == StatusCode::UNAUTHORIZED && sent.is_none();
+            let replaced = match is_first && may_be_about_it {
+                true => read_again(&credentials, &read).await,
+                false => None,
+            };
+            let Some(replaced) = replaced else { return Err(error) };
+            (read, is_first) = (replaced, false);
+        }
+    }
+
+    fn secrets(&self, refresh_token: Option<&RefreshToken>, own: Option<&Secret>) -> Secrets {
         let mut secrets = self.exchange.secrets();
-        secrets.add(refresh_token.expose());
-        self.extra.values().for_each(|value| secrets.add_all(value));
+        refresh_token.iter().for_each(|token| secrets.add(token.expose()));
+        own.iter().for_each(|own| secrets.add(own.expose()));
+        self.shape.fields.values().for_each(|value| secrets.add_all(value));
         secrets
     }
 }
@@ -229,46 +357,25 @@ impl Service<RefreshRequest> for JsonEndpoint {
     }
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
-        let Some(refresh_token) = request.refresh_token().cloned() else {
+        let needs_one = self.shape.needs_refresh_token;
+        let refresh_token = request.refresh_token().filter(|_| needs_one);
+        if needs_one && refresh_token.is_none() {
             return Box::pin(async { Err(EndpointError::no_refresh_token()) });
-        };
-        let body = self.body(&refresh_token);
-        let secrets = self.secrets(&refresh_token);
-        let protocol = self.protocol.clone();
-        let answer = self.exchange.post("application/json", None, body);
-        Box::pin(async move {
-            let answer = answer.await?;
-            let tokens = protocol.read(&answer, &refresh_token, secrets);
-            tokens.map_err(|error| with_retry_after(error, &answer.headers))
-        })
+        }
+        // What is ready makes the call, and a clone stays behind.
+        let behind = self.clone();
+        let ready = mem::replace(self, behind);
+        Box::pin(ready.run(refresh_token.cloned()))
     }
 }
 
 impl fmt::Debug for JsonEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A field may hold a key, so only their names are shown.
         f.debug_struct("JsonEndpoint")
             .field("exchange", &self.exchange)
             .field("protocol", &self.protocol)
-            .field("extra", &self.extra.keys().collect::<Vec<_>>())
+            .field("shape", &self.shape)
+            .field("sources", &self.sources)
             .finish()
-    }
-}
-
-/// The request's body, borrowed so that the token is written once and nowhere else.
-struct Payload<'a> {
-    name: &'a str,
-    refresh_token: &'a str,
-    extra: &'a Map<String, Value>,
-}
-
-impl Serialize for Payload<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(self.name, self.refresh_token)?;
-        for (name, value) in self.extra.iter().filter(|(name, _)| *name != self.name) {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
     }
 }

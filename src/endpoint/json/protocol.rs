@@ -32,7 +32,7 @@ impl Protocol {
     pub(super) fn read(
         &self,
         answer: &Answer,
-        sent: &RefreshToken,
+        sent: Option<&RefreshToken>,
         mut secrets: Secrets,
     ) -> Result<TokenResponse, EndpointError> {
         let object = answer.object(&secrets);
@@ -46,14 +46,14 @@ impl Protocol {
                 true => None,
                 false => object.remove(&*self.error_field),
             };
-            return self.fields.read(answer, object, Some(sent), said.as_ref(), &secrets);
+            return self.fields.read(answer, object, sent, said.as_ref(), &secrets);
         }
         let object = object.unwrap_or_default();
         let said = object.get(&*self.error_field);
         let error = match (answer.status.as_u16(), said) {
             // A firewall's 403 and a proxy's 401 are no word on the refresh token, and neither
             // is a list: that is FastAPI's account of a request that it could not read.
-            (400 | 401 | 403, Some(Value::String(_) | Value::Object(_))) => {
+            (400 | 401 | 403, Some(Value::String(_) | Value::Object(_))) if sent.is_some() => {
                 let what = ": a user has to log in again";
                 answer.error(FailureClass::InvalidGrant, what, said, &secrets)
             }
@@ -83,7 +83,7 @@ mod tests {
         let mut secrets = Secrets::default();
         secrets.add("s3cret");
         let sent = RefreshToken::new("s3cret").unwrap();
-        Protocol::FREDDY.read(&Answer::of(status, &[], body), &sent, secrets)
+        Protocol::FREDDY.read(&Answer::of(status, &[], body), Some(&sent), secrets)
     }
 
     #[test]
@@ -110,7 +110,8 @@ mod tests {
         }
     }
 
-    // S38
+    // S38: whatever a token endpoint answers instead of tokens is an error, in time and within the
+    // size cap
     #[test]
     fn failures_are_told_apart() {
         let detail = r#"{"detail":"Refresh token has expired"}"#;

@@ -1,3 +1,4 @@
+use http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::endpoint::{
@@ -11,14 +12,29 @@ use crate::token::RefreshToken;
 pub(super) enum Grant {
     RefreshToken,
     ClientCredentials,
+    Password,
+    JwtBearer,
+    TokenExchange,
+    /// One that only the program knows.
+    Other,
 }
 
 impl Grant {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::RefreshToken => "refresh_token",
-            Self::ClientCredentials => "client_credentials",
-        }
+    /// Whether `invalid_grant` means that a user has to log in, or change a password. Of any other
+    /// grant it is the program that presents what will not do.
+    fn is_of_a_user(self) -> bool {
+        matches!(self, Self::RefreshToken | Self::Password)
+    }
+
+    /// Whether `error` may be about a credential that was sent, and not about a refresh token.
+    pub(super) fn refuses_a_credential(self, error: &EndpointError) -> bool {
+        let is_verdict = error.class() != FailureClass::Transient && error.spent() == Spent::No;
+        let is_about_it = match error.code() {
+            Some("invalid_client" | "unauthorized_client") => true,
+            Some("invalid_grant") => self != Self::RefreshToken,
+            _ => error.status() == Some(StatusCode::UNAUTHORIZED),
+        };
+        is_verdict && is_about_it
     }
 
     /// A pure function of what came back.
@@ -68,7 +84,7 @@ impl Grant {
                 error(Transient, "").with_spent(Spent::No)
             }
             // The second is GitHub's name for the first.
-            (_, "invalid_grant" | "bad_refresh_token") if self == Self::RefreshToken => {
+            (_, "invalid_grant" | "bad_refresh_token") if self.is_of_a_user() => {
                 error(InvalidGrant, ": a user has to log in again")
             }
             (_, "invalid_client") => error(
@@ -167,7 +183,8 @@ mod tests {
         }
     }
 
-    // S38
+    // S38: whatever a token endpoint answers instead of tokens is an error, in time and within the
+    // size cap
     #[test]
     fn failures_without_a_code_are_told_apart() {
         let facebook = r#"{"error":{"message":"expired","code":190}}"#;

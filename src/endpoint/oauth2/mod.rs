@@ -3,27 +3,29 @@ mod grant;
 mod revocation;
 
 use std::{
+    borrow::Cow,
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use form_urlencoded::Serializer;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
 use http_body::Body;
 use http_body_util::Full;
 use tower::ServiceExt;
 use tower_service::Service;
-use zeroize::Zeroizing;
 
 use self::grant::Grant;
 pub use self::{client::OAuth2Client, revocation::OAuth2Revocation};
 use super::{
     RefreshRequest, TokenResponse,
+    credential::{Credential, read_again, read_all},
+    discovery::Wanted,
     error::EndpointError,
-    exchange::{Exchange, with_retry_after},
+    exchange::{Call, Exchange, with_retry_after},
     secrets::Secrets,
     url::EndpointUrl,
 };
@@ -82,8 +84,9 @@ pub struct OAuth2Endpoint {
     exchange: Exchange,
     client: OAuth2Client,
     grant: Grant,
+    grant_type: Cow<'static, str>,
     scope: Option<String>,
-    params: Vec<(String, Secret)>,
+    params: Vec<(String, Credential)>,
 }
 
 impl OAuth2Endpoint {
@@ -98,14 +101,11 @@ impl OAuth2Endpoint {
         url: impl TryInto<EndpointUrl, Error: Into<Error>>,
         client: OAuth2Client,
     ) -> Result<Self, Error> {
-        let url = url.try_into().map_err(Into::into)?;
-        Ok(Self::new(url, client, Grant::RefreshToken))
+        Self::new(url, client, Grant::RefreshToken, "refresh_token")
     }
 
     /// The client_credentials grant (RFC 6749 §4.4): the client acts for itself. A refresh token
     /// is neither needed nor sent.
-    ///
-    /// `url` is a `&str`, a `String`, a [`Uri`](http::Uri) or an [`EndpointUrl`].
     ///
     /// # Errors
     ///
@@ -114,13 +114,118 @@ impl OAuth2Endpoint {
         url: impl TryInto<EndpointUrl, Error: Into<Error>>,
         client: OAuth2Client,
     ) -> Result<Self, Error> {
-        let url = url.try_into().map_err(Into::into)?;
-        Ok(Self::new(url, client, Grant::ClientCredentials))
+        Self::new(url, client, Grant::ClientCredentials, "client_credentials")
+    }
+
+    /// The password grant (RFC 6749 §4.3), which RFC 9700 §2.4 says MUST NOT be used: it shows the
+    /// password to the program, and knows no second factor. It is for machine users of servers that
+    /// have nothing better.
+    ///
+    /// Each call sends the password. `invalid_grant` means that it was refused, and is an
+    /// [`InvalidGrant`](super::FailureClass::InvalidGrant): a session does not send it again by
+    /// itself, as servers lock accounts for that.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EndpointUrl::parse`].
+    pub fn password(
+        url: impl TryInto<EndpointUrl, Error: Into<Error>>,
+        client: OAuth2Client,
+        username: impl Into<String>,
+        password: impl Into<Credential>,
+    ) -> Result<Self, Error> {
+        let endpoint = Self::new(url, client, Grant::Password, "password")?;
+        Ok(endpoint.param("username", username.into()).param("password", password))
+    }
+
+    /// The jwt-bearer grant (RFC 7523 §2.1): the program presents an assertion that was signed
+    /// elsewhere, such as that of a service account. A server that knows the client by the assertion
+    /// takes [`OAuth2Client::anonymous`].
+    ///
+    /// A server accepts an assertion for minutes, so it comes from a file or a closure
+    /// ([`Credential`]). One that is refused is a fault of configuration.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EndpointUrl::parse`].
+    pub fn jwt_bearer(
+        url: impl TryInto<EndpointUrl, Error: Into<Error>>,
+        client: OAuth2Client,
+        assertion: impl Into<Credential>,
+    ) -> Result<Self, Error> {
+        let name = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+        Ok(Self::new(url, client, Grant::JwtBearer, name)?.param("assertion", assertion))
+    }
+
+    /// Token exchange (RFC 8693): a token of one kind for one of another, such as a user's token for
+    /// one that another service takes, on behalf of that user.
+    ///
+    /// ```
+    /// use tower_refresh::{Session, endpoint::{Credential, OAuth2Client, OAuth2Endpoint}};
+    /// # fn doc(user: Session) -> Result<OAuth2Endpoint, tower_refresh::Error> {
+    /// // The token of another session, as it is at each call.
+    /// let subject = Credential::from_fn(move || {
+    ///     let user = user.clone();
+    ///     async move { Ok(user.token().await?.expose().to_owned()) }
+    /// });
+    /// let endpoint = OAuth2Endpoint::token_exchange(
+    ///     "https://auth.example.com/token",
+    ///     OAuth2Client::basic("gateway", "7Fjfp0ZBr1KtDRbnfVdmIw"),
+    ///     subject,
+    ///     "urn:ietf:params:oauth:token-type:access_token",
+    /// )?
+    /// .audience("orders");
+    /// # Ok(endpoint) }
+    /// ```
+    ///
+    /// `actor_token`, `actor_token_type` and `requested_token_type` are [params](Self::param). A
+    /// subject that is refused is a fault of configuration.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EndpointUrl::parse`].
+    pub fn token_exchange(
+        url: impl TryInto<EndpointUrl, Error: Into<Error>>,
+        client: OAuth2Client,
+        subject_token: impl Into<Credential>,
+        subject_token_type: impl Into<String>,
+    ) -> Result<Self, Error> {
+        let name = "urn:ietf:params:oauth:grant-type:token-exchange";
+        Ok(Self::new(url, client, Grant::TokenExchange, name)?
+            .param("subject_token", subject_token)
+            .param("subject_token_type", subject_token_type.into()))
+    }
+
+    /// Any other grant, by its `grant_type` and its [params](Self::param). Most of them log a user
+    /// in, once: see [`request`](Self::request).
+    ///
+    /// ```
+    /// # async fn doc(code: String, verifier: String) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_refresh::endpoint::{OAuth2Client, OAuth2Endpoint, RefreshRequest};
+    ///
+    /// let url = "https://auth.example.com/token";
+    /// let login = OAuth2Endpoint::grant(url, OAuth2Client::public("app"), "authorization_code")?
+    ///     .param("code", code)
+    ///     .param("code_verifier", verifier)
+    ///     .param("redirect_uri", "http://127.0.0.1:8910/");
+    /// let answer = login.request(RefreshRequest::default()).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`EndpointUrl::parse`].
+    pub fn grant(
+        url: impl TryInto<EndpointUrl, Error: Into<Error>>,
+        client: OAuth2Client,
+        grant_type: impl Into<Cow<'static, str>>,
+    ) -> Result<Self, Error> {
+        Self::new(url, client, Grant::Other, grant_type)
     }
 
     /// Sends the calls through `transport` instead of the default HTTP client (hyper and rustls
-    /// with the platform's root certificates, without a proxy). Without the feature `transport`
-    /// there is no default and every endpoint needs this.
+    /// with the platform's root certificates, and the [proxy](Self::no_proxy) that the environment
+    /// names). Without the feature `transport` there is no default and every endpoint needs this.
     ///
     /// Each call works on a clone of it. A limit around it belongs to the readiness of the endpoint:
     /// a permit is waited for before the call begins.
@@ -149,6 +254,15 @@ impl OAuth2Endpoint {
         self
     }
 
+    /// Lets the default HTTP client use no proxy. Defaults to the one that the environment names for
+    /// https: `HTTPS_PROXY`, else `ALL_PROXY`, but for the hosts in `NO_PROXY`, loopback and
+    /// link-local ones, and never for plain http. A [transport](Self::transport) of your own decides
+    /// for itself.
+    pub fn no_proxy(mut self) -> Self {
+        self.exchange.no_proxy();
+        self
+    }
+
     /// Asks for these scopes, separated by spaces (RFC 6749 §3.3). Defaults to none: the server
     /// grants what it granted before, or its own default.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
@@ -159,19 +273,19 @@ impl OAuth2Endpoint {
     /// Adds a `resource`: the URI of an API that the token is for (RFC 8707). Defaults to none;
     /// may be repeated.
     pub fn resource(self, uri: impl Into<String>) -> Self {
-        self.param("resource", uri)
+        self.param("resource", uri.into())
     }
 
     /// Adds an `audience`, which some servers want where others take a
     /// [`resource`](Self::resource). Defaults to none; may be repeated.
     pub fn audience(self, audience: impl Into<String>) -> Self {
-        self.param("audience", audience)
+        self.param("audience", audience.into())
     }
 
-    /// Adds any other parameter to the body; the same name may be repeated. Defaults to none. Its
-    /// value is kept as a secret is.
-    pub fn param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.params.push((name.into(), Secret::new(value.into())));
+    /// Adds any other parameter to the body: text, or a [`Credential`] that is read for each call.
+    /// The same name may be repeated. Defaults to none. Its value is kept as a secret is.
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<Credential>) -> Self {
+        self.params.push((name.into(), value.into()));
         self
     }
 
@@ -191,7 +305,9 @@ impl OAuth2Endpoint {
 
     /// Makes one call by hand: what a program does that keeps no session, or that logs in.
     ///
-    /// It works on a clone of its own: readied, called, dropped. Any number may run at once.
+    /// It works on a clone of its own: readied, called, dropped. Any number may run at once. While a
+    /// device waits for its user the error's [`code`](EndpointError::code) is
+    /// `authorization_pending` or `slow_down` (RFC 8628 §3.5).
     ///
     /// # Errors
     ///
@@ -200,31 +316,98 @@ impl OAuth2Endpoint {
         self.clone().oneshot(request).await
     }
 
-    fn new(url: EndpointUrl, client: OAuth2Client, grant: Grant) -> Self {
-        Self { exchange: Exchange::new(url), client, grant, scope: None, params: Vec::new() }
+    fn new(
+        url: impl TryInto<EndpointUrl, Error: Into<Error>>,
+        client: OAuth2Client,
+        grant: Grant,
+        grant_type: impl Into<Cow<'static, str>>,
+    ) -> Result<Self, Error> {
+        let exchange = Exchange::new(url.try_into().map_err(Into::into)?);
+        let (grant_type, params) = (grant_type.into(), Vec::new());
+        Ok(Self { exchange, client, grant, grant_type, scope: None, params })
     }
 
-    fn body(&self, refresh_token: Option<&RefreshToken>) -> Zeroizing<Vec<u8>> {
-        let mut pairs = vec![("grant_type", self.grant.name())];
+    /// What is read for each call: the client's credential, if it has one, and then the params.
+    fn credentials(&self) -> Vec<&Credential> {
+        let params = self.params.iter().map(|(_, value)| value);
+        self.client.credential().into_iter().chain(params).collect()
+    }
+
+    /// One call, in as many sendings as it takes: a second, if a credential is refused that is
+    /// another by then.
+    async fn run(
+        mut self,
+        refresh_token: Option<RefreshToken>,
+    ) -> Result<TokenResponse, EndpointError> {
+        let mut read = read_all(&self.credentials()).await?;
+        let mut is_first = true;
+        let uri = self.exchange.uri(Wanted::Token { by_tls: self.client.is_by_tls() }).await?;
+        loop {
+            let sent = Sent::new(&self.client, &read);
+            let call = self.form(refresh_token.as_ref(), &sent);
+            let authorization = self.client.authorization(sent.secret);
+            let secrets = self.secrets(refresh_token.as_ref(), &sent);
+            let answer = self.exchange.send(uri.clone(), call.authorized(authorization)).await?;
+            let error = match self.grant.read(&answer, refresh_token.as_ref(), secrets) {
+                Ok(tokens) => return Ok(tokens),
+                Err(error) => with_retry_after(error, &answer.headers),
+            };
+            let replaced = match is_first && self.grant.refuses_a_credential(&error) {
+                true => read_again(&self.credentials(), &read).await,
+                false => None,
+            };
+            let Some(replaced) = replaced else { return Err(error) };
+            (read, is_first) = (replaced, false);
+        }
+    }
+
+    fn form(&self, refresh_token: Option<&RefreshToken>, sent: &Sent<'_>) -> Call {
+        let is_authorized = self.exchange.headers.contains_key(AUTHORIZATION);
+        let mut pairs = vec![("grant_type", &*self.grant_type)];
         pairs.extend(refresh_token.map(|token| ("refresh_token", token.expose())));
-        pairs.extend(self.client.params());
+        pairs.extend(self.client.params(sent.secret, is_authorized));
         pairs.extend(self.scope.as_deref().map(|scope| ("scope", scope)));
-        let params = self.params.iter();
-        pairs.extend(params.map(|(name, value)| (&**name, value.expose())));
-        form(&pairs)
+        let params = self.params.iter().zip(sent.params);
+        pairs.extend(params.map(|((name, _), value)| (&**name, value.expose())));
+        Call::form(&pairs)
     }
 
-    fn secrets(&self, refresh_token: Option<&RefreshToken>) -> Secrets {
+    fn secrets(&self, refresh_token: Option<&RefreshToken>, sent: &Sent<'_>) -> Secrets {
         let mut secrets = self.exchange.secrets();
         if let Some(token) = refresh_token {
             secrets.add(token.expose());
         }
-        self.client.hide(&mut secrets);
-        let public = |name: &str| matches!(name, "resource" | "audience");
-        for (_, value) in self.params.iter().filter(|(name, _)| !public(name)) {
-            secrets.add_if_long(value.expose());
+        self.client.hide(sent.secret, &mut secrets);
+        for ((name, _), value) in self.params.iter().zip(sent.params) {
+            match &**name {
+                "resource" | "audience" | "username" => {}
+                // However short they are.
+                "password" | "assertion" | "subject_token" | "actor_token" => {
+                    secrets.add(value.expose());
+                }
+                _ => secrets.add_if_long(value.expose()),
+            }
         }
         secrets
+    }
+
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
+    }
+}
+
+/// What was read for one sending.
+struct Sent<'a> {
+    secret: Option<&'a Secret>,
+    params: &'a [Secret],
+}
+
+impl<'a> Sent<'a> {
+    fn new(client: &OAuth2Client, read: &'a [Secret]) -> Self {
+        match client.credential().and(read.split_first()) {
+            Some((secret, params)) => Self { secret: Some(secret), params },
+            None => Self { secret: None, params: read },
+        }
     }
 }
 
@@ -238,36 +421,15 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
     }
 
     fn call(&mut self, request: RefreshRequest) -> Self::Future {
-        let grant = self.grant;
-        let refresh_token = match (grant, request.refresh_token()) {
-            (Grant::ClientCredentials, _) => None,
-            (Grant::RefreshToken, Some(token)) => Some(token),
-            (Grant::RefreshToken, None) => {
-                return Box::pin(async { Err(EndpointError::no_refresh_token()) });
-            }
-        };
-        let body = self.body(refresh_token);
-        let secrets = self.secrets(refresh_token);
-        let authorization = self.client.authorization();
-        let sent = refresh_token.cloned();
-        let answer = self.exchange.post(FORM, authorization, body);
-        Box::pin(async move {
-            let answer = answer.await?;
-            let tokens = grant.read(&answer, sent.as_ref(), secrets);
-            tokens.map_err(|error| with_retry_after(error, &answer.headers))
-        })
+        let refresh_token = request.refresh_token().filter(|_| self.grant == Grant::RefreshToken);
+        if self.grant == Grant::RefreshToken && refresh_token.is_none() {
+            return Box::pin(async { Err(EndpointError::no_refresh_token()) });
+        }
+        // What is ready makes the call, and a clone stays behind.
+        let behind = self.clone();
+        let ready = mem::replace(self, behind);
+        Box::pin(ready.run(refresh_token.cloned()))
     }
-}
-
-const FORM: &str = "application/x-www-form-urlencoded";
-
-/// The body of a call, wiped when it is dropped.
-fn form(pairs: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
-    // Room enough that no growing string leaves a copy of a secret behind.
-    let room = pairs.iter().map(|(name, value)| 3 * (name.len() + value.len()) + 2);
-    let mut form = Zeroizing::new(String::with_capacity(room.sum()));
-    Serializer::new(&mut *form).extend_pairs(pairs);
-    Zeroizing::new(std::mem::take(&mut *form).into_bytes())
 }
 
 impl fmt::Debug for OAuth2Endpoint {
@@ -275,7 +437,7 @@ impl fmt::Debug for OAuth2Endpoint {
         f.debug_struct("OAuth2Endpoint")
             .field("exchange", &self.exchange)
             .field("client", &self.client)
-            .field("grant", &self.grant)
+            .field("grant_type", &self.grant_type)
             .field("scope", &self.scope)
             .field("params", &self.params)
             .finish()

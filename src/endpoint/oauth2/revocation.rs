@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,16 +11,18 @@ use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tower_service::Service;
-use zeroize::Zeroizing;
 
-use super::{FORM, OAuth2Client, form};
+use super::OAuth2Client;
 use crate::{
     endpoint::{
         EndpointError, RevokeRequest,
-        exchange::{Exchange, with_retry_after},
+        credential::{read_again, read_all},
+        discovery::Wanted,
+        exchange::{Call, Exchange, with_retry_after},
         url::EndpointUrl,
     },
     error::{BoxError, Error},
+    token::{RefreshToken, Secret},
 };
 
 /// A revocation endpoint (RFC 7009): tells the server that somebody logged out.
@@ -74,10 +77,51 @@ impl OAuth2Revocation {
         self
     }
 
-    fn body(&self, token: &str) -> Zeroizing<Vec<u8>> {
-        let mut pairs = vec![("token", token), ("token_type_hint", "refresh_token")];
-        pairs.extend(self.client.params());
-        form(&pairs)
+    /// Lets the default HTTP client use no proxy; see
+    /// [`OAuth2Endpoint::no_proxy`](super::OAuth2Endpoint::no_proxy).
+    pub fn no_proxy(mut self) -> Self {
+        self.exchange.no_proxy();
+        self
+    }
+
+    async fn run(mut self, token: RefreshToken) -> Result<(), EndpointError> {
+        let mut read = self.read().await?;
+        let mut is_first = true;
+        let by_tls = self.client.is_by_tls();
+        let uri = self.exchange.uri(Wanted::Revocation { by_tls }).await?;
+        loop {
+            let secret = read.first();
+            let mut secrets = self.exchange.secrets();
+            secrets.add(token.expose());
+            self.client.hide(secret, &mut secrets);
+            let mut pairs = vec![("token", token.expose()), ("token_type_hint", "refresh_token")];
+            pairs.extend(self.client.params(secret, false));
+            let call = Call::form(&pairs).authorized(self.client.authorization(secret));
+            let answer = self.exchange.send(uri.clone(), call).await?;
+            if answer.status.is_success() {
+                return Ok(());
+            }
+            let credentials: Vec<_> = self.client.credential().into_iter().collect();
+            let replaced = match is_first && answer.status.is_client_error() {
+                true => read_again(&credentials, &read).await,
+                false => None,
+            };
+            let Some(replaced) = replaced else {
+                let object = answer.object(&secrets).ok();
+                let said = object.as_ref().and_then(|object| object.get("error_description"));
+                return Err(with_retry_after(answer.failure(said, &secrets), &answer.headers));
+            };
+            (read, is_first) = (replaced, false);
+        }
+    }
+
+    async fn read(&self) -> Result<Vec<Secret>, EndpointError> {
+        let credentials: Vec<_> = self.client.credential().into_iter().collect();
+        read_all(&credentials).await
+    }
+
+    pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
+        self.exchange.url()
     }
 }
 
@@ -91,20 +135,10 @@ impl Service<RevokeRequest> for OAuth2Revocation {
     }
 
     fn call(&mut self, request: RevokeRequest) -> Self::Future {
-        let token = request.refresh_token().expose();
-        let mut secrets = self.exchange.secrets();
-        secrets.add(token);
-        self.client.hide(&mut secrets);
-        let answer = self.exchange.post(FORM, self.client.authorization(), self.body(token));
-        Box::pin(async move {
-            let answer = answer.await?;
-            if answer.status.is_success() {
-                return Ok(());
-            }
-            let object = answer.object(&secrets).ok();
-            let said = object.as_ref().and_then(|object| object.get("error_description"));
-            Err(with_retry_after(answer.failure(said, &secrets), &answer.headers))
-        })
+        // What is ready makes the call, and a clone stays behind.
+        let behind = self.clone();
+        let ready = mem::replace(self, behind);
+        Box::pin(ready.run(request.refresh_token().clone()))
     }
 }
 

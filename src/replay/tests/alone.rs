@@ -43,14 +43,14 @@ fn mixed() -> Streamed {
     streamed([data("one"), data(""), data("two"), Seen::Trailers(trailers())])
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn without_a_backup_a_copy_is_like_the_bare_body() {
     assert_like_the_bare(|| Counted(b"abcd"), 64, 4);
     assert_like_the_bare(mixed, 64, 4);
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn past_the_cap_a_copy_is_like_the_bare_body() {
     for limit in 0..6 {
@@ -59,7 +59,7 @@ fn past_the_cap_a_copy_is_like_the_bare_body() {
     }
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn past_the_cap_a_body_need_not_be_made_of_bytes() {
     use http_body_util::BodyExt as _;
@@ -69,7 +69,7 @@ fn past_the_cap_a_body_need_not_be_made_of_bytes() {
     assert_eq!(read(body), [data("<one"), data("<two"), Seen::End]);
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn kept_again_a_copy_is_replayed_from_there() {
     let (mut body, backup) = split(ReplayBody::with_limit(Counted(b"abcdef"), 4));
@@ -113,7 +113,7 @@ fn a_superseded_copy_fails_beside_one_that_reads_alone() {
     assert_eq!(poll(&mut backup), Seen::End);
 }
 
-// S55
+// S55: a body that fails while it is read tells the caller, and is not sent again
 #[test]
 fn a_copy_that_panicked_alone_is_not_replayed() {
     let stream = stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

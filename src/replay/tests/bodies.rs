@@ -28,7 +28,7 @@ fn mixed() -> Vec<Seen> {
     vec![data("one"), data("two"), Seen::Trailers(trailers())]
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn cheap_bodies_are_cloned() {
     assert_sent_twice(Standard, Full::<Bytes>::from("hello"), &hello());
@@ -36,7 +36,7 @@ fn cheap_bodies_are_cloned() {
     assert_sent_twice(Standard, Empty::<Bytes>::new(), &[Seen::End]);
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn either_is_what_it_holds() {
     type Either_ = Either<Full<Bytes>, Empty<Bytes>>;
@@ -44,7 +44,7 @@ fn either_is_what_it_holds() {
     assert_sent_twice(Standard, Either_::Right(Empty::new()), &[Seen::End]);
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn boxed_bodies_are_recorded_and_boxed_again() {
     let boxed = Full::<Bytes>::from("hello").map_err(BoxError::from).boxed();
@@ -56,7 +56,7 @@ fn boxed_bodies_are_recorded_and_boxed_again() {
     assert_sent_twice(Standard, unsync, &expected);
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn empty_boxes_are_not_recorded() {
     let (body, backup) = split(BoxBody::<Bytes, BoxError>::default());
@@ -65,7 +65,7 @@ fn empty_boxes_are_not_recorded() {
     assert!(backup.into_body().unwrap().is_end_stream());
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn a_box_may_have_an_error_of_its_own() {
     #[derive(Debug)]
@@ -99,7 +99,7 @@ fn a_box_may_have_an_error_of_its_own() {
     assert_eq!(read(body), [Seen::Error("Superseded".into())]);
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn streams_are_recorded_with_their_trailers() {
     let mut expected = mixed();
@@ -110,7 +110,7 @@ fn streams_are_recorded_with_their_trailers() {
     assert_sent_twice(Standard, body, &only_trailers);
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn a_body_need_not_be_made_of_bytes() {
     let body = streamed([data("one")]).map_frame(|frame| {
@@ -127,7 +127,7 @@ fn foreign(body: impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static
     Foreign::new(body.map_err(Into::into))
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[test]
 fn a_foreign_body_is_wrapped_by_its_constructor() {
     let mut expected = mixed();

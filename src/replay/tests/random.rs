@@ -50,7 +50,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    // S52
+    // S52: however frames fall, a replay is the original or nothing
     #[test]
     fn a_replay_is_the_original_or_nothing(
         frames in frames(),

@@ -46,7 +46,7 @@ fn assert_counts_down(mut body: impl Body<Error: Into<BoxError>> + Unpin, from: 
     assert!(body.is_end_stream());
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn each_copy_counts_what_remains_for_it() {
     for read in 0..=3 {
@@ -61,7 +61,7 @@ fn each_copy_counts_what_remains_for_it() {
     }
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn the_first_copy_counts_down() {
     let (body, _backup) = split(ReplayBody::new(Counted(b"abc")));
@@ -69,7 +69,7 @@ fn the_first_copy_counts_down() {
     assert_counts_down(ReplayBody::new(Counted(b"abc")), 3);
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn a_backup_counts_before_it_is_used() {
     // Constructors look: some make a body that says it is empty into nothing.
@@ -83,7 +83,7 @@ fn a_backup_counts_before_it_is_used() {
     assert_eq!(seen, Some((Some(3), false)));
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn an_unknown_size_stays_unknown_until_the_body_has_been_read() {
     let (mut body, backup) = split(ReplayBody::new(streamed([data("one"), data("two")])));
@@ -106,7 +106,7 @@ fn assert_counts_down_by_three(mut body: impl Body<Error: Into<BoxError>> + Unpi
     assert!(body.is_end_stream());
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn trailers_are_not_the_end() {
     let (body, backup) = split(ReplayBody::new(streamed([Seen::Trailers(trailers())])));
@@ -118,7 +118,7 @@ fn trailers_are_not_the_end() {
     assert!(backup.is_end_stream());
 }
 
-// S54
+// S54: each copy of a body says truly what remains of it
 #[test]
 fn bodies_that_are_cloned_or_empty_count_as_well() {
     let (body, backup) = split(Full::<Bytes>::from("a"));

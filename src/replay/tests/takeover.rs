@@ -67,7 +67,7 @@ fn the_task_that_took_over_is_woken_by_the_source() {
     assert_eq!(wakes.count(), 1);
 }
 
-// S31
+// S31: a body that cannot be sent again gets its refusal, and the next request a new token
 #[test]
 fn over_the_cap_the_body_streams_on_and_the_backup_is_lost() {
     let frames = [data("four"), data("five"), data("six")];
@@ -119,7 +119,7 @@ fn a_body_that_announces_more_than_the_cap_is_not_kept() {
     assert_eq!(read(body), [data("seventeen"), Seen::End]);
 }
 
-// S55
+// S55: a body that fails while it is read tells the caller, and is not sent again
 #[test]
 fn an_error_of_the_body_reaches_its_reader_and_the_backup_is_lost() {
     let frames = [data("one"), Seen::Error("broken".into())];
@@ -128,7 +128,7 @@ fn an_error_of_the_body_reaches_its_reader_and_the_backup_is_lost() {
     assert!(backup.into_body().is_none());
 }
 
-// S55
+// S55: a body that fails while it is read tells the caller, and is not sent again
 #[test]
 fn a_body_that_has_failed_is_not_kept() {
     let mut body = ReplayBody::new(streamed([Seen::Error("broken".into()), data("rest")]));
@@ -137,7 +137,7 @@ fn a_body_that_has_failed_is_not_kept() {
     assert!(backup.is_unavailable());
 }
 
-// S55
+// S55: a body that fails while it is read tells the caller, and is not sent again
 #[test]
 fn a_body_that_panicked_is_not_replayed() {
     let stream = futures::stream::poll_fn(|_| -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

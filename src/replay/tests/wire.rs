@@ -15,7 +15,7 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8(read).unwrap()
 }
 
-// S53
+// S53: an early 401 keeps no body from the retry, and a cut-off upload never passes for complete
 #[tokio::test]
 async fn a_superseded_connection_is_closed_without_an_end_of_the_body() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

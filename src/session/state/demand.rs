@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{End, Event, Now, Pause, Running, State, Ticket, Worker};
+use super::{Cause, End, Event, Now, Pause, Refused, Running, State, Ticket, Worker};
 use crate::{
     error::{Error, ErrorKind},
     session::{
@@ -19,8 +19,8 @@ use crate::{
 pub(in crate::session) enum Need {
     /// A token that is live, for a request that was not sent yet.
     Live,
-    /// A successor of this token, because the API refused it.
-    Refused(TokenId),
+    /// A successor of a token that the API refused.
+    Refused(Refused),
     /// A successor of this token, asked for by hand.
     Renewed(TokenId),
     /// A successor of this token, as the machine has slept past its end.
@@ -61,19 +61,25 @@ impl State {
     ) -> Result<Join, Error> {
         self.notice_drift(now);
         match need {
-            Need::Refused(seen) if seen.session != self.login.session => {
+            Need::Refused(Refused { token, .. }) if token.session != self.login.session => {
                 return Err(Error::invalid(
                     "the token to replace belongs to another session: ask the session that it \
                      came from",
                 ));
             }
-            Need::Refused(seen) if seen.login != self.login.number => {
+            Need::Refused(Refused { token, .. }) if !token.is_of_login(&self.id()) => {
                 return Err(Error::new(
                     ErrorKind::TokenRefused,
                     "the refused token belongs to an identity that has since been replaced",
                 ));
             }
-            Need::Refused(seen) if seen == self.id() => return self.invalidate(config, now),
+            Need::Refused(refused) if refused.token == self.id() => {
+                let joined = self.invalidate(&refused, config, now);
+                if joined.is_ok() && !refused.is_retried {
+                    self.watch_route(&refused, now);
+                }
+                return joined;
+            }
             Need::Renewed(seen) | Need::Outlived(seen) if seen == self.id() => {}
             // That token was replaced already: any live one will do.
             Need::Live | Need::Refused(_) | Need::Renewed(_) | Need::Outlived(_) => {
@@ -103,17 +109,18 @@ impl State {
                 self.look_if_due(now);
                 Err(error)
             }
-            _ => Ok(self.start(by_hand).into()),
+            _ => Ok(self.start(by_hand, None).into()),
         }
     }
 
     /// A refusal of the current token. It joins the running refresh or starts one, and while that
     /// lasts the token is not sent. In the pause after a failure, and past the budget of refusals,
-    /// the refusal goes to the caller.
-    fn invalidate(&mut self, config: &Config, now: &Now) -> Result<Join, Error> {
+    /// the refusal goes to the caller, and so does one of a route that refuses by itself.
+    fn invalidate(&mut self, refused: &Refused, config: &Config, now: &Now) -> Result<Join, Error> {
         if self.login.end.is_some() {
             self.withdraw();
         }
+        self.check_route(refused, now)?;
         let pause = self.life.pause.as_ref().filter(|pause| now.mono < pause.until);
         if let Some(running) = &self.slot.refresh {
             if let Some(pause) = pause.filter(|_| running.overdue) {
@@ -129,15 +136,9 @@ impl State {
             return Err(pause.error.clone());
         }
         self.may_refresh(false)?;
-        let refusals = self.life.refusals.get_or_insert_default();
-        if !refusals.admit(now.mono, config.refusals) {
-            return Err(Error::new(
-                ErrorKind::TokenRefused,
-                "the API has refused several new tokens in a row: it is left alone for a while",
-            ));
-        }
+        let cause = self.admit(refused, config, now)?;
         self.refuse();
-        Ok(self.start(false).into())
+        Ok(self.start(false, Some(cause)).into())
     }
 
     /// Told once, however many requests were refused.
@@ -163,7 +164,7 @@ impl State {
     /// Starts a refresh that no caller waits for, if one is due.
     pub(super) fn refresh_if_due(&mut self, now: &Now) -> Option<Started> {
         self.refresh_at().filter(|&at| at <= now.mono)?;
-        Some(self.start(false))
+        Some(self.start(false, None))
     }
 
     /// When the next request has to come the slow way, although there is a live token.
@@ -206,7 +207,7 @@ impl State {
         Ok(())
     }
 
-    fn start(&mut self, by_hand: bool) -> Started {
+    fn start(&mut self, by_hand: bool, cause: Option<Cause>) -> Started {
         self.life.tickets += 1;
         let ticket = Ticket { number: self.life.tickets, login: self.login.number };
         let waiters = Arc::new(Waiters::new());
@@ -216,6 +217,7 @@ impl State {
             // If only a look is due, the life that there is will do.
             replaces: self.slot.lives - u64::from(self.replica.look_first && self.slot.lives > 0),
             by_hand,
+            cause,
             overdue: false,
         });
         Started { ticket, waiters }

@@ -3,14 +3,15 @@
 //!
 //! Read `demand` for what a caller that needs a token has to do, `outcome` for how a refresh ends
 //! and tokens come into use, `replica` for what is known of the store and `plan` for what a look at
-//! it means, `saving` for what is unsaved, and `schedule` for deadlines and pauses.
+//! it means, `saving` for what is unsaved, `schedule` for deadlines and pauses, and `refusals`
+//! for what refusals may cost.
 
 mod demand;
 #[cfg(feature = "sessions")]
 mod member;
-mod now;
 mod outcome;
 mod plan;
+mod refusals;
 mod replica;
 mod saving;
 mod schedule;
@@ -21,7 +22,6 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::{
-    backend::Busy,
     event::{Event, Status},
     single_flight::Waiters,
     snapshot::{Snapshot, Token, TokenId},
@@ -32,20 +32,21 @@ use crate::{
     token::{RefreshToken, Tokens},
 };
 
-#[cfg(test)]
-pub(super) use self::now::SUSPENDED;
+pub(crate) use self::refusals::{Refused, Route};
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
-    now::Now,
     outcome::{After, Published},
     plan::{Base, Compared, Plan, Seen},
+    refusals::Answer,
     replica::{Write, next_version},
     saving::Owed,
 };
 use self::{
+    refusals::{Cause, Refusals},
     replica::Replica,
-    schedule::{Deadlines, Pause, Refusals},
+    schedule::{Deadlines, Pause},
 };
+pub(super) use super::now::Now;
 
 pub(super) struct State {
     login: Login,
@@ -92,6 +93,8 @@ struct Slot {
 struct Current {
     tokens: Tokens,
     header_value: Option<HeaderValue>,
+    /// Since when it is in use here, and how old it was then.
+    since: (Instant, Duration),
     /// `None` if nothing says when the access token expires.
     deadlines: Option<Deadlines>,
 }
@@ -103,6 +106,8 @@ struct Running {
     /// A token of a later life ends it.
     replaces: u64,
     by_hand: bool,
+    /// The refusal that started it, if it was one.
+    cause: Option<Cause>,
     /// Its call was not answered in time for its first callers, and is still out.
     overdue: bool,
 }
@@ -150,6 +155,13 @@ pub(crate) enum News {
     TokenLife(Option<Duration>),
 }
 
+/// What of a session is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Busy {
+    pub(crate) refreshing: bool,
+    pub(crate) unsaved: bool,
+}
+
 /// What a session begins with.
 pub(super) struct Beginning {
     pub(super) session: u64,
@@ -162,6 +174,13 @@ pub(super) struct Beginning {
     pub(super) is_swept: bool,
     /// Whether its backend is asked for the first tokens.
     pub(super) asks: bool,
+}
+
+impl Current {
+    fn age(&self, at: Instant) -> Duration {
+        let (since, age) = self.since;
+        age.saturating_add(at.saturating_duration_since(since))
+    }
 }
 
 impl State {
@@ -258,7 +277,9 @@ impl State {
 
     pub(super) fn id(&self) -> TokenId {
         let Login { session, number, .. } = self.login;
-        TokenId { session, login: number, generation: self.slot.generation }
+        // Neither comes near its end: no two of them follow each other by less than a call takes.
+        let [login, generation] = [number, self.slot.generation].map(|number| number as u32);
+        TokenId { session, login, generation }
     }
 
     pub(super) fn tokens(&self) -> Option<&Tokens> {

@@ -55,7 +55,9 @@ impl State {
             Some(current) => current.tokens.access == tokens.access,
             None => tokens.access.is_none(),
         };
+        let mut since = (now.mono, tokens.age(now.mono, now.wall));
         if known {
+            since = slot.current.as_ref().map_or(since, |current| current.since);
             let old = slot.current.as_ref().and_then(|current| current.deadlines);
             match (old, deadlines) {
                 (Some(old), Some(new)) if new.is_later_than(&old) => slot.lives += 1,
@@ -72,6 +74,7 @@ impl State {
         let scheme = config.scheme.as_str();
         slot.current = Some(Current {
             header_value: tokens.access.as_ref().map(|access| access.header_value(scheme)),
+            since,
             deadlines,
             tokens,
         });
@@ -104,6 +107,8 @@ impl State {
         self.replica.turn = self.replica.turn.max(turn);
         self.replica.in_doubt = None;
         if land {
+            let cause = self.slot.refresh.as_ref().and_then(|running| running.cause);
+            self.charge(cause, now);
             self.land(ticket, config, now);
             self.news.push_back(News::TokenLife(life));
             self.tell(Event::Refreshed { generation: self.slot.generation, adopted: false });
@@ -307,6 +312,7 @@ impl State {
         self.slot.invalidated = false;
         self.replica.look_first = false;
         self.replica.forget();
+        self.forget_routes();
         self.life.pause = None;
         self.life.failures = 0;
         self.life.misconfigured = 0;

@@ -217,6 +217,7 @@ impl State {
                 let keeps = self.replica.keeps_refresh_token && same;
                 if self.slot.current.is_some() && !is_known(&history, &self.login.history) {
                     self.login.number += 1;
+                    self.forget_routes();
                 }
                 self.replica.forget();
                 self.replica.keeps_refresh_token = keeps;

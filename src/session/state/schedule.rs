@@ -1,9 +1,6 @@
-//! When: the deadlines of a token, the pause after a failure, and the budget of refusals.
+//! When: the deadlines of a token, and the pause after a failure.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -113,33 +110,6 @@ pub(super) struct Pause {
     pub(super) asked_until: Instant,
 }
 
-/// How many refreshes refusals have caused lately. It bounds what an API costs that refuses
-/// every token it is shown.
-#[derive(Debug, Default)]
-pub(super) struct Refusals {
-    caused: VecDeque<Instant>,
-}
-
-impl Refusals {
-    /// Whether none of them counts any more.
-    #[cfg(feature = "sessions")]
-    pub(super) fn are_over(&self, now: Instant, window: Duration) -> bool {
-        self.caused.back().is_none_or(|&at| now.duration_since(at) >= window)
-    }
-
-    /// Whether a refusal may cause one more refresh; if so, it is counted.
-    pub(super) fn admit(&mut self, now: Instant, (most, window): (u32, Duration)) -> bool {
-        while self.caused.front().is_some_and(|&at| now.duration_since(at) >= window) {
-            self.caused.pop_front();
-        }
-        let admitted = self.caused.len() < most as usize;
-        if admitted {
-            self.caused.push_back(now);
-        }
-        admitted
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::{prelude::*, test_runner::RngSeed};
@@ -217,24 +187,6 @@ mod tests {
                 prop_assert_eq!(deadlines.expires_at, before.expires_at);
             }
         }
-
-        #[test]
-        fn refusals_are_bounded_in_every_window(
-            most in 0..5u32,
-            window in 1..100u64,
-            steps in prop::collection::vec(0..50u64, 0..100),
-        ) {
-            let (mut refusals, mut now) = (Refusals::default(), Instant::now());
-            let limit = (most, Duration::from_secs(window));
-            let mut admitted = Vec::new();
-            for step in steps {
-                now += Duration::from_secs(step);
-                let recent = admitted.iter().filter(|&&at| now - at < limit.1).count();
-                let admits = refusals.admit(now, limit);
-                prop_assert_eq!(admits, recent < most as usize);
-                admitted.extend(admits.then_some(now));
-            }
-        }
     }
 
     fn at(mono: Instant, wall: SystemTime) -> Now {
@@ -262,7 +214,7 @@ mod tests {
         assert!(ahead <= config.refresh_ahead + Duration::from_secs(1));
     }
 
-    // S12
+    // S12: a token that lives shorter than the leeway costs one refresh a life
     #[tokio::test(start_paused = true)]
     async fn a_life_shorter_than_the_leeway_shrinks_the_margins() {
         let (now, config) = (Instant::now(), Config::default());
@@ -306,7 +258,7 @@ mod tests {
         assert_eq!((deadlines.stale_at, deadlines.expires_at), (woke, expires_at));
     }
 
-    // S79
+    // S79: a token that expired during a suspend is not used before a refresh was tried
     #[tokio::test(start_paused = true)]
     async fn a_token_that_expired_while_the_machine_slept_is_known_by_the_wall_clock() {
         let config = Config::default();
@@ -331,18 +283,5 @@ mod tests {
         );
         let both = Duration::from_secs(3000);
         assert!(!state.has_slept_past_expiry(&at(begin.mono + both, begin.wall + both)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_window_of_refusals_slides() {
-        let (mut refusals, limit) = (Refusals::default(), (2, Duration::from_secs(30)));
-        let start = Instant::now();
-        let at = |secs| start + Duration::from_secs(secs);
-        assert!(refusals.admit(at(0), limit));
-        assert!(refusals.admit(at(20), limit));
-        assert!(!refusals.admit(at(29), limit));
-        assert!(refusals.admit(at(30), limit));
-        assert!(!refusals.admit(at(49), limit));
-        assert!(refusals.admit(at(50), limit));
     }
 }

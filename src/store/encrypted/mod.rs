@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use crate::store::MemoryStore;
 
-    // S88
+    // S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
     #[test]
     fn a_sealed_record_that_requires_what_this_version_does_not_know_is_no_damage() {
         let store = Encrypted::new(MemoryStore::new(), "billing", EncryptionKey::new([1; 32]));

@@ -224,10 +224,12 @@ impl Record {
     }
 
     /// Which of a set's sessions the tokens belong to, if the record says so.
+    #[cfg(feature = "sessions")]
     pub(crate) fn key(&self) -> Option<&str> {
         self.issued_for.as_ref()?.key.as_deref()
     }
 
+    #[cfg(feature = "sessions")]
     pub(crate) fn with_key(mut self, key: String) -> Self {
         self.issued_for.get_or_insert_default().key = Some(key);
         self

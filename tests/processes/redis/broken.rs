@@ -128,7 +128,7 @@ fn near_its_end(login: &Login) -> Record {
     .unwrap()
 }
 
-// S100
+// S100: a Redis connection that breaks once in the middle of a refresh costs nothing
 #[tokio::test]
 async fn a_connection_that_breaks_once_over_a_refresh_is_noticed_by_nobody() {
     for (number, command) in [(1, "load"), (2, "lease"), (3, "save")] {

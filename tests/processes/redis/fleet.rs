@@ -154,14 +154,14 @@ async fn worker() {
     println!("{REPORT}{sent}");
 }
 
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test]
 async fn eight_processes_share_one_rotating_refresh_token() {
     let redis = RedisServer::start().await;
     Fleet::new(redis.url(), Duration::ZERO).await.works_for(Duration::from_secs(15)).await;
 }
 
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[cfg(feature = "file")]
 #[tokio::test]
 async fn eight_processes_share_one_rotating_refresh_token_through_a_file() {
@@ -170,7 +170,7 @@ async fn eight_processes_share_one_rotating_refresh_token_through_a_file() {
     Fleet::new(store, Duration::ZERO).await.works_for(Duration::from_secs(15)).await;
 }
 
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test]
 #[ignore = "takes a minute"]
 async fn eight_processes_share_one_rotating_refresh_token_for_a_minute() {

@@ -39,7 +39,7 @@ async fn endures(server: &AuthServer, session: &Session, back: impl AsyncFnOnce(
     assert_eq!((server.counts().reuses, server.counts().rejected), (0, 0));
 }
 
-// S49
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test]
 async fn a_frozen_server_costs_nothing_while_the_token_lives() {
     let (redis, server) = (RedisServer::start().await, short_lived().await);
@@ -49,7 +49,7 @@ async fn a_frozen_server_costs_nothing_while_the_token_lives() {
     endures(&server, &session, async || redis.thaw()).await;
 }
 
-// S49
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test]
 async fn a_paused_server_costs_nothing_while_the_token_lives() {
     let (redis, server) = (RedisServer::start().await, short_lived().await);
@@ -59,7 +59,7 @@ async fn a_paused_server_costs_nothing_while_the_token_lives() {
     endures(&server, &session, async || {}).await;
 }
 
-// S49
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test]
 async fn a_killed_server_costs_nothing_while_the_token_lives() {
     let (mut redis, server) = (RedisServer::durable().await, short_lived().await);
@@ -69,7 +69,7 @@ async fn a_killed_server_costs_nothing_while_the_token_lives() {
     endures(&server, &session, async || redis.up().await).await;
 }
 
-// S49
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test]
 async fn a_program_that_asks_for_it_refreshes_without_redis_and_saves_later() {
     let (mut redis, server) = (RedisServer::durable().await, short_lived().await);
@@ -85,7 +85,7 @@ async fn a_program_that_asks_for_it_refreshes_without_redis_and_saves_later() {
     assert_eq!(stored.tokens().unwrap().access_token().unwrap().expose(), access_token(&session));
 }
 
-// S43
+// S43: tokens that cannot be saved are used, and saved later
 #[tokio::test]
 async fn a_save_that_finds_no_server_is_made_up_for() {
     let (mut redis, server) = (RedisServer::durable().await, auth_server().await);
@@ -108,7 +108,7 @@ async fn a_save_that_finds_no_server_is_made_up_for() {
     assert_eq!(stored.tokens().unwrap().access_token().unwrap().expose(), access_token(&session));
 }
 
-// S49
+// S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test]
 async fn a_start_without_redis_fails_early_and_recovers() {
     let (mut redis, server) = (RedisServer::start().await, auth_server().await);

@@ -15,7 +15,7 @@ use super::support::{
 };
 use crate::server::RedisServer;
 
-// S44
+// S44: a newer token in the store is adopted without a call
 #[tokio::test]
 async fn what_another_process_has_refreshed_is_adopted_without_a_call() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
@@ -33,7 +33,7 @@ async fn what_another_process_has_refreshed_is_adopted_without_a_call() {
     assert_eq!((server.counts().rejected, server.counts().reuses), (0, 0));
 }
 
-// S45
+// S45: `invalid_grant` because another process was faster ends no login
 #[tokio::test]
 async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
@@ -58,7 +58,8 @@ async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
     assert_eq!(server.counts().calls, 1);
 }
 
-// S23, S44
+// S23: the second refusal is the answer
+// S44: a newer token in the store is adopted without a call
 #[tokio::test]
 async fn of_eight_who_need_a_token_at_once_one_calls() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
@@ -81,7 +82,7 @@ async fn of_eight_who_need_a_token_at_once_one_calls() {
     assert_eq!((server.counts().calls, server.counts().refreshes), (1, 1));
 }
 
-// S47
+// S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test]
 async fn when_the_holder_of_the_lease_is_gone_another_takes_over_when_it_ends() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
@@ -101,7 +102,7 @@ async fn when_the_holder_of_the_lease_is_gone_another_takes_over_when_it_ends() 
     assert_eq!(server.counts().refreshes, 1);
 }
 
-// S48
+// S48: the lease of a slow refresh is renewed
 #[tokio::test]
 async fn a_refresh_slower_than_the_lease_keeps_it() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
@@ -137,7 +138,7 @@ async fn a_refresh_slower_than_the_lease_keeps_it() {
     assert_eq!((server.counts().calls, server.counts().reuses), (1, 0));
 }
 
-// S63
+// S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test]
 async fn the_store_wins_against_the_seed_and_eight_seeds_agree() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
@@ -154,7 +155,7 @@ async fn the_store_wins_against_the_seed_and_eight_seeds_agree() {
     assert_eq!(server.counts().calls, 0);
 }
 
-// S66
+// S66: a log-out during a save ends in the tombstone, here and in other processes
 #[tokio::test]
 async fn a_log_out_elsewhere_outlasts_a_refresh_under_way() {
     let (redis, server) = (RedisServer::start().await, auth_server().await);
@@ -172,7 +173,7 @@ async fn a_log_out_elsewhere_outlasts_a_refresh_under_way() {
     assert!(a.token().await.unwrap_err().is_login_required());
 }
 
-// S66
+// S66: a log-out during a save ends in the tombstone, here and in other processes
 #[tokio::test]
 async fn a_log_out_during_a_save_outlasts_it() {
     for here in [true, false] {

@@ -81,7 +81,7 @@ fn the_store_inside_sees_the_version_the_turn_the_lease_and_no_secret() {
     assert_eq!(secrets(&read), ("s3cret-access".to_owned(), "s3cret-refresh".to_owned()));
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[test]
 fn what_a_newer_version_has_put_beside_the_seal_stays_there() {
     let mut stored = leased();

@@ -20,9 +20,7 @@ type Rows = Arc<Mutex<HashMap<String, String>>>;
 
 /// A table of JSON, written by two closures as a database would be. The column of the key is what
 /// `column` makes of it.
-fn table<K: Clone + Send + Sync + 'static>(
-    column: fn(&K) -> String,
-) -> KeyedFn<K, impl Fn(K) -> Loaded, impl Fn(K, Record, Option<u64>) -> Saved> {
+fn table<K: Clone + Send + Sync + 'static>(column: fn(&K) -> String) -> Table<K> {
     let rows = Rows::default();
     let read = rows.clone();
     let load = move |key: K| -> Loaded {
@@ -43,13 +41,16 @@ fn table<K: Clone + Send + Sync + 'static>(
         }
         .boxed()
     };
-    keyed_fn(load, save)
+    keyed_fn(Box::new(load), Box::new(save))
 }
 
+type Table<K> = KeyedFn<K, Box<Load<K>>, Box<Save<K>>>;
+type Load<K> = dyn Fn(K) -> Loaded + Send + Sync;
+type Save<K> = dyn Fn(K, Record, Option<u64>) -> Saved + Send + Sync;
 type Loaded = BoxFuture<'static, Result<Option<Record>, BoxError>>;
 type Saved = BoxFuture<'static, Result<SaveOutcome, BoxError>>;
 
-// S244
+// S244: a conformance test finds each broken promise of a keyed store
 #[tokio::test]
 async fn the_crates_own_stores_for_many_identities_keep_all_promises() {
     keyed_store_conformance(async || KeyedMemoryStore::new(), [1u64, 2]).await;
@@ -59,7 +60,7 @@ async fn the_crates_own_stores_for_many_identities_keep_all_promises() {
     keyed_store_conformance(async || Arc::new(KeyedMemoryStore::new()), names).await;
 }
 
-// S244
+// S244: a conformance test finds each broken promise of a keyed store
 #[tokio::test]
 async fn two_closures_with_compare_and_swap_are_a_whole_store() {
     keyed_store_conformance(async || table(|key: &u64| key.to_string()), [1, 2]).await;
@@ -71,14 +72,14 @@ async fn two_closures_with_compare_and_swap_are_a_whole_store() {
     keyed_store_conformance(make, pairs).await;
 }
 
-// S244
+// S244: a conformance test finds each broken promise of a keyed store
 #[tokio::test]
 #[should_panic(expected = "the record of one key is not that of another")]
 async fn a_store_that_mixes_two_keys_up_is_found() {
     keyed_store_conformance(async || table(|_: &u64| "all".to_owned()), [1, 2]).await;
 }
 
-// S244
+// S244: a conformance test finds each broken promise of a keyed store
 #[tokio::test]
 #[should_panic(expected = "two keys do not have one name")]
 async fn a_name_that_two_keys_have_is_found() {
@@ -110,14 +111,14 @@ impl KeyedStore<u64> for Tells {
     }
 }
 
-// S244
+// S244: a conformance test finds each broken promise of a keyed store
 #[tokio::test]
 #[should_panic(expected = "the stream never ends")]
 async fn a_stream_of_changes_that_ends_is_found() {
     keyed_store_conformance(async || Tells(KeyedMemoryStore::new(), true), [1, 2]).await;
 }
 
-// S244
+// S244: a conformance test finds each broken promise of a keyed store
 #[tokio::test]
 #[should_panic(expected = "it tells of each save with a new turn")]
 async fn a_change_that_is_not_told_is_found() {

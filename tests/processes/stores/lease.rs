@@ -19,7 +19,7 @@ async fn session(store: GatedStore) -> (Session, GatedEndpoint) {
     (session, endpoint)
 }
 
-// S47
+// S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_has_lost_its_lease_ends_with_what_its_successor_got() {
     let too_late = TokenResponse::new("too-late").unwrap();
@@ -46,7 +46,7 @@ async fn a_refresh_that_has_lost_its_lease_ends_with_what_its_successor_got() {
     }
 }
 
-// S47
+// S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_has_lost_its_lease_and_failed_waits_for_its_successor() {
     let store = GatedStore::holding(record(1, "access-0", "refresh-0"));

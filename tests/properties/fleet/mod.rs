@@ -67,7 +67,7 @@ fn no_order_of_events_breaks_a_fleet() {
     check_all(96, several(), true);
 }
 
-// S46
+// S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[test]
 fn where_nothing_is_lost_no_refresh_token_is_spent_twice() {
     check_all(96, several(), false);

@@ -16,7 +16,8 @@ use super::support::{
     EITHER, Server, Through, answer, client, in_time, post, refuse_seed, seeded, value, with,
 };
 
-// S22, S51
+// S22: a refused request is sent again with the next token
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[tokio::test]
 async fn a_refused_request_is_sent_once_more_with_the_next_token_and_the_same_body() {
     for through in EITHER {
@@ -30,7 +31,7 @@ async fn a_refused_request_is_sent_once_more_with_the_next_token_and_the_same_bo
     }
 }
 
-// S23
+// S23: the second refusal is the answer
 #[tokio::test]
 async fn the_answer_to_the_retry_is_the_answer() {
     for through in EITHER {
@@ -42,7 +43,7 @@ async fn the_answer_to_the_retry_is_the_answer() {
     }
 }
 
-// S24
+// S24: many refusals at once cost one refresh and one retry each
 #[tokio::test]
 async fn a_hundred_requests_refused_at_once_cost_one_refresh_and_one_retry_each() {
     const REQUESTS: usize = 100;
@@ -73,7 +74,7 @@ async fn a_hundred_requests_refused_at_once_cost_one_refresh_and_one_retry_each(
     }
 }
 
-// S28
+// S28: `insufficient_scope` and every other status refresh nothing
 #[tokio::test]
 async fn what_a_new_token_would_not_cure_causes_no_refresh() {
     for through in EITHER {
@@ -98,7 +99,7 @@ async fn answered_with(through: Through, response: Response<Full<Bytes>>) -> (us
     (server.seen().len(), endpoint.calls(), answer.status.as_u16())
 }
 
-// S30
+// S30: when the refresh fails, the refusal reaches the caller whole
 #[tokio::test]
 async fn a_failed_refresh_leaves_the_caller_the_refusal_with_its_body() {
     for through in EITHER {
@@ -131,7 +132,7 @@ async fn a_request_on_an_expired_token_waits_for_the_next() {
     }
 }
 
-// S7
+// S7: a token travels over https or to this machine only, unless plaintext is allowed
 #[tokio::test]
 async fn errors_of_ours_are_found_under_those_of_the_client() {
     for through in EITHER {
@@ -153,7 +154,8 @@ async fn errors_of_ours_are_found_under_those_of_the_client() {
     assert!(Error::find(&error).unwrap().to_string().contains("allow_plaintext"), "{error:?}");
 }
 
-// S2, S8
+// S2: a request with its own `Authorization` keeps it, and its 401 is its own
+// S8: the rules are looked at in one order, and origins compare by scheme, host and port
 #[tokio::test]
 async fn requests_that_are_none_of_its_business_go_out_as_they_are() {
     for through in EITHER {
@@ -172,7 +174,7 @@ async fn requests_that_are_none_of_its_business_go_out_as_they_are() {
     }
 }
 
-// S3
+// S3: a request that opted out gets no token and causes no refresh
 #[tokio::test]
 async fn a_request_opts_out_by_an_extension() {
     let server = Server::start(|_| answer(401)).await;

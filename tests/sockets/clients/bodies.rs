@@ -30,7 +30,7 @@ async fn send(through: Through, body: Body) -> (u16, Vec<usize>) {
     (status, lengths)
 }
 
-// S31
+// S31: a body that cannot be sent again gets its refusal, and the next request a new token
 #[tokio::test]
 async fn a_stream_through_the_middleware_is_sent_once_and_is_no_error() {
     for kib in [1, 100] {
@@ -38,14 +38,15 @@ async fn a_stream_through_the_middleware_is_sent_once_and_is_no_error() {
     }
 }
 
-// S51, S31
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
+// S31: a body that cannot be sent again gets its refusal, and the next request a new token
 #[tokio::test]
 async fn a_stream_under_tower_is_recorded_up_to_the_cap() {
     assert_eq!(send(Through::Tower, streamed(64)).await, (200, vec![64 << 10; 2]));
     assert_eq!(send(Through::Tower, streamed(65)).await, (401, vec![65 << 10]));
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[tokio::test]
 async fn bytes_of_any_size_are_sent_again() {
     for through in EITHER {

@@ -5,7 +5,7 @@ use tower_refresh::{Error, ErrorKind, RefreshLayer, Session, testing::GatedEndpo
 
 use super::support::{EITHER, Server, answer, post, seeded_for};
 
-// S87
+// S87: a token of an identity that has origins of its own reaches no other
 #[tokio::test]
 async fn a_token_of_one_tenant_does_not_reach_the_host_of_another() {
     for through in EITHER {
@@ -32,7 +32,7 @@ async fn a_token_of_one_tenant_does_not_reach_the_host_of_another() {
     }
 }
 
-// S87
+// S87: a token of an identity that has origins of its own reaches no other
 #[tokio::test]
 async fn what_the_layer_leaves_alone_is_no_error_of_the_identitys() {
     for through in EITHER {
@@ -45,7 +45,7 @@ async fn what_the_layer_leaves_alone_is_no_error_of_the_identitys() {
     }
 }
 
-// S87
+// S87: a token of an identity that has origins of its own reaches no other
 #[tokio::test]
 async fn reqwest_takes_no_token_along_to_an_origin_that_is_not_its_identitys() {
     for through in EITHER {

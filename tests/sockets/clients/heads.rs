@@ -25,7 +25,7 @@ where
     (answer.status.as_u16(), endpoint.calls())
 }
 
-// S81
+// S81: the user's predicate sees the heads of request and response
 #[tokio::test]
 async fn a_403_means_expired_on_one_route_and_forbidden_on_another() {
     let server = forbidding().await;
@@ -41,7 +41,7 @@ async fn a_403_means_expired_on_one_route_and_forbidden_on_another() {
     }
 }
 
-// S81
+// S81: the user's predicate sees the heads of request and response
 #[tokio::test]
 async fn a_predicate_goes_by_a_header_of_the_request_and_sees_none_of_ours() {
     let server = forbidding().await;
@@ -60,7 +60,7 @@ async fn a_predicate_goes_by_a_header_of_the_request_and_sees_none_of_ours() {
 #[derive(Clone)]
 struct Old;
 
-// S81
+// S81: the user's predicate sees the heads of request and response
 #[tokio::test]
 async fn a_predicate_goes_by_an_extension_of_the_request() {
     let server = forbidding().await;
@@ -74,7 +74,8 @@ async fn a_predicate_goes_by_an_extension_of_the_request() {
     assert_eq!(endpoint.calls(), 1);
 }
 
-// S81, S28
+// S81: the user's predicate sees the heads of request and response
+// S28: `insufficient_scope` and every other status refresh nothing
 #[tokio::test]
 async fn what_no_refresh_can_cure_is_not_the_predicates_business() {
     for through in EITHER {

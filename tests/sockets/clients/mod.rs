@@ -3,9 +3,11 @@
 
 mod behaviour;
 mod bodies;
+mod certificates;
 mod destinations;
 mod heads;
 mod redirects;
+mod refusals;
 mod retry;
 mod support;
 mod tls;

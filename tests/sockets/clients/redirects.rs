@@ -26,7 +26,7 @@ async fn two_hosts() -> (Server, Server) {
     (api, other)
 }
 
-// S68
+// S68: a 401 of another origin is no refusal
 #[tokio::test]
 async fn reqwest_takes_authorization_off_and_a_refusal_there_is_none_of_ours() {
     for through in EITHER {

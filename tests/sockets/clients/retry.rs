@@ -27,7 +27,7 @@ async fn error_of(client: ClientWithMiddleware) -> reqwest_middleware::Error {
     in_time(client.get("https://api.example.com/").send()).await.unwrap_err()
 }
 
-// S57
+// S57: it works around and below other middlewares
 #[tokio::test]
 async fn errors_of_ours_are_found_under_reqwest_retry() {
     for (retry_layers, retries) in [(0, 0), (1, 0), (1, 2), (2, 2), (3, 1)] {
@@ -66,7 +66,7 @@ impl error::Error for Transparent {
     }
 }
 
-// S57
+// S57: it works around and below other middlewares
 #[tokio::test]
 async fn errors_of_ours_are_found_under_a_transparent_error_of_the_programs() {
     let (_, session) = seeded();

@@ -19,6 +19,7 @@ use rcgen::CertificateParams;
 use reqwest::Body;
 use reqwest_middleware::ClientWithMiddleware;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -244,16 +245,32 @@ impl Tls {
     }
 
     pub(crate) fn of(certificate: CertificateParams) -> Self {
+        Self::asking(certificate, None)
+    }
+
+    /// A server that asks its clients for a certificate with this root.
+    pub(crate) fn asking(
+        certificate: CertificateParams,
+        clients: Option<CertificateDer<'static>>,
+    ) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = certificate.self_signed(&key).unwrap().der().clone();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let config = rustls::ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key.into())
             .unwrap();
+        let config = match clients {
+            None => config.with_no_client_auth(),
+            Some(root) => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add(root).unwrap();
+                let clients =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                config.with_client_cert_verifier(clients.build().unwrap())
+            }
+        };
+        let mut config = config.with_single_cert(vec![certificate.clone()], key.into()).unwrap();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Self { certificate, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }

@@ -96,7 +96,7 @@ async fn an_answer_is_what_a_session_can_be_given() {
     assert!((50..=60).contains(&left.as_secs()), "{left:?}");
 }
 
-// S56
+// S56: Tower's contract is kept: never called unready, nothing held while a refresh is awaited
 #[tokio::test]
 async fn a_limit_in_the_transport_is_waited_for_in_the_readiness_of_each_clone() {
     let permits = Arc::new(Semaphore::new(1));

@@ -47,7 +47,8 @@ async fn every_call_has_a_connection_of_its_own() {
     }
 }
 
-// S38
+// S38: whatever a token endpoint answers instead of tokens is an error, in time and within the size
+// cap
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -63,7 +64,8 @@ async fn a_redirect_is_not_followed() {
     assert!(nobody.is_err(), "somebody came");
 }
 
-// S33
+// S33: a 401 of the token endpoint is a failed refresh; an endpoint behind its own session is an
+// error
 #[tokio::test]
 async fn a_401_from_the_endpoint_is_its_answer() {
     let answer = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 17\r\n\r\n{\"detail\":\"gone\"}";
@@ -126,7 +128,8 @@ async fn a_connection_that_drops_after_the_request_may_have_spent_the_token() {
     }
 }
 
-// S38
+// S38: whatever a token endpoint answers instead of tokens is an error, in time and within the size
+// cap
 #[tokio::test]
 async fn what_never_ends_is_an_error() {
     let line = "x-more: and more and more and more and more and more and more\r\n";

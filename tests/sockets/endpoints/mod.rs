@@ -3,12 +3,17 @@
 mod any_answer;
 mod by_hand;
 mod canned;
+mod credentials;
 mod dead_peer;
 mod default_transport;
+mod discovery;
+mod grants;
 mod heads;
 mod lives;
 mod own_transport;
+mod proxy;
 mod requests;
+mod shapes;
 
 use tower::{Service, ServiceExt};
 use tower_refresh::{

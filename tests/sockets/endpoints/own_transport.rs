@@ -68,7 +68,8 @@ fn chunks(left: usize) -> Chunks {
     Chunks { left, end: None }
 }
 
-// S38
+// S38: whatever a token endpoint answers instead of tokens is an error, in time and within the size
+// cap
 #[tokio::test]
 async fn a_body_that_never_ends_is_cut_at_the_cap() {
     // Twenty times the cap is as good as endless, and a broken cap fails instead of eating memory.
@@ -86,7 +87,8 @@ async fn a_body_that_never_ends_is_cut_at_the_cap() {
     assert!(error.to_string().contains("empty body"), "{error}");
 }
 
-// S38
+// S38: whatever a token endpoint answers instead of tokens is an error, in time and within the size
+// cap
 #[tokio::test]
 async fn a_body_that_says_it_is_too_large_is_not_read() {
     for length in ["1048577", "10485760", "18446744073709551615"] {
@@ -170,7 +172,7 @@ async fn a_transport_that_does_not_get_ready_has_sent_nothing() {
     assert_eq!(error.unwrap_err().spent(), Spent::No);
 }
 
-// S37
+// S37: `Retry-After` is respected, as seconds and as a date, up to a limit
 #[tokio::test]
 async fn retry_after_and_date_are_handed_on() {
     const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";

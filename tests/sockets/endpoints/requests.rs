@@ -166,7 +166,7 @@ async fn client_credentials_send_no_refresh_token() {
     without.call(RefreshRequest::default()).await.expect("a token");
 }
 
-// S6
+// S6: a refresh token alone is enough to begin with; without one the grant decides
 #[tokio::test]
 async fn a_grant_that_needs_a_refresh_token_sends_nothing_without_one() {
     let sent = Sent::default();
@@ -183,7 +183,7 @@ async fn a_grant_that_needs_a_refresh_token_sends_nothing_without_one() {
     assert!(sent.0.lock().unwrap().is_empty());
 }
 
-// S9
+// S9: a token that cannot be a header is an error, and a long one is sent whole
 #[tokio::test]
 async fn an_odd_refresh_token_arrives_as_it_is() {
     for odd in ["\\\"&=%{}", &"x".repeat(64 * 1024)] {

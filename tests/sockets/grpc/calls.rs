@@ -9,7 +9,7 @@ use super::{
     support::{World, expired, in_time, seed},
 };
 
-// S32
+// S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
 #[tokio::test]
 async fn a_refused_call_is_sent_again_with_the_next_token() {
     let mut world = World::new(Refuses::AtOnce).await;
@@ -23,7 +23,7 @@ async fn a_refused_call_is_sent_again_with_the_next_token() {
     assert_eq!(world.echo.tokens(), ["seed", "access-1", "access-1"]);
 }
 
-// S32
+// S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
 #[tokio::test]
 async fn the_message_of_a_call_is_kept_up_to_the_cap() {
     // Each message has a prefix of 5 bytes on the wire.
@@ -63,7 +63,7 @@ async fn a_call_can_opt_out() {
     assert_eq!(world.echo.tokens(), ["-"]);
 }
 
-// S32
+// S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
 #[tokio::test]
 async fn a_channel_needs_to_be_told_its_origin() {
     let world = World::new(Refuses::AtOnce).await;

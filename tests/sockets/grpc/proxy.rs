@@ -50,7 +50,7 @@ async fn proxy(upstream: String, token: &'static str, refusal: &'static str) -> 
     url
 }
 
-// S32
+// S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
 #[tokio::test]
 async fn a_plain_401_of_a_proxy_is_a_refusal() {
     let echo = Echo::start(Refuses::AtOnce).await;

@@ -12,7 +12,7 @@ fn words() -> Vec<String> {
     ["one", "two", "three"].map(str::to_owned).to_vec()
 }
 
-// S32
+// S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
 #[tokio::test]
 async fn a_stream_of_the_clients_that_is_refused_at_once_is_sent_again() {
     let mut world = World::new(Refuses::AtOnce).await;
@@ -73,7 +73,7 @@ async fn a_refusal_in_the_trailers_is_out_of_reach() {
     assert_eq!((world.echo.tokens(), world.endpoint.calls()), (vec!["seed".into()], 0));
 }
 
-// S32
+// S32: gRPC's `UNAUTHENTICATED` in the headers is a refusal
 #[tokio::test]
 async fn a_conversation_that_is_refused_at_once_begins_anew() {
     conversation(Refuses::AtOnce).await;

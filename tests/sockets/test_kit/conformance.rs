@@ -171,7 +171,7 @@ async fn loads_that_are_late_are_found() {
     assert!(said.contains("it gives the record that was saved last"), "{said}");
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[tokio::test]
 async fn members_that_are_lost_are_found() {
     let members = [
@@ -201,7 +201,7 @@ async fn members_that_are_lost_are_found() {
     }
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[tokio::test]
 async fn a_store_that_mixes_up_empty_records_and_log_outs_is_found() {
     for (flaw, rule) in [

@@ -3,6 +3,7 @@
 mod api;
 mod client;
 mod conformance;
+mod dialects;
 mod faults;
 mod freddy;
 mod gated;

@@ -45,7 +45,7 @@ fn frames() -> impl Body<Data = Bytes, Error = BoxError> + Send + Sync + Unpin +
     StreamBody::new(stream::iter(frames).map(Ok))
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[tokio::test]
 async fn every_kind_of_body_arrives_twice_as_it_was() {
     let streamed: Vec<u8> = (0..20).flat_map(|n| [n; 1024]).collect();
@@ -78,7 +78,7 @@ async fn every_kind_of_body_arrives_twice_as_it_was() {
     }
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[tokio::test]
 async fn a_body_of_a_foreign_type_is_rewrapped() {
     // Its error cannot carry ours, so it knows of itself no way to be sent twice.
@@ -96,7 +96,7 @@ async fn a_body_of_a_foreign_type_is_rewrapped() {
     }
 }
 
-// S31
+// S31: a body that cannot be sent again gets its refusal, and the next request a new token
 #[tokio::test]
 async fn what_is_sent_once_gets_the_refusal_and_the_next_request_a_new_token() {
     for version in BOTH {
@@ -113,7 +113,7 @@ async fn what_is_sent_once_gets_the_refusal_and_the_next_request_a_new_token() {
     }
 }
 
-// S31
+// S31: a body that cannot be sent again gets its refusal, and the next request a new token
 #[tokio::test]
 async fn a_stream_over_the_cap_is_streamed_whole_once_and_its_sender_sees_the_refusal() {
     const HALF: usize = 128 * 1024;
@@ -177,7 +177,7 @@ async fn proxy(world: &World, version: Version) -> String {
     .await
 }
 
-// S51
+// S51: after a refusal the server gets the same bytes in the same order, trailers included
 #[tokio::test]
 async fn a_proxy_forwards_what_comes_in_and_forwards_it_again() {
     let sent: Vec<u8> = (0..20).flat_map(|n| [n; 1024]).collect();

@@ -107,14 +107,14 @@ async fn refused_over_http_1(refusal: Vec<u8>) {
     drop(refuse.await);
 }
 
-// S53
+// S53: an early 401 keeps no body from the retry, and a cut-off upload never passes for complete
 #[tokio::test]
 async fn over_http_1_a_small_refusal_in_mid_body_is_retried_with_the_whole_of_it() {
     let refusal = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 4\r\n\r\nnope";
     refused_over_http_1(refusal.into()).await;
 }
 
-// S53
+// S53: an early 401 keeps no body from the retry, and a cut-off upload never passes for complete
 #[tokio::test]
 async fn over_http_1_a_large_refusal_in_mid_body_is_retried_with_the_whole_of_it() {
     let length = 1024 * 1024;
@@ -122,14 +122,14 @@ async fn over_http_1_a_large_refusal_in_mid_body_is_retried_with_the_whole_of_it
     refused_over_http_1([head.as_bytes(), &vec![b'x'; length]].concat()).await;
 }
 
-// S53
+// S53: an early 401 keeps no body from the retry, and a cut-off upload never passes for complete
 #[tokio::test]
 async fn over_http_1_a_refusal_that_never_ends_is_retried_with_the_whole_body() {
     let head = "HTTP/1.1 401 Unauthorized\r\ntransfer-encoding: chunked\r\n\r\n4\r\nnope\r\n";
     refused_over_http_1(head.into()).await;
 }
 
-// S53
+// S53: an early 401 keeps no body from the retry, and a cut-off upload never passes for complete
 #[tokio::test]
 async fn over_http_2_a_refusal_in_mid_body_is_retried_and_the_first_stream_is_reset() {
     let (endpoint, session) = seeded();
@@ -185,7 +185,7 @@ async fn over_http_2_a_refusal_in_mid_body_is_retried_and_the_first_stream_is_re
     }
 }
 
-// S53
+// S53: an early 401 keeps no body from the retry, and a cut-off upload never passes for complete
 #[tokio::test]
 async fn a_server_that_hangs_up_after_an_early_refusal_gets_the_whole_body_again() {
     for version in BOTH {

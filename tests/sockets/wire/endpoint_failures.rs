@@ -21,7 +21,9 @@ fn impatient(builder: SessionBuilder) -> SessionBuilder {
     builder.attempts(1).attempt_timeout(ATTEMPT).call_limit(ATTEMPT).min_interval(Duration::ZERO)
 }
 
-// S38, S36
+// S38: whatever a token endpoint answers instead of tokens is an error, in time and within the size
+// cap
+// S36: a transient failure takes no live token away
 #[tokio::test]
 async fn an_answer_that_is_no_use_is_an_error_in_time_and_the_live_token_stays() {
     let server = AuthServer::builder().rotate(true).start().await.unwrap();
@@ -56,7 +58,8 @@ async fn an_answer_that_is_no_use_is_an_error_in_time_and_the_live_token_stays()
     assert_eq!(world.server.counts().refreshes, 1);
 }
 
-// S38
+// S38: whatever a token endpoint answers instead of tokens is an error, in time and within the size
+// cap
 #[tokio::test]
 async fn an_answer_without_an_end_is_given_up_at_the_cap() {
     let world = World::new(BOTH[0]).await;
@@ -88,7 +91,8 @@ async fn dripping(start: &'static str, more: &'static str) -> String {
     url
 }
 
-// S38
+// S38: whatever a token endpoint answers instead of tokens is an error, in time and within the size
+// cap
 #[tokio::test]
 async fn an_answer_that_never_ends_is_an_error_in_time() {
     let server = AuthServer::start().await.unwrap();

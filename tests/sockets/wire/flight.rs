@@ -6,7 +6,7 @@ use futures::{FutureExt, future::join_all};
 
 use super::support::{BOTH, Version, World, in_time};
 
-// S13
+// S13: any number of callers on an expired token cost one call
 #[tokio::test]
 async fn a_thousand_requests_on_an_expired_token_cost_one_call() {
     crate::room::for_many();
@@ -28,7 +28,7 @@ async fn a_thousand_requests_on_an_expired_token_cost_one_call() {
     }
 }
 
-// S16
+// S16: wherever the caller that started a refresh gives up, the others are served and it is saved
 #[tokio::test]
 async fn a_caller_that_is_dropped_takes_no_rotated_token_with_it() {
     for version in BOTH {

@@ -9,6 +9,7 @@ mod end_to_end;
 mod endpoint_failures;
 mod flight;
 mod input;
+mod late_bodies;
 mod origins;
 mod refusals;
 mod rotation;

@@ -50,7 +50,7 @@ fn anywhere(
     (Client::builder(TokioExecutor::new()).build(connector), connections)
 }
 
-// S7
+// S7: a token travels over https or to this machine only, unless plaintext is allowed
 #[tokio::test]
 async fn plain_http_to_another_host_is_an_error_before_anything_is_sent() {
     let world = World::new(BOTH[0]).await;
@@ -75,7 +75,9 @@ async fn plain_http_to_another_host_is_an_error_before_anything_is_sent() {
     }
 }
 
-// S8, S2, S3
+// S8: the rules are looked at in one order, and origins compare by scheme, host and port
+// S2: a request with its own `Authorization` keeps it, and its 401 is its own
+// S3: a request that opted out gets no token and causes no refresh
 #[tokio::test]
 async fn requests_that_are_none_of_its_business_go_out_without_a_token() {
     let world = World::new(BOTH[0]).await;
@@ -102,7 +104,7 @@ async fn requests_that_are_none_of_its_business_go_out_without_a_token() {
     assert_eq!((counts.requests, counts.refused, counts.calls), (7, 5, 0));
 }
 
-// S8
+// S8: the rules are looked at in one order, and origins compare by scheme, host and port
 #[tokio::test]
 async fn a_uri_without_an_authority_takes_the_origin_of_the_layer() {
     let world = World::new(BOTH[0]).await;

@@ -25,7 +25,7 @@ fn told(events: &mut Events) -> Vec<Event> {
     std::iter::from_fn(|| events.next().now_or_never().flatten()).collect()
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_once_more_and_nobody_notices() {
     let world = losing(Duration::from_secs(60)).await;
@@ -36,7 +36,7 @@ async fn a_lost_answer_is_asked_for_once_more_and_nobody_notices() {
     assert!(matches!(told(&mut events)[..], [Event::Refreshed { .. }]));
 }
 
-// S67
+// S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test]
 async fn a_strict_server_means_that_the_rotation_is_lost_and_somebody_has_to_log_in() {
     let world = losing(Duration::ZERO).await;

@@ -19,7 +19,7 @@ use tower_refresh::{
 
 use super::support::{BOTH, World, expired, http, in_time, post, send};
 
-// S18
+// S18: when the runtime of a refresh ends, callers on another refresh anew
 #[tokio::test]
 async fn callers_on_another_runtime_refresh_when_the_one_that_did_is_gone() {
     for spent in [false, true] {
@@ -73,7 +73,7 @@ impl Left {
     }
 }
 
-// S61
+// S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test]
 async fn a_program_that_ends_right_after_close_has_lost_nothing() {
     let server = AuthServer::builder().rotate(true).start().await.unwrap();
@@ -118,7 +118,7 @@ async fn a_program_that_ends_right_after_close_has_lost_nothing() {
     assert_eq!((server.counts().refreshes, server.counts().reuses), (2, 0));
 }
 
-// S65
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn a_session_outlives_the_runtimes_that_it_is_used_in() {
     // The server has a runtime of its own, that lives on.
@@ -144,7 +144,7 @@ fn a_session_outlives_the_runtimes_that_it_is_used_in() {
     }
 }
 
-// S65
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn a_session_with_a_runtime_of_its_own_is_refreshed_from_anywhere() {
     let runtime = Runtime::new().unwrap();
@@ -157,7 +157,7 @@ fn a_session_with_a_runtime_of_its_own_is_refreshed_from_anywhere() {
     assert_eq!(server.counts().refreshes, 1);
 }
 
-// S65
+// S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn a_token_that_is_merely_stale_serves_without_a_runtime() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

@@ -33,7 +33,7 @@ fn full() -> Value {
     })
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[test]
 fn a_record_is_written_as_it_was_read_with_its_unknown_members() {
     let record = read(full());
@@ -51,7 +51,7 @@ fn a_record_is_written_as_it_was_read_with_its_unknown_members() {
     assert_eq!(written(&read(logged_out.clone())), logged_out);
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[test]
 fn a_record_that_takes_anothers_place_carries_what_it_does_not_know() {
     let old = read(full());
@@ -70,7 +70,7 @@ fn a_record_that_takes_anothers_place_carries_what_it_does_not_know() {
     assert_eq!((&renewed["tokens"], &renewed["ended"]), (&full()["tokens"], &full()["ended"]));
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[test]
 fn a_record_without_tokens_is_empty_and_no_log_out_unless_it_says_so() {
     let head = json!({ "format": FORMAT, "version": 7 });
@@ -93,7 +93,7 @@ fn a_record_without_tokens_is_empty_and_no_log_out_unless_it_says_so() {
     assert!(read(written(&leased)).is_empty() && read(written(&leased)).lease().is_some());
 }
 
-// S88
+// S88: unknown members of a record are kept, and what `crit` requires and is unknown is refused
 #[test]
 fn an_unknown_name_in_crit_is_refused_and_named() {
     let mut json = full();

@@ -19,6 +19,7 @@ use tower_refresh::{
     testing::GatedEndpoint,
 };
 
+use super::rounded;
 use crate::stores::support::{record, secrets};
 
 /// A process that uses the file at a path. It is killed on drop.
@@ -119,6 +120,7 @@ async fn is_another_process() {
         "write" => write(store).await,
         "write within" => write_within(store, argument.parse().unwrap()).await,
         "fill" => fill(store).await,
+        "rounded" => rounded::send_paced(store, argument.parse().unwrap()).await,
         "refresh and fill" => refresh_and_fill(store).await,
         "seed" => seed(store, &argument).await,
         _ => panic!("no such role: {role}"),
@@ -252,12 +254,12 @@ async fn seed(store: FileStore, token: &str) {
     say(session.token().await.unwrap().header_value().to_str().unwrap());
 }
 
-fn say(what: impl std::fmt::Display) {
+pub(super) fn say(what: impl std::fmt::Display) {
     println!("{MARK}{what}");
 }
 
 /// Waits for the word to go on. Who started us may be gone, and then so are we.
-fn listen() {
+pub(super) fn listen() {
     if stdin().lock().read_line(&mut String::new()).unwrap() == 0 {
         process::exit(1);
     }

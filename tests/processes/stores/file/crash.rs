@@ -10,7 +10,7 @@ use super::{
 };
 use crate::stores::support::{Folder, record, secrets};
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_write_that_is_cut_at_any_byte_leaves_the_old_tokens_or_the_new() {
     let length = serde_json::to_vec(&record(2, "access-2", "refresh-2")).unwrap().len() as u64;
@@ -43,7 +43,7 @@ async fn a_write_that_is_cut_at_any_byte_leaves_the_old_tokens_or_the_new() {
     assert_eq!((old, new), (length, 1));
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_write_that_fails_at_any_byte_is_an_error_and_leaves_the_old_tokens() {
     let folder = Folder::new();
@@ -76,7 +76,7 @@ fn on_a_small_disk(role: &str, folder: &Folder) -> Option<Child> {
     Some(child)
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error_and_leaves_the_old_tokens() {
@@ -103,7 +103,7 @@ fn a_disk_that_fills_up_during_a_call_takes_the_new_tokens() {
     assert!(child.wait().success());
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_process_killed_at_any_time_has_saved_what_it_said_and_no_half_of_more() {
     let folder = Folder::new();

@@ -24,7 +24,7 @@ async fn complaint(path: &Path) -> String {
     message
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_file_cut_off_at_any_byte_is_an_error_and_never_half_a_token() {
     let (folder, path) = tokens();
@@ -42,7 +42,7 @@ async fn a_file_cut_off_at_any_byte_is_an_error_and_never_half_a_token() {
     drop(folder);
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn another_programs_file_is_named_as_such() {
     let (_folder, path) = tokens();
@@ -66,7 +66,7 @@ async fn another_programs_file_is_named_as_such() {
     }
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_file_that_others_can_use_is_refused_until_it_is_mended_as_the_error_says() {
     let (_folder, path) = tokens();
@@ -83,7 +83,7 @@ async fn a_file_that_others_can_use_is_refused_until_it_is_mended_as_the_error_s
     }
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn what_is_no_file_is_refused() {
     let (folder, path) = tokens();
@@ -101,7 +101,7 @@ async fn what_is_no_file_is_refused() {
     store.save(record(1, "a", "r"), None).await.unwrap_err();
 }
 
-// S50
+// S50: a token file that is not whole, not ours or not private is a clear error
 #[tokio::test]
 async fn a_missing_folder_is_named_with_what_makes_it() {
     let (folder, _) = tokens();

@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod folder;
 mod processes;
+mod rounded;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 

@@ -20,7 +20,7 @@ use crate::stores::support::{Folder, record, secrets, tombstone};
 const LIFE: Duration = Duration::from_millis(700);
 const DEFAULT: Duration = Duration::from_secs(5);
 
-// S63
+// S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test]
 async fn eight_processes_that_seed_at_once_agree() {
     for _ in 0..3 {
@@ -76,7 +76,7 @@ async fn session(store: &FileStore) -> (GatedEndpoint, Session) {
     (endpoint, session)
 }
 
-// S47
+// S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test]
 async fn a_process_that_was_killed_over_its_refresh_is_followed_after_the_life_of_its_lease() {
     for _ in 0..3 {
@@ -97,7 +97,7 @@ async fn a_process_that_was_killed_over_its_refresh_is_followed_after_the_life_o
     }
 }
 
-// S47
+// S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test]
 async fn a_process_that_was_stopped_over_its_refresh_uses_what_its_successor_got() {
     let folder = Folder::new();
@@ -111,7 +111,7 @@ async fn a_process_that_was_stopped_over_its_refresh_uses_what_its_successor_got
     assert_eq!(secrets(&load(&store).await).1, "refresh-1", "it has written over nothing");
 }
 
-// S48
+// S48: the lease of a slow refresh is renewed
 #[tokio::test]
 async fn a_process_whose_call_takes_long_keeps_its_lease_and_the_others_wait() {
     let folder = Folder::new();
@@ -129,7 +129,7 @@ async fn a_process_whose_call_takes_long_keeps_its_lease_and_the_others_wait() {
     assert_eq!(endpoint.calls(), 0);
 }
 
-// S66
+// S66: a log-out during a save ends in the tombstone, here and in other processes
 #[tokio::test]
 async fn a_log_out_by_another_outlasts_a_refresh_under_way() {
     let folder = Folder::new();

@@ -1,18 +1,12 @@
 //! The list of promises in `tests/README.md` is true and complete, and what the front page
 //! guarantees is shown by tests that there are.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{MAIN_SEPARATOR, Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::MAIN_SEPARATOR};
+
+use super::{collect, root};
 
 /// A promise's number, a file below the package's root and a test in it.
 type Shown = (u32, String, String);
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// What the list says.
 fn listed() -> BTreeSet<Shown> {
@@ -31,46 +25,49 @@ fn listed() -> BTreeSet<Shown> {
     shown
 }
 
-/// What the tests say of themselves: `// S13` above a function, or `// S13, S24`.
-fn named() -> BTreeSet<Shown> {
+/// What the tests say of themselves, and the numbers that stand there without their meaning. Above
+/// a function stands `// S13: ` and what is promised, a line for each number.
+fn named() -> (BTreeSet<Shown>, Vec<String>) {
     let mut files = Vec::new();
     collect(&root().join("src"), &mut files);
     collect(&root().join("tests"), &mut files);
-    let mut shown = BTreeSet::new();
+    let (mut shown, mut bare) = (BTreeSet::new(), Vec::new());
     for path in files {
         let file =
             path.strip_prefix(root()).unwrap().to_str().unwrap().replace(MAIN_SEPARATOR, "/");
         let mut numbers = Vec::new();
-        for line in fs::read_to_string(&path).unwrap().lines().map(str::trim_start) {
-            if let Some(comment) = line.strip_prefix("// S") {
-                numbers.extend(comment.split(", S").map_while(number));
+        for (at, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            let line = line.trim_start();
+            if let Some((number, rest)) = line.strip_prefix("// S").and_then(number) {
+                numbers.push(number);
+                let meaning = rest.strip_prefix(": ").unwrap_or_default();
+                if meaning.split(' ').count() < 3 {
+                    bare.push(format!("{file}:{}: {line}", at + 1));
+                }
             } else if let Some(function) = line.split_once("fn ").map(|(_, function)| function) {
                 let name = function.split(['(', '<']).next().unwrap().to_owned();
                 shown.extend(numbers.drain(..).map(|number| (number, file.clone(), name.clone())));
             }
         }
     }
-    shown
+    (shown, bare)
 }
 
-fn number(text: &str) -> Option<u32> {
+/// A number, and what comes after it.
+fn number(text: &str) -> Option<(u32, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    text[..end].parse().ok()
+    Some((text[..end].parse().ok()?, &text[end..]))
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        if entry.is_dir() {
-            collect(&entry, files);
-        } else if entry.extension().is_some_and(|ending| ending == "rs") {
-            files.push(entry);
-        }
-    }
+#[test]
+fn each_number_above_a_test_is_followed_by_what_it_means() {
+    let (_, bare) = named();
+    assert!(bare.is_empty(), "write `// S13: what it promises`, a line for each: {bare:#?}");
 }
 
 #[test]
 fn the_list_names_each_test_that_shows_a_promise() {
-    let (listed, named) = (listed(), named());
+    let (listed, (named, _)) = (listed(), named());
     let missing: Vec<_> = named.difference(&listed).collect();
     assert!(missing.is_empty(), "not in tests/README.md: {missing:#?}");
     let stale: Vec<_> = listed.difference(&named).collect();

@@ -1,18 +1,20 @@
+//! The moment of a step. The clocks and the random numbers of a session are read here alone.
+
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 /// The moment of a step, and its luck: both clocks and a random number, read once at the edge.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::session) struct Now {
-    pub(in crate::session) mono: Instant,
-    pub(in crate::session) wall: SystemTime,
+pub(super) struct Now {
+    pub(super) mono: Instant,
+    pub(super) wall: SystemTime,
     /// In `[0, 1)`.
-    pub(in crate::session) chance: f64,
+    pub(super) chance: f64,
 }
 
 impl Now {
-    pub(in crate::session) fn read() -> Self {
+    pub(super) fn read() -> Self {
         Self { mono: Instant::now(), wall: wall_clock(), chance: fastrand::f64() }
     }
 }
@@ -30,6 +32,6 @@ fn wall_clock() -> SystemTime {
 
 #[cfg(test)]
 thread_local! {
-    pub(in crate::session) static SUSPENDED: std::cell::Cell<std::time::Duration> =
+    pub(super) static SUSPENDED: std::cell::Cell<std::time::Duration> =
         const { std::cell::Cell::new(std::time::Duration::ZERO) };
 }
