@@ -4,9 +4,10 @@
 //! whether anybody listens there, and remembers the answer for all. With other tests beside it, to
 //! which nobody listens, lines would be missing here.
 
+mod support;
 #[path = "sockets/wire/support.rs"]
 #[allow(dead_code, reason = "it is the wire tests', and not all of it is needed here")]
-mod support;
+mod wire;
 
 use std::{
     error::Error as StdError,
@@ -29,7 +30,7 @@ use tower_refresh::{
     testing::{AuthServer, Fault, Refusal},
 };
 
-use crate::support::{Version, http, in_time, post, send};
+use crate::wire::{Version, http, in_time, post, send};
 
 const CLIENT_SECRET: &str = "hunter2&=+ /\"%hunter2";
 

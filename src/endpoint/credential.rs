@@ -9,14 +9,17 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
 use super::error::{EndpointError, Spent};
-use crate::{error::BoxError, token::Secret};
+use crate::{
+    error::BoxError,
+    token::{Secret, jwt::Claims},
+};
 
 /// All credentials of a call together may take this long. What is given up here has certainly sent
 /// nothing, which the session's own time-out could not tell.
@@ -161,6 +164,28 @@ pub(super) async fn read_again(
         return None;
     }
     read_all(credentials).await.ok().filter(|now| now != sent)
+}
+
+/// Says which files a refused call had its credentials from, and of a JWT whether it is over.
+pub(super) fn with_files(
+    mut error: EndpointError,
+    credentials: &[&Credential],
+    sent: &[Secret],
+) -> EndpointError {
+    for (credential, secret) in credentials.iter().zip(sent) {
+        let Some(path) = credential.path() else { continue };
+        let exp = Claims::read(secret.expose()).exp;
+        let end = exp.and_then(|exp| UNIX_EPOCH.checked_add(exp));
+        let is_over = end.is_some_and(|end| end < SystemTime::now());
+        let state = match is_over {
+            true => {
+                ", which holds a JWT that is over: does the program that replaces it still run?"
+            }
+            false => "",
+        };
+        error = error.explained(format_args!("sent with what is in {}{state}", path.display()));
+    }
+    error
 }
 
 fn unsent(message: impl Into<Cow<'static, str>>, source: impl Into<BoxError>) -> EndpointError {

@@ -195,6 +195,12 @@ impl EndpointError {
         Self { class, message: message.into(), spent: Spent::Maybe, answer: None, source: None }
     }
 
+    /// Says more in the message.
+    pub(super) fn explained(mut self, more: fmt::Arguments<'_>) -> Self {
+        self.message = format!("{}; {more}", self.message).into();
+        self
+    }
+
     fn details(&mut self) -> &mut Details {
         self.answer.get_or_insert_default()
     }

@@ -92,7 +92,7 @@ impl Failure {
                  in and set new tokens"
             }
         };
-        Self { error: Error::with_source(ErrorKind::LoginRequired, message, self.error), ..self }
+        Self { error: Error::new(ErrorKind::LoginRequired, message), ..self }
     }
 
     pub(super) fn timed_out(limit: Duration, endpoint: EndpointName<'_>) -> Self {

@@ -105,8 +105,8 @@ impl<'a> Lease<'a> {
 
     /// Does the work, and renews the lease a third of its life after the last renewal was sent.
     ///
-    /// A renewal is answered or given up before this returns. Losing the lease does not stop the work, as a refresh token that was
-    /// sent is used up.
+    /// A renewal is answered or given up before this returns. Losing the lease does not stop the
+    /// work, as a refresh token that was sent is used up.
     pub(super) async fn during<F: Future>(&mut self, work: F) -> F::Output {
         let mut work = pin!(work);
         loop {

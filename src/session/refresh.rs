@@ -37,12 +37,11 @@ use super::{
     round::Refresh,
     save::{Saved, Then, save},
     single_flight::{Stage, Waiters},
-    state::{Base, Started, State, Ticket},
+    state::{Base, Started, State, Ticket, is_leased_to_another},
     worker,
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, Spent, TokenResponse},
-    store::{Lease as StoredLease, RESTORED},
     token::Tokens,
 };
 
@@ -331,11 +330,9 @@ impl Refresh<'_> {
         }
         let config = self.cell.backend.config();
         match load(self.cell).await {
+            // Another process that calls right now is about to save them.
             Ok(stored) => Ok(stored.is_some_and(|stored| {
-                let owner = self.cell.backend.owner();
-                let is_another = |lease: &StoredLease| ![owner, RESTORED].contains(&lease.owner());
-                // Another process that calls right now is about to save them.
-                stored.lease().is_some_and(is_another)
+                is_leased_to_another(&stored, self.cell.backend.owner())
                     || (!stored.is_empty() && !stored.holds(Some(&base.tokens)))
             })),
             Err(_) if self.cell.read(|state| state.goes_alone(config)) => Ok(false),

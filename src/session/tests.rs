@@ -72,3 +72,41 @@ async fn a_token_that_expired_during_a_suspend_does_not_outlive_its_login() {
     SUSPENDED.set(2 * HOUR);
     assert!(session.token().await.unwrap_err().is_login_required());
 }
+
+// S102: before the first log-in no token is blamed, as none was sent
+#[tokio::test]
+async fn without_a_refresh_token_an_error_says_so_and_blames_none() {
+    let endpoint = crate::endpoint::JsonEndpoint::new("https://auth.example.com/token").unwrap();
+    let access_only = Tokens::new("access").unwrap().with_expires_at(std::time::UNIX_EPOCH);
+    for (tokens, said) in [
+        (Tokens::default(), "no user has logged in yet: log in and set tokens"),
+        (access_only, "there is no refresh token to get another with: log in and set new tokens"),
+    ] {
+        let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
+        let error = session.token().await.unwrap_err();
+        assert!(error.is_login_required());
+        assert!(error.to_string().ends_with(said), "{error}");
+        assert!(!format!("{error:#}").contains("no longer accepts"), "{error:#}");
+    }
+}
+
+// S102: an error names the endpoint and the session, and its long form what was behind it
+#[tokio::test]
+async fn an_error_names_the_endpoint_and_the_session_and_prints_its_causes() {
+    let transport = service_fn(async |_: http::Request<http_body_util::Full<bytes::Bytes>>| {
+        let answer = http::Response::builder().status(503).header("retry-after", "60.5");
+        Ok::<_, BoxError>(answer.body(String::new())?)
+    });
+    let endpoint = crate::endpoint::JsonEndpoint::new("https://auth.example.com:8443/token?key=k");
+    let session = Session::builder(endpoint.unwrap().transport(transport))
+        .initial_tokens(Tokens::from_refresh_token("refresh").unwrap())
+        .name("billing")
+        .attempts(1)
+        .build();
+    let error = session.token().await.unwrap_err();
+    let line = "the token endpoint at auth.example.com:8443 of session billing is unavailable, and \
+                is asked again later";
+    assert_eq!(error.to_string(), line);
+    let behind = "the token endpoint answered 503; it wants no call for 61s";
+    assert_eq!(format!("{error:#}"), format!("{line}: {behind}"));
+}

@@ -1,8 +1,11 @@
 //! How a caller waits for a token, and for how long.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
 use super::{
     Session,
@@ -47,15 +50,42 @@ impl Session {
     }
 
     async fn wait_inside(&self, need: Need, current: Handle) -> Result<Token, Error> {
-        let runtime = self.cell.backend.runtime().unwrap_or(&current);
-        let limit = self.cell.backend.config().wait_limit;
-        match timeout(limit, self.look(need, runtime)).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => {
-                let message = format!("no access token after {limit:?}; the refresh goes on");
-                Err(overdue(&self.cell, message))
+        let (backend, began) = (&self.cell.backend, Instant::now());
+        let (runtime, config) = (backend.runtime().unwrap_or(&current), backend.config());
+        for _ in 0..RESTARTS {
+            let login = self.snapshot().login;
+            let (waiters, is_overdue) = match self.join(need, runtime)? {
+                Join::Ready(token) => return Ok(token),
+                Join::Wait { waiters, overdue, .. } => (waiters, overdue),
+            };
+            let left = config.wait_limit.saturating_sub(began.elapsed());
+            let limit = if is_overdue { left.min(config.attempt_timeout) } else { left };
+            let outcome = match timeout(limit, waiters.outcome()).await {
+                Ok(outcome) => outcome,
+                Err(_elapsed) if limit < left => Outcome::Failed(self.unanswered(limit)),
+                Err(_elapsed) => {
+                    let limit = config.wait_limit;
+                    let message = format!("no access token after {limit:?}; the refresh goes on");
+                    return Err(overdue(&self.cell, message));
+                }
+            };
+            match outcome {
+                // A login or a log-out came before this caller learned of the outcome.
+                _ if self.snapshot().login != login => {}
+                Outcome::Granted(token) => return Ok(token),
+                Outcome::Failed(error) => return self.or_live_token(error, need),
+                Outcome::Superseded => {}
             }
         }
+        let message = "the refresh was cut off again and again: is the runtime shutting down?";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// What a caller gets that came when the call was overdue.
+    fn unanswered(&self, limit: Duration) -> Error {
+        let error = overdue(&self.cell, format!("no access token after another {limit:?}"));
+        let message = "a call to the token endpoint is still without an answer";
+        Error::with_source(ErrorKind::Unavailable, message, error)
     }
 
     /// Does the work of a caller that is on no runtime, on the one that was named.
@@ -69,44 +99,6 @@ impl Session {
             let message = "the runtime that was named for the session has ended";
             Err(Error::new(ErrorKind::Unavailable, message))
         })
-    }
-
-    async fn look(&self, need: Need, runtime: &Handle) -> Result<Token, Error> {
-        for _ in 0..RESTARTS {
-            let login = self.snapshot().login;
-            let (waiters, overdue) = match self.join(need, runtime)? {
-                Join::Ready(token) => return Ok(token),
-                Join::Wait { waiters, overdue, .. } => (waiters, overdue),
-            };
-            let outcome = match overdue {
-                false => waiters.outcome().await,
-                true => {
-                    let limit = self.cell.backend.config().attempt_timeout;
-                    match timeout(limit, waiters.outcome()).await {
-                        Ok(outcome) => outcome,
-                        Err(_elapsed) => {
-                            let message = format!("no access token after another {limit:?}");
-                            let error = self::overdue(&self.cell, message);
-                            let kind = ErrorKind::Unavailable;
-                            Outcome::Failed(Error::with_source(
-                                kind,
-                                "a call to the token endpoint is still without an answer",
-                                error,
-                            ))
-                        }
-                    }
-                }
-            };
-            match outcome {
-                // A login or a log-out came before this caller learned of the outcome.
-                _ if self.snapshot().login != login => {}
-                Outcome::Granted(token) => return Ok(token),
-                Outcome::Failed(error) => return self.or_live_token(error, need),
-                Outcome::Superseded => {}
-            }
-        }
-        let message = "the refresh was cut off again and again: is the runtime shutting down?";
-        Err(Error::new(ErrorKind::Unavailable, message))
     }
 
     /// Decides what to do, and starts the refresh if there has to be a new one.

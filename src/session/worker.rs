@@ -1,8 +1,8 @@
 //! The task that does what no caller waits for: looks at the store, saves what is unsaved, and the
 //! timer of `keep_fresh`. One at a time, and none while there is nothing to do.
 //!
-//! It keeps no session alive while it waits, unless something is unsaved. When its runtime ends, the next caller inside another
-//! starts it anew.
+//! It keeps no session alive while it waits, unless something is unsaved. When its runtime ends, the
+//! next caller inside another starts it anew.
 
 use std::{
     pin::pin,
@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     cell::Cell,
     reconcile::put,
-    state::{Owed, Started, State},
+    state::{Owed, Started, State, Write},
 };
 use crate::{error::Error, store::SaveOutcome};
 
@@ -89,7 +89,9 @@ async fn run(claim: Claim, start_refresh: StartRefresh) {
         let (owed, version) = cell.apply_as(|state, now| state.owed(config, now));
         let (until, news, unsaved) = match owed {
             Owed::Save => {
-                save(&cell).await;
+                // A session has one writer: what is left to a refresh that begins is given up here.
+                let left = cell.wait_until(|cell| cell.read(State::is_left_to_refresh));
+                select(pin!(left), pin!(save(&cell))).await;
                 kept = Some(cell);
                 continue;
             }
@@ -183,18 +185,12 @@ async fn save(cell: &Arc<Cell>) {
 /// The store holds a refresh token that is used up, and does not take the next: its lease keeps
 /// other processes from it.
 async fn keep_leased(cell: &Arc<Cell>) {
+    let (owner, config) = (cell.backend.owner(), cell.backend.config());
     let Ok(Some(stored)) = cell.backend.load().await else { return };
-    let owner = cell.backend.owner();
-    let is_another = |lease: &crate::store::Lease| lease.owner() != owner;
-    let is_used_up = cell.read(|state| state.is_ahead_of(&stored));
-    let has_token = stored.tokens().is_some_and(|tokens| tokens.refresh_token().is_some());
-    if stored.lease().is_some_and(is_another) || !is_used_up || !has_token {
-        return;
+    let renewal = cell.apply(|state, now| state.renewal(stored, owner, config, now));
+    if let Some(Write { record, expected, .. }) = renewal {
+        let _ = cell.backend.save(record, expected).await;
     }
-    let expected = stored.version();
-    let record = stored.with_lease(owner, cell.backend.config().lease);
-    let version = super::state::next_version(Some(expected), &super::state::Now::read());
-    let _ = cell.backend.save(record.with_version(version), Some(expected)).await;
 }
 
 /// A save under way, for `close`.

@@ -18,6 +18,8 @@ use crate::{error::Error, token::Tokens};
 /// - [`token_url`](Self::token_url): OAuth 2.0's refresh_token and client_credentials grants
 ///   (RFC 6749 §6, §4.4).
 /// - [`revocation_url`](Self::revocation_url): RFC 7009. Any token revokes its whole family.
+/// - [`url`](Self::url) is also its issuer, whose metadata name the two
+///   ([`EndpointUrl::discover`](crate::endpoint::EndpointUrl::discover)).
 /// - [`api_url`](Self::api_url): everything below it answers 200 to a live access token, with a
 ///   JSON description of the request: `method`, `path`, `query`, `version`, `body_length`,
 ///   `body_sha256`. `/api/echo` sends the body and its trailers back instead.

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -69,6 +69,20 @@ pub(super) fn revocation(shared: &Shared, head: &Parts, body: &Bytes) -> Respons
         Ok(Response::new(Bytes::new()))
     };
     revoke().unwrap_or_else(|error: OAuthError| error.answer())
+}
+
+/// What the server says of itself (OpenID Connect Discovery): its issuer is the URL that it is asked
+/// at.
+pub(super) fn metadata<B>(request: &Request<B>) -> Response<Bytes> {
+    let by_header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = request.uri().authority().map(|host| host.as_str()).or(by_header);
+    let issuer = format!("http://{}", host.unwrap_or_default());
+    let metadata = json!({
+        "issuer": issuer,
+        "token_endpoint": format!("{issuer}/oauth2/token"),
+        "revocation_endpoint": format!("{issuer}/oauth2/revoke"),
+    });
+    json_answer(StatusCode::OK, &metadata)
 }
 
 fn grant(shared: &Shared, head: &Parts, body: &Bytes) -> Result<Response<Bytes>, OAuthError> {

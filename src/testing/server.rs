@@ -37,6 +37,7 @@ impl Shared {
                 let body = collect(body).await?;
                 protocol::revocation(self, &head, &body).map(whole)
             }
+            "/.well-known/openid-configuration" => protocol::metadata(&request).map(whole),
             path if path == "/api" || path.starts_with("/api/") => {
                 api::serve(self, request).await?
             }

@@ -68,7 +68,38 @@ async fn a_session_that_nobody_listens_to_takes_little() {
         })
         .collect();
     let each = (LIVE.load(Relaxed) - before) / sessions.len();
-    assert!(each < 4 * 1024, "{each} bytes");
+    assert!(each < 2 * 1024, "{each} bytes");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_token_takes_little() {
+    let _turn = TURN.lock().await;
+    let endpoint = GatedEndpoint::new();
+    let tokens = Tokens::from_refresh_token("refresh-0").unwrap();
+    let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
+    let api = service_fn(async |_: Request<Empty<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    });
+    let client = RefreshLayer::new(session).layer(api);
+    let hold = endpoint.hold();
+    let request = || Request::get("https://api.example.com/").body(Empty::new()).unwrap();
+    let first = tokio::spawn(client.clone().oneshot(request()));
+    endpoint.calls_reached(1).await;
+    let mut requests = Vec::with_capacity(1000);
+    let before = LIVE.load(Relaxed);
+    for _ in 0..1000 {
+        requests.push(tokio::spawn(client.clone().oneshot(request())));
+    }
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let each = (LIVE.load(Relaxed) - before) / requests.len();
+    hold.release();
+    first.await.unwrap().unwrap();
+    for request in requests {
+        request.await.unwrap().unwrap();
+    }
+    assert!(each < 1_800, "{each} bytes");
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ fn login() -> Tokens {
 
 // S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
-async fn it_waits_for_the_refresh_under_way_and_revokes_what_that_has_brought() {
+async fn a_log_out_waits_for_the_refresh_under_way_and_revokes_its_tokens() {
     let (vault, desk) = (Vault::new(), Desk::default());
     let world = world(expired(), &vault, &desk);
     let hold = world.endpoint.hold();
@@ -94,7 +94,7 @@ async fn it_waits_for_the_refresh_under_way_and_revokes_what_that_has_brought() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_does_not_wait_for_ever_for_a_refresh() {
+async fn a_log_out_does_not_wait_for_ever_for_a_refresh() {
     let (vault, desk) = (Vault::new(), Desk::default());
     let limit = Duration::from_secs(5);
     let world = world_of(expired(), |builder| {

@@ -2,6 +2,7 @@
 //! `tests/README.md`.
 
 mod acceptance;
+mod ambiguous_calls;
 mod bodies;
 mod body_types;
 mod breaker;
@@ -9,12 +10,8 @@ mod budget;
 mod calls;
 mod cancel;
 mod clones;
-mod condemned;
 mod decisions;
 mod destinations;
-mod doubt;
-mod eager;
-mod elsewhere;
 mod events;
 mod expiry;
 mod failure;
@@ -24,12 +21,15 @@ mod from_fn;
 mod heads;
 mod identity;
 mod injection;
+mod invalidated;
+mod keep_fresh;
 mod layer_order;
 mod leases;
 mod lifecycle;
 mod load;
 mod log_out;
 mod origins;
+mod other_processes;
 mod ready;
 mod record;
 #[cfg(feature = "follow-redirect")]
@@ -37,9 +37,9 @@ mod redirect;
 mod refusal;
 mod retry_after;
 mod rotation;
-mod seen;
 mod shelf;
 mod stack;
+mod status_and_metrics;
 mod steps;
 mod stores;
 mod support;

@@ -71,7 +71,7 @@ fn stacks(world: &World) -> Vec<(&'static str, Client)> {
 
 // S57: it works around and below other middlewares
 #[tokio::test(start_paused = true)]
-async fn it_works_around_and_below_other_middlewares() {
+async fn the_layer_works_around_and_below_other_middlewares() {
     let names: Vec<_> = stacks(&World::new(live())).into_iter().map(|(name, _)| name).collect();
     for (stack, name) in names.into_iter().enumerate() {
         for tokens in [live(), expired()] {

@@ -8,5 +8,7 @@ mod gateway;
 #[cfg(all(feature = "tonic", feature = "transport"))]
 mod grpc;
 mod room;
+#[path = "../support/mod.rs"]
+mod support;
 mod test_kit;
 mod wire;

@@ -22,7 +22,7 @@ use self::grant::Grant;
 pub use self::{client::OAuth2Client, revocation::OAuth2Revocation};
 use super::{
     RefreshRequest, TokenResponse,
-    credential::{Credential, read_again, read_all},
+    credential::{Credential, read_again, read_all, with_files},
     discovery::Wanted,
     error::EndpointError,
     exchange::{Call, Exchange, with_retry_after},
@@ -352,11 +352,17 @@ impl OAuth2Endpoint {
                 Ok(tokens) => return Ok(tokens),
                 Err(error) => with_retry_after(error, &answer.headers),
             };
-            let replaced = match is_first && self.grant.refuses_a_credential(&error) {
-                true => read_again(&self.credentials(), &read).await,
+            if !self.grant.refuses_a_credential(&error) {
+                return Err(error);
+            }
+            let credentials = self.credentials();
+            let replaced = match is_first {
+                true => read_again(&credentials, &read).await,
                 false => None,
             };
-            let Some(replaced) = replaced else { return Err(error) };
+            let Some(replaced) = replaced else {
+                return Err(with_files(error, &credentials, &read));
+            };
             (read, is_first) = (replaced, false);
         }
     }

@@ -36,7 +36,7 @@ pub(crate) use self::refusals::{Refused, Route};
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
     outcome::{After, Published},
-    plan::{Base, Compared, Plan, Seen},
+    plan::{Base, Compared, Plan, Seen, is_leased_to_another},
     refusals::Answer,
     replica::{Write, next_version},
     saving::Owed,

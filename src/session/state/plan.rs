@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::Error,
     session::config::Config,
-    store::{Lease, LoginHistory, RESTORED, Record},
+    store::{LoginHistory, RESTORED, Record},
     token::Tokens,
 };
 
@@ -163,10 +163,8 @@ impl State {
             return Compared::EarlierLogin;
         }
         let version = stored.map(Record::version);
-        // A lease of no session, on tokens that were put back, is no other's.
-        let is_another = |lease: &&Lease| ![owner, RESTORED].contains(&lease.owner());
-        let lease = stored.and_then(Record::lease).filter(is_another);
-        let unchanged = Compared::Unchanged { version, leased_to_another: lease.is_some() };
+        let leased_to_another = stored.is_some_and(|stored| is_leased_to_another(stored, owner));
+        let unchanged = Compared::Unchanged { version, leased_to_another };
         let Some(stored) = stored.filter(|stored| !stored.is_empty()) else { return unchanged };
         // A server that rotates has used up the refresh token that is stored, whatever was set
         // beside it meanwhile.
@@ -276,6 +274,12 @@ impl State {
         let first = doubt.is_some_and(|doubt| !std::mem::replace(&mut doubt.refused, true));
         first && self.is_current(ticket)
     }
+}
+
+/// Whether another session is calling. The lease of no session, on tokens that were put back, is no
+/// other's.
+pub(in crate::session) fn is_leased_to_another(stored: &Record, owner: &str) -> bool {
+    stored.lease().is_some_and(|lease| ![owner, RESTORED].contains(&lease.owner()))
 }
 
 impl Seen {

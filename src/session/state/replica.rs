@@ -289,11 +289,6 @@ impl State {
         self.agree(stored, config, now)
     }
 
-    /// Whether the store holds what memory has replaced.
-    pub(in crate::session) fn is_ahead_of(&self, stored: &Record) -> bool {
-        matches!(self.relation(Some(stored)), Relation::Ahead)
-    }
-
     /// The store was read.
     pub(super) fn note_look(&mut self, config: &Config, now: &Now) {
         self.replica.look_owed = false;

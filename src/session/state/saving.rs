@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Event, Now, State, Worker, demand::Started, replica::Write};
+use super::{
+    Event, Now, State, Worker,
+    demand::Started,
+    plan::is_leased_to_another,
+    replica::{Relation, Write, next_version},
+};
 use crate::{
     error::Error,
     session::{backoff, config::Config},
@@ -59,6 +64,26 @@ impl State {
         self.agree(stored, config, now)
     }
 
+    /// The renewed lease on a record whose refresh token is used up, while its successor cannot be
+    /// saved.
+    pub(in crate::session) fn renewal(
+        &self,
+        stored: Record,
+        owner: &str,
+        config: &Config,
+        now: &Now,
+    ) -> Option<Write> {
+        let is_used_up = matches!(self.relation(Some(&stored)), Relation::Ahead)
+            && stored.tokens().is_some_and(|tokens| tokens.refresh_token().is_some());
+        if !is_used_up || is_leased_to_another(&stored, owner) {
+            return None;
+        }
+        let expected = Some(stored.version());
+        let record = stored.with_lease(owner, config.lease);
+        let record = record.with_version(next_version(expected, now));
+        Some(Write { record, expected, login: self.login.number })
+    }
+
     pub(in crate::session) fn is_unsaved(&self) -> bool {
         self.replica.unsaved.is_some()
     }
@@ -77,6 +102,12 @@ impl State {
     /// up, and the lease keeps others from it.
     pub(in crate::session) fn is_rotation_unsaved(&self) -> bool {
         self.unsaved() == Some(Unsaved::Rotation)
+    }
+
+    /// A refresh under way saves what came of one before it, and what was set beside its refresh
+    /// token.
+    pub(in crate::session) fn is_left_to_refresh(&self) -> bool {
+        self.is_refreshing() && self.is_rotation_unsaved()
     }
 
     /// Why the store did not take what is unsaved.
@@ -121,9 +152,8 @@ impl State {
             saving.noticed = true;
             saving.try_at
         });
-        let is_left = self.is_refreshing() && self.is_rotation_unsaved();
+        let is_left = self.is_left_to_refresh();
         match try_at {
-            // A refresh under way saves what was set beside its refresh token.
             Some(_) if is_left => {}
             Some(at) if at.is_none_or(|at| at <= now.mono) => return Owed::Save,
             _ => {}

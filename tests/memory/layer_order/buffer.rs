@@ -31,7 +31,7 @@ impl Service<Request<Full<Bytes>>> for Only {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_it_makes_a_service_one_that_can_be_sent_through_twice() {
+async fn a_buffer_inside_makes_a_service_one_that_can_be_sent_through_twice() {
     let world = World::new(live());
     world.api.refuse("seed");
     let client = ServiceBuilder::new()
@@ -43,7 +43,7 @@ async fn inside_it_makes_a_service_one_that_can_be_sent_through_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_callers_that_wait_for_a_token_do_not_fill_it() {
+async fn callers_that_wait_for_a_token_do_not_fill_a_buffer_outside() {
     let world = World::new(expired());
     let hold = world.endpoint.hold();
     let client = ServiceBuilder::new()
@@ -60,7 +60,7 @@ async fn outside_callers_that_wait_for_a_token_do_not_fill_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_it_wraps_errors_and_they_are_found() {
+async fn a_buffer_outside_wraps_errors_and_they_are_found() {
     let world = World::new(expired());
     world.endpoint.answer_always(|| EndpointError::invalid_grant("over").into());
     let client = ServiceBuilder::new()

@@ -21,7 +21,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_those_who_wait_for_a_token_hold_no_permit() {
+async fn with_a_concurrency_limit_inside_requests_that_wait_for_a_token_hold_no_permit() {
     let world = World::new(expired());
     let hold = world.endpoint.hold();
     let client = ServiceBuilder::new()
@@ -36,7 +36,7 @@ async fn inside_those_who_wait_for_a_token_hold_no_permit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_those_who_wait_for_a_token_keep_everybody_out() {
+async fn with_a_concurrency_limit_outside_requests_that_wait_for_a_token_keep_all_others_out() {
     let world = World::new(expired());
     let hold = world.endpoint.hold();
     let client = ServiceBuilder::new()

@@ -31,7 +31,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_it_sheds_what_has_not_begun() {
+async fn a_load_shed_layer_outside_sheds_what_has_not_begun() {
     let world = World::new(live());
     let client = ServiceBuilder::new()
         .load_shed()
@@ -50,7 +50,7 @@ async fn outside_it_sheds_what_has_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_it_sheds_the_second_sending_too() {
+async fn a_load_shed_layer_inside_sheds_the_second_sending_too() {
     let world = World::new(live());
     let client = ServiceBuilder::new()
         .layer(RefreshLayer::new(world.session.clone()))

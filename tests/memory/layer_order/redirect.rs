@@ -49,7 +49,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_it_takes_the_token_off_before_another_host() {
+async fn a_redirect_layer_inside_takes_the_token_off_before_another_host() {
     let (world, seen) = (World::new(live()), Seen::default());
     let client = ServiceBuilder::new()
         .layer(RefreshLayer::new(world.session.clone()))
@@ -59,7 +59,7 @@ async fn inside_it_takes_the_token_off_before_another_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_it_hands_the_token_to_another_host() {
+async fn a_redirect_layer_outside_hands_the_token_to_another_host() {
     let (world, seen) = (World::new(live()), Seen::default());
     let client = ServiceBuilder::new()
         .layer(FollowRedirectLayer::new())
@@ -69,7 +69,7 @@ async fn outside_it_hands_the_token_to_another_host() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_a_layer_that_is_bound_to_its_origin_it_hands_over_nothing() {
+async fn a_redirect_layer_outside_a_layer_that_is_bound_to_its_origin_hands_over_nothing() {
     let (world, seen) = (World::new(live()), Seen::default());
     let layer = RefreshLayer::new(world.session.clone());
     let client = ServiceBuilder::new()

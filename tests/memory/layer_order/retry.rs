@@ -53,7 +53,7 @@ fn api(
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_each_attempt_has_a_live_token() {
+async fn with_a_retry_layer_outside_each_attempt_has_a_live_token() {
     let (world, seen) = (World::new(live_for(Duration::from_secs(60))), Arc::default());
     let client = ServiceBuilder::new()
         .layer(retry::RetryLayer::new(WhenBusy))
@@ -64,7 +64,7 @@ async fn outside_each_attempt_has_a_live_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_it_repeats_a_token_that_has_expired_meanwhile() {
+async fn a_retry_layer_inside_repeats_a_token_that_has_expired_meanwhile() {
     let (world, seen) = (World::new(live_for(Duration::from_secs(60))), Arc::default());
     let client = ServiceBuilder::new()
         .layer(RefreshLayer::new(world.session.clone()))

@@ -11,7 +11,7 @@ use crate::support::{World, expired, get, live};
 const LIMIT: Duration = Duration::from_secs(2);
 
 #[tokio::test(start_paused = true)]
-async fn outside_it_counts_the_wait_for_a_token_and_ends_only_the_caller() {
+async fn a_timeout_layer_outside_counts_the_wait_for_a_token_and_ends_only_the_caller() {
     let world = World::new(expired());
     let hold = world.endpoint.hold();
     let client = ServiceBuilder::new()
@@ -26,7 +26,7 @@ async fn outside_it_counts_the_wait_for_a_token_and_ends_only_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_it_does_not_count_the_wait_for_a_token() {
+async fn a_timeout_layer_inside_does_not_count_the_wait_for_a_token() {
     let world = World::new(expired());
     let hold = world.endpoint.hold();
     let client = ServiceBuilder::new()
@@ -41,7 +41,7 @@ async fn inside_it_does_not_count_the_wait_for_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_each_sending_has_a_limit_of_its_own() {
+async fn with_a_timeout_layer_inside_each_sending_has_a_limit_of_its_own() {
     let world = World::new(live());
     world.api.hold(true);
     let client = ServiceBuilder::new()

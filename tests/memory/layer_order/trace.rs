@@ -54,7 +54,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn outside_it_tells_of_the_request_and_never_sees_the_token() {
+async fn a_trace_layer_outside_tells_of_the_request_and_never_sees_the_token() {
     let world = World::new(live());
     world.api.refuse("seed");
     let client = ServiceBuilder::new()
@@ -67,7 +67,7 @@ async fn outside_it_tells_of_the_request_and_never_sees_the_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_it_tells_of_each_sending_and_hides_the_token() {
+async fn a_trace_layer_inside_tells_of_each_sending_and_hides_the_token() {
     let world = World::new(live());
     world.api.refuse("seed");
     let client = ServiceBuilder::new()

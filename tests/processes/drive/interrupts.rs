@@ -46,7 +46,7 @@ async fn stops(run: &mut Child) {
 }
 
 #[tokio::test]
-async fn it_ends_the_load_with_the_summary_and_the_picture() {
+async fn an_interrupt_ends_the_load_with_the_summary_and_the_picture() {
     let server = AuthServer::start().await.unwrap();
     let login = server.log_in();
     let folder = tempdir().unwrap();
@@ -71,7 +71,7 @@ async fn it_ends_the_load_with_the_summary_and_the_picture() {
 }
 
 #[tokio::test]
-async fn it_waits_for_a_refresh_under_way_and_its_token_is_kept() {
+async fn an_interrupt_waits_for_a_refresh_under_way_and_its_token_is_kept() {
     let server = AuthServer::builder().rotate(true).start().await.unwrap();
     let login = server.log_in();
     let folder = tempdir().unwrap();

@@ -51,7 +51,7 @@ fn read(file: &Path) -> String {
 }
 
 #[tokio::test]
-async fn it_marks_the_refreshes_and_the_refusals() {
+async fn the_picture_marks_the_refreshes_and_the_refusals() {
     let server = AuthServer::builder().rotate(true).start().await.unwrap();
     let folder = tempdir().unwrap();
     let file = folder.path().join("run.svg");
@@ -84,7 +84,7 @@ async fn it_marks_the_refreshes_and_the_refusals() {
 }
 
 #[tokio::test]
-async fn it_does_not_grow_with_the_run() {
+async fn the_picture_does_not_grow_with_the_run() {
     let server = AuthServer::start().await.unwrap();
     let folder = tempdir().unwrap();
     let file = folder.path().join("run.svg");

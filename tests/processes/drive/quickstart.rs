@@ -3,7 +3,7 @@
 use super::support::{example, output};
 
 #[tokio::test]
-async fn it_works_without_a_terminal_and_loses_no_request() {
+async fn the_quickstart_works_without_a_terminal_and_loses_no_request() {
     let mut quickstart = example("quickstart");
     let output = output(quickstart.kill_on_drop(true)).await;
     let said = String::from_utf8(output.stdout).unwrap();

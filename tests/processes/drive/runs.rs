@@ -1,10 +1,10 @@
 //! Runs that go well.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, process::Stdio};
 
 use tower_refresh::testing::AuthServer;
 
-use super::support::{Latency, drive, finish, json_drive, output, report, start};
+use super::support::{Latency, drive, example, finish, json_drive, output, report, start};
 
 #[tokio::test]
 async fn json_with_a_rotating_refresh_token() {
@@ -39,6 +39,24 @@ async fn oauth2_with_each_kind_of_client() {
         let (report, code) = report(drive.args(args).args(["-n", "5", "-c", "2"])).await;
         assert_eq!((code, report.ok, report.refreshes), (0, 5, 1), "{args:?}");
         assert_eq!(report.extra["token_type"], "Bearer");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_names_the_endpoint_and_a_file_holds_the_secret() {
+    let server = AuthServer::builder().client("billing", "s3cret").start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    // As an editor leaves it.
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    for how in ["basic", "basic-raw", "post"] {
+        let mut drive = example("drive");
+        drive.args(["--protocol", "client-credentials", "--issuer", server.url(), "--no-proxy"]);
+        drive.args(["--client-id", "billing", "--client-auth", how, "--client-secret-file"]);
+        drive.arg(&secret).arg(server.api_url()).stdin(Stdio::null());
+        drive.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let (report, code) = report(drive.args(["-n", "5"])).await;
+        assert_eq!((code, report.ok, report.refreshes), (0, 5, 1), "{how}");
     }
 }
 

@@ -38,7 +38,7 @@ async fn a_record_comes_back_as_it_was_saved() {
 }
 
 #[tokio::test]
-async fn it_conforms() {
+async fn the_store_in_redis_conforms() {
     let redis = RedisServer::start().await;
     let made = AtomicU32::new(0);
     let make = || {

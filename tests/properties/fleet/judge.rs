@@ -156,9 +156,12 @@ impl Judge {
         }
     }
 
+    /// Whether a call of its newest login is under way: that of an earlier one has no lease.
     pub(crate) fn is_calling(&self, process: &Process) -> bool {
+        let login = process.login();
         let calls = self.calls.lock().unwrap();
-        calls.iter().any(|call| call.process.name == process.name && call.over.is_none())
+        let own = |call: &&Call| call.process.name == process.name && call.login >= login;
+        calls.iter().filter(own).any(|call| call.over.is_none())
     }
 
     pub(crate) fn when_called(&self) -> Vec<Instant> {

@@ -106,8 +106,8 @@ impl Open {
 
     /// Whether its newest tokens, or that there are none, go back to a decision here.
     pub(crate) fn has_decided(&self) -> bool {
-        let state = self.process.lock();
-        state.decided >= state.seen.max(state.seen_access).login
+        let decided = self.process.lock().decided;
+        decided >= self.process.login()
     }
 
     /// No process drops a refresh token that it was told of, unless the store has had a newer one

@@ -132,6 +132,12 @@ impl Process {
         self.state.lock().unwrap()
     }
 
+    /// The newest login that it knows of.
+    pub(crate) fn login(&self) -> u64 {
+        let state = self.lock();
+        state.seen.max(state.seen_access).login
+    }
+
     pub(crate) fn is_dead(&self) -> bool {
         self.lock().dead
     }

@@ -115,7 +115,7 @@ impl World {
                 peers.for_each(|peer| open.process.stall(peer, *time));
             }),
             Operation::Lose { writes, noticed } => {
-                if self.is_shared() {
+                if self.is_shared() && self.deciding().count() < 2 {
                     self.shelf.lose(*writes, *noticed);
                 }
             }
@@ -206,15 +206,15 @@ impl World {
     /// one of another process. That one waits until the store holds the first.
     fn may_decide(&self, process: &Arc<Process>) -> bool {
         let stored = self.shelf.place().login;
-        let mut others = self
-            .open
-            .iter()
-            .chain(&self.leaving)
-            .filter(|open| !Arc::ptr_eq(&open.process, process) && !open.process.is_dead());
-        !others.any(|open| {
-            let decided = open.process.lock().decided;
-            open.session.status().is_unsaved() && open.has_decided() && decided > stored
-        })
+        let mut others = self.deciding().filter(|open| !Arc::ptr_eq(&open.process, process));
+        !others.any(|open| open.process.lock().decided > stored)
+    }
+
+    /// The processes with a decision that they do not know to be saved. If a store loses the first
+    /// of two such, nothing says any more which of them came later.
+    fn deciding(&self) -> impl Iterator<Item = &Open> {
+        let alive = self.open.iter().chain(&self.leaving).filter(|open| !open.process.is_dead());
+        alive.filter(|open| open.session.status().is_unsaved() && open.has_decided())
     }
 
     pub(crate) fn log_in(&mut self, at: usize, access: Option<Life>) {

@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     future::Future,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,10 +25,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_refresh::{
-    BoxError, RefreshLayer, Session, SessionBuilder, Tokens, testing::GatedEndpoint,
-};
+use tower_refresh::{BoxError, RefreshLayer, Session, SessionBuilder, testing::GatedEndpoint};
 use tower_reqwest::HttpClientLayer;
+
+pub(crate) use crate::support::in_time;
 
 /// How a layer gets in front of reqwest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +107,7 @@ pub(crate) fn seeded_for(origin: &str) -> (GatedEndpoint, Session) {
 
 fn seed() -> (GatedEndpoint, SessionBuilder) {
     let endpoint = GatedEndpoint::new();
-    let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
+    let tokens = crate::support::seed();
     (endpoint.clone(), Session::builder(endpoint).initial_tokens(tokens))
 }
 
@@ -130,11 +129,6 @@ pub(crate) fn refuse_seed(request: &Request<Bytes>) -> Response<Full<Bytes>> {
 
 pub(crate) fn value<'a, B>(request: &'a Request<B>, header: &str) -> &'a str {
     request.headers().get(header).map_or("", |value| value.to_str().unwrap())
-}
-
-pub(crate) async fn in_time<F: Future>(work: F) -> F::Output {
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, work).await.expect("this should have ended long ago")
 }
 
 /// A server of the test's own, over both versions of HTTP, and what it got.

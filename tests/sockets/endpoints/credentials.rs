@@ -276,6 +276,28 @@ async fn a_secret_that_is_still_the_same_is_refused_at_once_and_for_good() {
 // S122: a credential that was replaced meanwhile is sent once more after its refusal, and one that
 // is the same is not
 #[tokio::test]
+async fn a_refusal_names_the_file_and_says_of_a_jwt_that_it_is_over() {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    let jwt = |exp: u64| {
+        let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{exp}}}"#));
+        format!("e30.{claims}.c2ln")
+    };
+    for (content, is_over) in [(jwt(1_000_000_000), true), (jwt(4_000_000_000), false)] {
+        let (_folder, path) = file(&content);
+        let server = Server::default();
+        let client = OAuth2Client::assertion("id", Credential::file(&path));
+        let endpoint = endpoint(client).transport(server.wanting("nothing like it"));
+        let error = endpoint.request(RefreshRequest::default()).await.unwrap_err();
+        assert_eq!(error.class(), FailureClass::Misconfigured);
+        assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+        assert_eq!(error.to_string().contains("a JWT that is over"), is_over, "{error}");
+        assert!(!format!("{error} {error:?}").contains(&content), "{error:?}");
+    }
+}
+
+// S122: the refusal of a credential names the file that it came from
+#[tokio::test]
 async fn a_secret_that_is_always_another_is_sent_twice_and_not_for_ever() {
     let made = Arc::new(AtomicUsize::new(0));
     let counted = made.clone();

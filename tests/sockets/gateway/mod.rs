@@ -3,11 +3,7 @@
 #[path = "../../../examples/axum_gateway/gateway.rs"]
 mod example;
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use axum::{Router, body::Body, extract::Request};
 use bytes::Bytes;
@@ -20,6 +16,8 @@ use tokio::{
 use tower_refresh::{
     Session, Tokens, endpoint::EndpointError, testing::Answer, testing::GatedEndpoint,
 };
+
+use crate::support::{in_time, seed};
 
 /// A request as the API got it.
 #[derive(Clone, Debug)]
@@ -88,15 +86,6 @@ async fn serve(router: Router) -> String {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async { axum::serve(listener, router).await });
     address
-}
-
-async fn in_time<F: Future>(work: F) -> F::Output {
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, work).await.expect("this should have ended long ago")
-}
-
-fn seed() -> Tokens {
-    Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap()
 }
 
 /// A request with all that must not travel on.

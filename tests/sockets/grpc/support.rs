@@ -1,7 +1,5 @@
 //! A gRPC server, a session and a client over a channel with the layer.
 
-use std::{future::Future, time::Duration};
-
 use futures::channel::mpsc;
 use tonic::transport::{Channel, Endpoint};
 use tower::Layer;
@@ -9,11 +7,7 @@ use tower_refresh::{Refresh, RefreshLayer, Session, Tokens, testing::GatedEndpoi
 
 use super::echo::{Echo, EchoClient, Refuses};
 
-/// An end for what would otherwise be a test that hangs.
-pub(crate) async fn in_time<F: Future>(work: F) -> F::Output {
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, work).await.expect("this should have ended long ago")
-}
+pub(crate) use crate::support::{in_time, seed};
 
 pub(crate) struct World {
     pub(crate) echo: Echo,
@@ -38,10 +32,6 @@ impl World {
         let channel = set_up(Endpoint::from_shared(echo.url()).unwrap()).connect().await.unwrap();
         Self { echo, endpoint, client: EchoClient::new(layer.layer(channel)) }
     }
-}
-
-pub(crate) fn seed() -> Tokens {
-    Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap()
 }
 
 pub(crate) fn expired() -> Tokens {

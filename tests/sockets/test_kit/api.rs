@@ -12,7 +12,7 @@ use tower_refresh::testing::{AuthServer, Issuer, Refusal};
 use super::client::{accepts, call_api, freddy, http, http2, send};
 
 #[tokio::test]
-async fn it_describes_what_arrived_over_both_versions() {
+async fn the_api_describes_what_arrived_over_both_versions() {
     let server = AuthServer::start().await.unwrap();
     let token = server.log_in().access_token;
     for (http, version) in [(http(), "HTTP/1.1"), (http2(), "HTTP/2.0")] {
@@ -34,7 +34,7 @@ async fn it_describes_what_arrived_over_both_versions() {
 }
 
 #[tokio::test]
-async fn it_echoes_bytes_and_trailers_over_both_versions() {
+async fn the_api_echoes_bytes_and_trailers_over_both_versions() {
     let server = AuthServer::start().await.unwrap();
     let token = server.log_in().access_token;
     for version_2 in [false, true] {
@@ -134,7 +134,7 @@ async fn the_old_access_token_can_die_with_the_new() {
 }
 
 #[tokio::test]
-async fn it_refuses_as_it_is_told() {
+async fn the_api_refuses_as_it_is_told() {
     let server = AuthServer::start().await.unwrap();
     let token = server.log_in().access_token;
     server.refuse_everything(true);
@@ -163,7 +163,7 @@ async fn it_refuses_as_it_is_told() {
 }
 
 #[tokio::test]
-async fn it_can_refuse_before_the_body_has_come() {
+async fn the_api_can_refuse_before_the_body_has_come() {
     let server = AuthServer::builder().refuse_early(true).start().await;
     let server = server.unwrap();
     let body = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, std::io::Error>>());

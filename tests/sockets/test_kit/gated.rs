@@ -126,7 +126,7 @@ async fn a_second_hold_keeps_the_gate_shut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_remembers_what_was_presented() {
+async fn a_gated_endpoint_remembers_what_was_presented() {
     let endpoint = GatedEndpoint::new();
     call(&endpoint).await.unwrap();
     let none = RefreshRequest::new(None);

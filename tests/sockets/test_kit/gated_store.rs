@@ -257,7 +257,7 @@ async fn another_view_has_the_record_and_none_of_the_faults() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_loses_what_it_held() {
+async fn a_gated_store_loses_what_it_held() {
     let store = filled();
     lease(&store).await.unwrap();
     store.save(record(3, 2, None), Some(2)).await.unwrap();
@@ -280,7 +280,7 @@ async fn it_loses_what_it_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_tells_of_changes_or_keeps_silent() {
+async fn a_gated_store_tells_of_changes_or_keeps_silent() {
     let (silent, told) = (filled(), filled());
     told.set_tells(true);
     let heard = async |store: &GatedStore, record: Record| {

@@ -10,7 +10,7 @@ fn address(server: &AuthServer) -> String {
 }
 
 #[tokio::test]
-async fn it_is_gone_after_its_shutdown() {
+async fn a_test_server_is_gone_after_its_shutdown() {
     let server = AuthServer::start().await.unwrap();
     let address = address(&server);
     TcpStream::connect(&address).await.unwrap();

@@ -146,7 +146,7 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
     let calls = server.counts().calls;
     let session = once(Session::builder(endpoint("hunter2")));
     let error = in_time(session.token()).await.unwrap_err();
-    says(&error, ErrorKind::LoginRequired, &["there is no refresh token", "log in"]);
+    says(&error, ErrorKind::LoginRequired, &["no user has logged in yet", "log in and set tokens"]);
     assert_eq!(server.counts().calls, calls);
 
     // A refresh token that is over.

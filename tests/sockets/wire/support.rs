@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -31,6 +31,8 @@ use tower_refresh::{
     testing::{AuthServer, GatedEndpoint, Login},
 };
 
+pub(crate) use crate::support::{in_time, seed};
+
 /// The HTTP version that the client speaks; the servers speak both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
@@ -49,12 +51,6 @@ where
 {
     let two = version == Version::Two;
     Client::builder(TokioExecutor::new()).http2_only(two).build_http()
-}
-
-/// An end for what would otherwise be a test that hangs.
-pub(crate) async fn in_time<F: Future>(work: F) -> F::Output {
-    let limit = Duration::from_secs(20);
-    tokio::time::timeout(limit, work).await.expect("this should have ended long ago")
 }
 
 /// A response that was read to its end.
@@ -138,8 +134,7 @@ pub(crate) fn post(url: &str) -> Request<Full<Bytes>> {
 /// server is the one that matters.
 pub(crate) fn seeded() -> (GatedEndpoint, Session) {
     let endpoint = GatedEndpoint::new();
-    let tokens = Tokens::new("seed").unwrap().with_refresh_token("refresh-0").unwrap();
-    let session = Session::builder(endpoint.clone()).initial_tokens(tokens).build();
+    let session = Session::builder(endpoint.clone()).initial_tokens(seed()).build();
     (endpoint, session)
 }
 

@@ -91,7 +91,7 @@ async fn a_request_of_an_earlier_login_is_not_repeated_in_the_name_of_the_next()
 
 // S62: a request of an earlier login is never repeated with another's token
 #[tokio::test(start_paused = true)]
-async fn nor_is_one_that_waits_for_a_successor_when_the_login_changes() {
+async fn a_request_that_waits_for_a_successor_is_not_sent_in_the_next_login() {
     let world = World::new(live());
     world.api.refuse("seed");
     let hold = world.endpoint.hold();

@@ -82,7 +82,7 @@ async fn a_token_of_which_nothing_says_when_it_expires_is_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_with_the_last_clone_of_the_session() {
+async fn keep_fresh_ends_with_the_last_clone_of_the_session() {
     let world = eager(live());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     let clone = world.session.clone();
@@ -98,7 +98,7 @@ async fn it_ends_with_the_last_clone_of_the_session() {
 
 // S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_the_session_is_closed() {
+async fn keep_fresh_ends_when_the_session_is_closed() {
     let world = eager(live());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     world.session.close().await.unwrap();
@@ -108,7 +108,7 @@ async fn it_ends_when_the_session_is_closed() {
 
 // S36: a transient failure takes no live token away
 #[tokio::test(start_paused = true)]
-async fn it_goes_on_after_failures_and_keeps_the_pauses() {
+async fn keep_fresh_goes_on_after_failures_and_keeps_the_pauses() {
     let world = eager(live());
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     let down = || Answer::from(EndpointError::transient("down").with_spent(Spent::No));
