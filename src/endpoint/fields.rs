@@ -83,6 +83,7 @@ impl Fields {
             default_life: None,
             date: answer.date(),
             extra: object,
+            issued_for: None,
         })
     }
 

@@ -14,22 +14,29 @@ use super::{
     worker,
 };
 
-/// What a session of a set is made of, with nothing read yet. `asks` says that the backend is asked
-/// for first tokens.
-pub(crate) fn member_cell<B: Backend>(
-    backend: B,
-    is_stored: bool,
-    is_shared: bool,
-    asks: bool,
-) -> Cell<B> {
+/// How the sessions of a set begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership {
+    pub(crate) is_stored: bool,
+    pub(crate) is_shared: bool,
+    pub(crate) has_login: bool,
+    /// The backend is asked for first tokens.
+    pub(crate) asks: bool,
+}
+
+/// What a session of a set is made of, with nothing read yet.
+pub(crate) fn member_cell<B: Backend>(backend: B, membership: Membership) -> Cell<B> {
+    let Membership { is_stored, is_shared, has_login, asks } = membership;
     let beginning = Beginning {
         session: next_session(),
         initial_tokens: Default::default(),
         is_stored,
         is_shared,
+        has_login,
         keep_fresh: false,
         is_swept: true,
         asks,
+        identity: None,
     };
     let state = State::new(beginning, backend.config(), &Now::read());
     Cell::new(state, backend)

@@ -54,7 +54,7 @@ pub(crate) use self::{
     cell::Cell,
     config::Config,
     endpoint::{EndpointName, boxed_endpoint},
-    member::member_cell,
+    member::{Membership, member_cell},
     observe::Observer,
     options::option_setters,
     state::{Busy, News},
@@ -208,6 +208,24 @@ impl Session {
     pub async fn refresh(&self) -> Result<Token, Error> {
         let seen = self.cell.read(State::id);
         self.wait(Need::Renewed(seen)).await
+    }
+
+    /// Makes a new login now, at the endpoint of
+    /// [`login_with`](SessionBuilder::login_with): the way back after [`log_out`](Self::log_out),
+    /// and after a login that was refused, once its credentials are mended. If another process that
+    /// shares the store logs in at this moment, its tokens are used.
+    ///
+    /// It is not held up by the end of the grant, by a log-out or by the pause after a failure,
+    /// unless the server asked for that. A refresh under way ends first. A log-out that comes during
+    /// the login wins.
+    ///
+    /// # Errors
+    ///
+    /// Those of the login: [`ErrorKind::LoginRequired`] if the server refuses it.
+    /// [`ErrorKind::InvalidInput`] if the session has no login endpoint.
+    pub async fn log_in(&self) -> Result<Token, Error> {
+        let seen = self.cell.read(State::id);
+        self.wait(Need::Login(seen)).await
     }
 
     /// Waits until there is a live token, before the first request needs one: for a program that

@@ -33,6 +33,7 @@ use crate::{
 #[must_use = "a builder does nothing before `build`"]
 pub struct SessionsBuilder<K> {
     endpoint: EndpointOf<K>,
+    login: Option<EndpointOf<K>>,
     revocation: Option<RevocationOf<K>>,
     initial_tokens: Option<InitialTokens<K>>,
     store: Option<Arc<dyn KeyedStore<K>>>,
@@ -59,6 +60,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<K> {
     {
         Self {
             endpoint: Box::new(move |key| boxed_endpoint(endpoint(key))),
+            login: None,
             revocation: None,
             initial_tokens: None,
             store: None,
@@ -86,6 +88,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<K> {
             owner: unique(),
             store: self.store,
             endpoint: self.endpoint,
+            login: self.login,
             revocation: self.revocation,
             initial_tokens: self.initial_tokens,
             reaches: self.reaches,
@@ -153,6 +156,21 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> SessionsBuilder<K> {
     /// Defaults to the memory of the set alone.
     pub fn store(mut self, store: impl KeyedStore<K>) -> Self {
         self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Where a new login of a key is made when its refresh token is refused for good, or where there
+    /// is none; see [`SessionBuilder::login_with`](crate::SessionBuilder::login_with).
+    ///
+    /// Defaults to none: a user has to log in.
+    pub fn login_with<F, E>(mut self, endpoint: F) -> Self
+    where
+        F: Fn(&K) -> E + Send + Sync + 'static,
+        E: Service<RefreshRequest, Response = TokenResponse> + Clone + Send + 'static,
+        E::Error: Into<BoxError>,
+        E::Future: Send + 'static,
+    {
+        self.login = Some(Box::new(move |key| boxed_endpoint(endpoint(key))));
         self
     }
 

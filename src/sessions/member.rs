@@ -60,7 +60,7 @@ impl<K: 'static> Member<K> {
         let name = self.set.store.as_ref().and_then(|store| store.key_name(&self.key));
         match (name, record.key()) {
             (Some(name), Some(stored)) if name != stored => Err(Error::new(
-                ErrorKind::Store,
+                ErrorKind::ForeignRecord,
                 format!(
                     "the store gave the record of {stored:?} for {name:?}: check its queries, and \
                      that no two keys have one name"
@@ -138,6 +138,14 @@ impl<K: Clone + Eq + Send + Sync + 'static> Backend for Member<K> {
 
     fn endpoint_name(&self) -> EndpointName<'_> {
         EndpointName { what: "token", host: None, session: self.set.name.as_deref() }
+    }
+
+    fn login(&self) -> Option<TokenEndpoint> {
+        Some(self.set.login.as_ref()?(&self.key))
+    }
+
+    fn login_name(&self) -> EndpointName<'_> {
+        EndpointName { what: "login", ..self.endpoint_name() }
     }
 
     fn revocation_name(&self) -> EndpointName<'_> {

@@ -88,9 +88,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Inner<K> {
     fn get(&self, key: &K) -> Resident<K> {
         let set = &self.set;
         self.residents.get(key, || {
-            let member = Member::new(key.clone(), set.clone());
-            let (is_stored, is_shared) = (set.is_stored(), set.is_shared());
-            Arc::new(member_cell(member, is_stored, is_shared, set.has_initial_tokens()))
+            Arc::new(member_cell(Member::new(key.clone(), set.clone()), set.membership()))
         })
     }
 }

@@ -19,7 +19,7 @@ use tokio::{
 use super::events::{KEPT, SetEvent, SetEvents};
 use crate::{
     error::BoxError,
-    session::{Config, Observer, Revocation, TokenEndpoint},
+    session::{Config, Membership, Observer, Revocation, TokenEndpoint},
     store::KeyedStore,
     token::Tokens,
 };
@@ -36,6 +36,7 @@ pub(super) struct Set<K> {
     pub(super) owner: String,
     pub(super) store: Option<Arc<dyn KeyedStore<K>>>,
     pub(super) endpoint: EndpointOf<K>,
+    pub(super) login: Option<EndpointOf<K>>,
     pub(super) revocation: Option<RevocationOf<K>>,
     pub(super) initial_tokens: Option<InitialTokens<K>>,
     pub(super) reaches: Option<Reaches<K>>,
@@ -67,8 +68,13 @@ impl<K: 'static> Set<K> {
         self.store.as_ref().is_some_and(|store| store.is_shared())
     }
 
-    pub(super) fn has_initial_tokens(&self) -> bool {
-        self.initial_tokens.is_some()
+    pub(super) fn membership(&self) -> Membership {
+        Membership {
+            is_stored: self.is_stored(),
+            is_shared: self.is_shared(),
+            has_login: self.login.is_some(),
+            asks: self.initial_tokens.is_some(),
+        }
     }
 
     pub(super) fn now(&self) -> u32 {

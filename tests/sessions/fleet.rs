@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::sleep;
+use tower::ServiceExt;
 use tower_refresh::{
     BoxError, ErrorKind, Sessions, Tokens,
+    endpoint::RefreshRequest,
     store::{Record, SaveOutcome, keyed_fn},
     testing::GatedEndpoint,
 };
@@ -133,20 +135,25 @@ async fn a_record_that_names_another_user_is_an_error_that_names_both() {
         }
         async move { Ok::<_, BoxError>(outcome) }
     };
-    let endpoint = GatedEndpoint::new();
-    let calls = endpoint.clone();
-    let sessions = Sessions::builder(move |_: &String| endpoint.clone())
-        .store(keyed_fn(load, save).key_name(String::clone))
-        .build();
+    let calls = GatedEndpoint::new();
+    let endpoint = calls.clone();
+    let sessions = Sessions::builder(move |_: &String| {
+        endpoint.clone().map_request(|request: RefreshRequest| {
+            assert!(request.issued_for().is_none(), "a key is no issuer");
+            request
+        })
+    });
+    let sessions = sessions.store(keyed_fn(load, save).key_name(String::clone)).build();
     let seed = Tokens::from_refresh_token("s3cret").unwrap();
     sessions.get(&"ann".to_owned()).set_tokens(seed).await.unwrap();
     sessions.get(&"ann".to_owned()).token().await.unwrap();
+    sleep(Duration::from_secs(10)).await;
+    sessions.get(&"ann".to_owned()).refresh().await.unwrap();
 
     let error = sessions.get(&"ben".to_owned()).token().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Store);
+    assert_eq!(error.kind(), ErrorKind::ForeignRecord);
     let said = format!("{error} {error:?}");
     assert!(said.contains("ann") && said.contains("ben"), "{said}");
     assert!(!said.contains("s3cret") && !said.contains("access-1"), "{said}");
-    assert_eq!(calls.calls(), 1);
-    sleep(Duration::from_secs(1)).await;
+    assert_eq!(calls.calls(), 2);
 }

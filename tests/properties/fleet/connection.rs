@@ -1,6 +1,6 @@
 //! The store as one process reaches it, and what must be true of how it does.
 
-use std::{fmt, future::pending, sync::Arc};
+use std::{fmt, future::pending, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::time::Instant;
@@ -100,7 +100,9 @@ impl TokenStore for Connection {
             } else {
                 self.process.lock().leased = None;
             }
-            let writing = Writing::begin(&self.process, &self.violations, &record);
+            // What an unsaved rotation writes with the lease in it is no renewal.
+            let renews = is_lease && calls == Calls::Leases;
+            let writing = Writing::begin(&self.process, &self.violations, (&record, renews));
             let outcome =
                 self.call(calls, move || shelf.write(record, expected, (&by, decided))).await;
             drop(writing);
@@ -161,8 +163,11 @@ struct Writing<'a> {
 }
 
 impl<'a> Writing<'a> {
-    fn begin(process: &'a Process, violations: &Violations, record: &Record) -> Self {
-        let is_lease = record.lease().is_some_and(|lease| lease.owner() != "restored");
+    fn begin(
+        process: &'a Process,
+        violations: &Violations,
+        (record, is_lease): (&Record, bool),
+    ) -> Self {
         let json = serde_json::to_value(record).unwrap();
         let last = json["logins"].as_array().and_then(|logins| logins.last());
         let login = last.map(ToString::to_string);
@@ -172,7 +177,9 @@ impl<'a> Writing<'a> {
         let renewal = state.writing.iter().find(renews).filter(|_| !is_lease).cloned();
         state.writing.push(write.clone());
         drop(state);
-        violations.unless(renewal.is_none(), || {
+        // What could not be saved is tried again beside whatever is under way by then.
+        let again = process.trouble_between(write.sent - Duration::from_secs(60), write.sent);
+        violations.unless(renewal.is_none() || again, || {
             format!("{} saves while its renewal is under way: {renewal:?}", process.name)
         });
         Self { process, write }
