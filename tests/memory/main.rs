@@ -43,7 +43,6 @@ mod rotation;
 mod shelf;
 mod stack;
 mod status_and_metrics;
-mod steps;
 mod stores;
 mod support;
 mod token_id;
