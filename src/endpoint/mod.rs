@@ -25,6 +25,7 @@ mod breaker;
 mod credential;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
+mod dialect;
 mod discovery;
 mod error;
 mod exchange;
@@ -36,6 +37,7 @@ mod no_proxy;
 mod oauth2;
 #[cfg(feature = "transport")]
 mod proxy;
+mod reader;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod response;
@@ -47,6 +49,7 @@ mod transport;
 mod tunnel;
 mod unsent;
 mod url;
+mod verdict;
 
 pub use self::{
     breaker::{Breaker, BreakerLayer},
@@ -62,7 +65,9 @@ pub use self::{
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::reqwest::ReqwestTransport;
 
-use std::any::Any;
+pub(crate) use self::verdict::{says_in_progress, says_reuse};
+
+use std::{any::Any, borrow::Cow};
 
 use crate::token::{IssuedFor, RefreshToken};
 
@@ -84,6 +89,8 @@ pub struct RefreshRequest {
     refresh_token: Option<RefreshToken>,
     /// Which session of this process asks; `None` for a call by hand.
     session: Option<u64>,
+    has_worked: bool,
+    scheme: Option<Cow<'static, str>>,
     /// By all its names, the present one first.
     issued_for: Vec<IssuedFor>,
 }
@@ -91,7 +98,7 @@ pub struct RefreshRequest {
 impl RefreshRequest {
     /// Asks for a new access token, with the refresh token if there is one.
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
-        Self { refresh_token, session: None, issued_for: Vec::new() }
+        Self { refresh_token, ..Self::default() }
     }
 
     pub(crate) fn of_session(self, session: u64) -> Self {
@@ -100,6 +107,27 @@ impl RefreshRequest {
 
     pub(crate) fn session(&self) -> Option<u64> {
         self.session
+    }
+
+    /// Says that the endpoint has issued tokens to this identity before. Defaults to no.
+    ///
+    /// What is not in the endpoint's protocol then is a fault that passes, as of a firewall in front
+    /// of it; at an endpoint that has never worked it is a fault of configuration, as a wrong URL.
+    #[must_use]
+    pub fn with_history(mut self, has_worked: bool) -> Self {
+        self.has_worked = has_worked;
+        self
+    }
+
+    /// Names the scheme that the access token will be sent with, if that is not `Bearer`.
+    pub(crate) fn with_scheme(mut self, scheme: Option<Cow<'static, str>>) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Whether the endpoint has issued tokens to this identity before, as far as is known.
+    pub fn has_worked(&self) -> bool {
+        self.has_worked
     }
 
     /// Says whom the refresh token was issued for. Defaults to nothing said.

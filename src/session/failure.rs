@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{endpoint::EndpointName, single_flight::Stage, state::After};
 use crate::{
-    endpoint::{EndpointError, FailureClass, Spent},
+    endpoint::{EndpointError, FailureClass, Spent, says_in_progress, says_reuse},
     error::{BoxError, Error, ErrorKind, chain},
     store::Ended,
     token::RefreshToken,
@@ -28,6 +28,8 @@ pub(super) struct Failure {
     pub(super) rotated: Option<RefreshToken>,
     /// The endpoint was not asked: a breaker has held the call back, or there is nothing to send.
     pub(super) held_back: bool,
+    /// The answer was in no protocol of the endpoint's: the class goes by what it did before.
+    is_presumed: bool,
     /// A refresh token was sent, or a login.
     pub(super) presented: bool,
     /// The store says that the grant is over.
@@ -82,6 +84,7 @@ impl Failure {
         let (class, retry_after, used) = (known.class(), known.retry_after(), known.spent());
         let (rotated, verdict) = (known.rotated().cloned(), Verdict::of(known));
         let held_back = known.is_held_back();
+        let is_presumed = known.is_presumed();
         let code = known.code().map(str::to_owned);
         let (kind, message) = match class {
             FailureClass::InvalidGrant => (ErrorKind::LoginRequired, over),
@@ -101,6 +104,7 @@ impl Failure {
             used,
             rotated,
             held_back,
+            is_presumed,
             verdict,
             code,
             ..Self::transient(error)
@@ -222,6 +226,10 @@ impl Failure {
                 ended: self.end(),
                 is_recorded: self.is_recorded || !self.presented,
             },
+            // Its configuration may be right all the same, and the endpoint ill.
+            FailureClass::Misconfigured if self.is_presumed => {
+                After::Transient { retry_after: self.retry_after }
+            }
             FailureClass::Misconfigured => After::Misconfigured { retry_after: self.retry_after },
             FailureClass::Transient => After::Transient { retry_after: self.retry_after },
         }
@@ -236,6 +244,7 @@ impl Failure {
             was_in_doubt: false,
             rotated: None,
             held_back: false,
+            is_presumed: false,
             presented: false,
             is_recorded: false,
             at_login: false,
@@ -246,16 +255,14 @@ impl Failure {
 }
 
 impl Verdict {
-    /// By the server's own words.
+    /// By the server's own words, on a grant that it would end.
     fn of(error: &EndpointError) -> Self {
-        let mut words = error.code().unwrap_or_default().replace('_', " ");
-        words.push(' ');
-        words.push_str(error.said().unwrap_or_default());
-        let words = words.to_ascii_lowercase();
-        let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
-        if says(&["reuse", "re-use", "reused", "already used", "already been used"]) {
+        let words = error.words();
+        if !error.is_about_the_grant() {
+            Self::Plain
+        } else if says_reuse(&words) {
             Self::Reuse
-        } else if says(&["being processed", "in progress", "concurrent"]) {
+        } else if says_in_progress(&words) {
             Self::InProgress
         } else {
             Self::Plain

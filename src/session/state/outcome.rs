@@ -131,6 +131,7 @@ impl State {
             self.tell(Event::LoggedIn);
         }
         if then != Then::Keep {
+            self.life.has_worked = true;
             let cause = self.slot.refresh.as_ref().and_then(|running| running.cause);
             self.charge(cause, now);
             self.land(ticket, config, now);
