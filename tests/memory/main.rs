@@ -40,7 +40,6 @@ mod redirect;
 mod refusal;
 mod retry_after;
 mod rotation;
-mod shelf;
 mod stack;
 mod status_and_metrics;
 mod stores;
