@@ -4,11 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use super::{endpoint::EndpointName, single_flight::Stage, state::After};
 use crate::{
-    endpoint::{EndpointError, FailureClass, Spent},
+    endpoint::{EndpointError, FailureClass, Spent, says_in_progress, says_reuse},
     error::{BoxError, Error, ErrorKind, chain},
     store::Ended,
     token::RefreshToken,
 };
+
+/// What gives the first tokens of an identity is asked again after this long.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why a call, or the whole refresh, brought no token.
 #[derive(Debug)]
@@ -23,6 +26,10 @@ pub(super) struct Failure {
     pub(super) was_in_doubt: bool,
     /// A new refresh token, without an access token.
     pub(super) rotated: Option<RefreshToken>,
+    /// The endpoint was not asked: a breaker has held the call back, or there is nothing to send.
+    pub(super) held_back: bool,
+    /// The answer was in no protocol of the endpoint's: the class goes by what it did before.
+    is_presumed: bool,
     /// A refresh token was sent, or a login.
     pub(super) presented: bool,
     /// The store says that the grant is over.
@@ -76,6 +83,8 @@ impl Failure {
         };
         let (class, retry_after, used) = (known.class(), known.retry_after(), known.spent());
         let (rotated, verdict) = (known.rotated().cloned(), Verdict::of(known));
+        let held_back = known.is_held_back();
+        let is_presumed = known.is_presumed();
         let code = known.code().map(str::to_owned);
         let (kind, message) = match class {
             FailureClass::InvalidGrant => (ErrorKind::LoginRequired, over),
@@ -89,7 +98,17 @@ impl Failure {
             ),
         };
         let error = Error::with_source(kind, message, error);
-        Self { class, retry_after, used, rotated, verdict, code, ..Self::transient(error) }
+        Self {
+            class,
+            retry_after,
+            used,
+            rotated,
+            held_back,
+            is_presumed,
+            verdict,
+            code,
+            ..Self::transient(error)
+        }
     }
 
     /// The endpoint could not be readied: nothing was sent.
@@ -143,6 +162,13 @@ impl Failure {
         Self::transient(Error::new(ErrorKind::Closed, "the session was closed"))
     }
 
+    /// There is nothing to start from, until a user logs in.
+    pub(super) fn no_tokens() -> Self {
+        let message = "there are no tokens of this identity: a user has to log in";
+        let failure = Self::transient(Error::new(ErrorKind::LoginRequired, message));
+        Self { held_back: true, retry_after: Some(ASKED_AGAIN), ..failure }
+    }
+
     /// What is stored is not this session's to use.
     pub(super) fn foreign(error: Error) -> Self {
         Self { class: FailureClass::Misconfigured, ..Self::transient(error) }
@@ -194,11 +220,16 @@ impl Failure {
             _ if self.used == Spent::Yes && self.rotated.is_none() => {
                 After::Used { retry_after: self.retry_after }
             }
+            _ if self.held_back => After::HeldBack { rest: self.retry_after.unwrap_or_default() },
             FailureClass::InvalidGrant => After::LoginRequired {
                 rotation_lost: self.was_in_doubt,
                 ended: self.end(),
                 is_recorded: self.is_recorded || !self.presented,
             },
+            // Its configuration may be right all the same, and the endpoint ill.
+            FailureClass::Misconfigured if self.is_presumed => {
+                After::Transient { retry_after: self.retry_after }
+            }
             FailureClass::Misconfigured => After::Misconfigured { retry_after: self.retry_after },
             FailureClass::Transient => After::Transient { retry_after: self.retry_after },
         }
@@ -212,6 +243,8 @@ impl Failure {
             used: Spent::No,
             was_in_doubt: false,
             rotated: None,
+            held_back: false,
+            is_presumed: false,
             presented: false,
             is_recorded: false,
             at_login: false,
@@ -222,16 +255,14 @@ impl Failure {
 }
 
 impl Verdict {
-    /// By the server's own words.
+    /// By the server's own words, on a grant that it would end.
     fn of(error: &EndpointError) -> Self {
-        let mut words = error.code().unwrap_or_default().replace('_', " ");
-        words.push(' ');
-        words.push_str(error.said().unwrap_or_default());
-        let words = words.to_ascii_lowercase();
-        let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
-        if says(&["reuse", "re-use", "reused", "already used", "already been used"]) {
+        let words = error.words();
+        if !error.is_about_the_grant() {
+            Self::Plain
+        } else if says_reuse(&words) {
             Self::Reuse
-        } else if says(&["being processed", "in progress", "concurrent"]) {
+        } else if says_in_progress(&words) {
             Self::InProgress
         } else {
             Self::Plain

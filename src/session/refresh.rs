@@ -240,6 +240,8 @@ impl Refresh<'_> {
         self.set_stage(Stage::Endpoint);
         let refresh_token = base.tokens.refresh_token().filter(|_| !base.logs_in).cloned();
         let presented = refresh_token.is_some() || base.logs_in;
+        let has_worked = base.tokens.issued || self.cell.read(State::has_worked);
+        let scheme = self.cell.backend.config().scheme.unusual();
         let (uses, was_in_doubt) = self.cell.apply(|state, _| {
             state.note_call(self.ticket);
             let uses = refresh_token.is_some() && state.uses_refresh_token();
@@ -250,7 +252,11 @@ impl Refresh<'_> {
             }
             (uses, was_in_doubt)
         });
-        let mut request = RefreshRequest::new(refresh_token);
+        let session = self.cell.read(State::id).session;
+        let mut request = RefreshRequest::new(refresh_token)
+            .of_session(session)
+            .with_history(has_worked)
+            .with_scheme(scheme);
         if !base.logs_in && self.cell.read(State::is_anonymous) {
             let names = base.record.issued_for().into_iter().flat_map(StoredFor::names);
             request = names.fold(request, RefreshRequest::with_issued_for);
@@ -318,7 +324,13 @@ impl Refresh<'_> {
         round: &mut Round,
     ) -> Result<Next, Failure> {
         let config = self.cell.backend.config();
+        let in_progress = failure.verdict() == Verdict::InProgress;
         match failure.class {
+            // A grant that the server works on already is at no end, whoever asks for it.
+            FailureClass::Transient if in_progress && Instant::now() < round.until => Ok(failure
+                .retry_after
+                .map_or(Next::BackOff, |asked| Next::After(asked.min(RETRY_AFTER_LIMIT)))),
+            FailureClass::Transient if in_progress => Err(failure.still_in_progress()),
             FailureClass::InvalidGrant => {
                 // Perhaps another process was faster: then its tokens are in the store.
                 if self.has_newer_tokens(base).await? && round.attempts < MOST_ATTEMPTS {
@@ -351,7 +363,7 @@ impl Refresh<'_> {
                     }
                 }
             }
-            FailureClass::Transient if failure.used != Spent::Yes => {
+            FailureClass::Transient if failure.used != Spent::Yes && !failure.held_back => {
                 let twice_in_doubt = failure.used == Spent::Maybe && failure.was_in_doubt;
                 match failure.retry_after {
                     _ if twice_in_doubt || !round.may_go_on => Err(failure),

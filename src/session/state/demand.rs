@@ -197,7 +197,7 @@ impl State {
 
     /// When the next request has to come the slow way, although there is a live token.
     pub(super) fn attention_at(&self) -> Option<Instant> {
-        if self.life.worker == Worker::Owed {
+        if self.life.worker == Worker::Owed || self.replica.look_first {
             return Some(self.life.began);
         }
         [self.refresh_at(), self.look_at()].into_iter().flatten().min()
@@ -205,7 +205,7 @@ impl State {
 
     /// When the next refresh should start if no caller needs it earlier; `None` while one runs or
     /// may not start, and for a token of which nothing says when it expires.
-    pub(super) fn refresh_at(&self) -> Option<Instant> {
+    pub(in crate::session) fn refresh_at(&self) -> Option<Instant> {
         if self.slot.refresh.is_some() || self.may_refresh(false).is_err() {
             return None;
         }
@@ -247,7 +247,8 @@ impl State {
         self.slot.refresh = Some(Running {
             ticket,
             waiters: waiters.clone(),
-            replaces: self.slot.lives,
+            // If only a look is due, the life that there is will do.
+            replaces: self.slot.lives - u64::from(self.replica.look_first && self.slot.lives > 0),
             by_hand,
             logs_in: false,
             called: false,
