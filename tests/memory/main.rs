@@ -5,6 +5,7 @@ mod acceptance;
 mod ambiguous_calls;
 mod bodies;
 mod body_types;
+mod breaker;
 mod budget;
 mod calls;
 mod cancel;
