@@ -49,7 +49,11 @@ fn token_responses() {
         "message",
         "scope",
     ];
-    const VALUES: [&str; 11] = [
+    const VALUES: [&str; 15] = [
+        r#""Bearer r3fresh/1+2""#,
+        r#""Refresh token has expired""#,
+        r#"{"code":"invalid_grant"}"#,
+        "\"a\nb\\ud83d\"",
         r#""r3fresh/1+2""#,
         r#""it is r3fresh%2F1%2B2""#,
         r#""invalid_grant""#,
