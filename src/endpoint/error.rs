@@ -2,7 +2,10 @@ use std::{borrow::Cow, error, fmt, time::Duration};
 
 use http::StatusCode;
 
-use super::secrets::Secrets;
+use super::{
+    secrets::Secrets,
+    verdict::{Words, is_about_a_person},
+};
 use crate::{
     error::{BoxError, write_causes},
     token::RefreshToken,
@@ -53,6 +56,8 @@ pub struct EndpointError {
     class: FailureClass,
     message: Cow<'static, str>,
     spent: Spent,
+    /// The class is that of an endpoint which does not speak its protocol, by what it did before.
+    presumed: bool,
     answer: Option<Box<Details>>,
     source: Option<BoxError>,
 }
@@ -142,6 +147,44 @@ impl EndpointError {
         self
     }
 
+    /// The server's words, its code among them.
+    pub(crate) fn words(&self) -> Words {
+        let (code, said) = (self.code().unwrap_or_default(), self.said().unwrap_or_default());
+        Words::of(&format!("{code}; {said}"))
+    }
+
+    /// Whether the server speaks of the grant that was presented, and not of itself.
+    pub(crate) fn is_about_the_grant(&self) -> bool {
+        self.class == FailureClass::InvalidGrant || self.code().is_some_and(is_about_a_person)
+    }
+
+    /// Says that the class is a guess, as the answer is in no protocol of the endpoint's.
+    pub(super) fn presumed(mut self, presumed: bool) -> Self {
+        self.presumed = presumed;
+        self
+    }
+
+    /// Whether the class is a guess. Then the endpoint is asked again as soon as one that is ill.
+    pub(crate) fn is_presumed(&self) -> bool {
+        self.presumed
+    }
+
+    /// The same with the program's word on it. One that lets the call be made again knows that it
+    /// has used nothing up.
+    pub(super) fn reclassified(self, class: FailureClass) -> Self {
+        let spent = match (self.spent, class) {
+            (Spent::Yes, FailureClass::Transient) => Spent::Maybe,
+            (spent, _) => spent,
+        };
+        Self { class, spent, presumed: false, ..self }
+    }
+
+    /// Adds the error behind this one, if none is known.
+    pub(super) fn or_source(mut self, source: BoxError) -> Self {
+        self.source.get_or_insert(source);
+        self
+    }
+
     /// What the failure means.
     pub fn class(&self) -> FailureClass {
         self.class
@@ -180,7 +223,14 @@ impl EndpointError {
     }
 
     pub(super) fn new(class: FailureClass, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, message: message.into(), spent: Spent::Maybe, answer: None, source: None }
+        Self {
+            class,
+            message: message.into(),
+            spent: Spent::Maybe,
+            presumed: false,
+            answer: None,
+            source: None,
+        }
     }
 
     /// Says more in the message.

@@ -24,6 +24,7 @@ mod answer;
 mod credential;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
+mod dialect;
 mod discovery;
 mod error;
 mod exchange;
@@ -35,6 +36,7 @@ mod no_proxy;
 mod oauth2;
 #[cfg(feature = "transport")]
 mod proxy;
+mod reader;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod response;
@@ -46,6 +48,7 @@ mod transport;
 mod tunnel;
 mod unsent;
 mod url;
+mod verdict;
 
 pub use self::{
     credential::Credential,
@@ -60,7 +63,9 @@ pub use self::{
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::reqwest::ReqwestTransport;
 
-use std::any::Any;
+pub(crate) use self::verdict::{says_in_progress, says_reuse};
+
+use std::{any::Any, borrow::Cow};
 
 use crate::token::RefreshToken;
 
@@ -80,12 +85,35 @@ pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
 #[derive(Clone, Debug, Default)]
 pub struct RefreshRequest {
     refresh_token: Option<RefreshToken>,
+    has_worked: bool,
+    scheme: Option<Cow<'static, str>>,
 }
 
 impl RefreshRequest {
     /// Asks for a new access token, with the refresh token if there is one.
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
-        Self { refresh_token }
+        Self { refresh_token, ..Self::default() }
+    }
+
+    /// Says that the endpoint has issued tokens to this identity before. Defaults to no.
+    ///
+    /// What is not in the endpoint's protocol then is a fault that passes, as of a firewall in front
+    /// of it; at an endpoint that has never worked it is a fault of configuration, as a wrong URL.
+    #[must_use]
+    pub fn with_history(mut self, has_worked: bool) -> Self {
+        self.has_worked = has_worked;
+        self
+    }
+
+    /// Names the scheme that the access token will be sent with, if that is not `Bearer`.
+    pub(crate) fn with_scheme(mut self, scheme: Option<Cow<'static, str>>) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Whether the endpoint has issued tokens to this identity before, as far as is known.
+    pub fn has_worked(&self) -> bool {
+        self.has_worked
     }
 
     /// The refresh token to send. `None` if the session has none: a grant that needs one answers

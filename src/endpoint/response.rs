@@ -115,6 +115,7 @@ impl TokenResponse {
             obtained_at: now,
             arrived: Some(arrived),
             life,
+            issued: true,
             extra,
             // It was stored with the old ones.
             unknown: Map::new(),

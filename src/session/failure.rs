@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{endpoint::EndpointName, single_flight::Stage, state::After};
 use crate::{
-    endpoint::{EndpointError, FailureClass, Spent},
+    endpoint::{EndpointError, FailureClass, Spent, says_in_progress, says_reuse},
     error::{BoxError, Error, ErrorKind, chain},
     token::RefreshToken,
 };
@@ -22,6 +22,8 @@ pub(super) struct Failure {
     pub(super) was_in_doubt: bool,
     /// A new refresh token, without an access token.
     pub(super) rotated: Option<RefreshToken>,
+    /// The answer was in no protocol of the endpoint's: the class goes by what it did before.
+    is_presumed: bool,
     verdict: Verdict,
 }
 
@@ -52,6 +54,7 @@ impl Failure {
         };
         let (class, retry_after, used) = (known.class(), known.retry_after(), known.spent());
         let (rotated, verdict) = (known.rotated().cloned(), Verdict::of(known));
+        let is_presumed = known.is_presumed();
         let (kind, message) = match class {
             FailureClass::InvalidGrant => (
                 ErrorKind::LoginRequired,
@@ -69,7 +72,7 @@ impl Failure {
             ),
         };
         let error = Error::with_source(kind, message, error);
-        Self { class, retry_after, used, rotated, verdict, ..Self::transient(error) }
+        Self { class, retry_after, used, rotated, is_presumed, verdict, ..Self::transient(error) }
     }
 
     /// The endpoint could not be readied: nothing was sent.
@@ -155,6 +158,10 @@ impl Failure {
                 After::Used { retry_after: self.retry_after }
             }
             FailureClass::InvalidGrant => After::LoginRequired { rotation_lost: self.was_in_doubt },
+            // Its configuration may be right all the same, and the endpoint ill.
+            FailureClass::Misconfigured if self.is_presumed => {
+                After::Transient { retry_after: self.retry_after }
+            }
             FailureClass::Misconfigured => After::Misconfigured { retry_after: self.retry_after },
             FailureClass::Transient => After::Transient { retry_after: self.retry_after },
         }
@@ -168,22 +175,21 @@ impl Failure {
             used: Spent::No,
             was_in_doubt: false,
             rotated: None,
+            is_presumed: false,
             verdict: Verdict::Plain,
         }
     }
 }
 
 impl Verdict {
-    /// By the server's own words.
+    /// By the server's own words, on a grant that it would end.
     fn of(error: &EndpointError) -> Self {
-        let mut words = error.code().unwrap_or_default().replace('_', " ");
-        words.push(' ');
-        words.push_str(error.said().unwrap_or_default());
-        let words = words.to_ascii_lowercase();
-        let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
-        if says(&["reuse", "re-use", "reused", "already used", "already been used"]) {
+        let words = error.words();
+        if !error.is_about_the_grant() {
+            Self::Plain
+        } else if says_reuse(&words) {
             Self::Reuse
-        } else if says(&["being processed", "in progress", "concurrent"]) {
+        } else if says_in_progress(&words) {
             Self::InProgress
         } else {
             Self::Plain

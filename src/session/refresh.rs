@@ -213,6 +213,8 @@ impl Refresh<'_> {
     ) -> Result<TokenResponse, Failure> {
         self.set_stage(Stage::Endpoint);
         let refresh_token = base.tokens.refresh_token().cloned();
+        let has_worked = base.tokens.issued || self.cell.read(State::has_worked);
+        let scheme = self.cell.backend.config().scheme.unusual();
         let (uses, was_in_doubt) = self.cell.apply(|state, _| {
             let uses = refresh_token.is_some() && state.uses_refresh_token();
             let was_in_doubt = state.is_in_doubt();
@@ -222,7 +224,8 @@ impl Refresh<'_> {
             }
             (uses, was_in_doubt)
         });
-        let call = endpoint.call(RefreshRequest::new(refresh_token));
+        let request = RefreshRequest::new(refresh_token).with_history(has_worked);
+        let call = endpoint.call(request.with_scheme(scheme));
         drop(endpoint);
         let answer = match uses {
             true => lease.during(self.patient(call)).await,
@@ -278,7 +281,13 @@ impl Refresh<'_> {
         round: &mut Round,
     ) -> Result<Next, Failure> {
         let config = self.cell.backend.config();
+        let in_progress = failure.verdict() == Verdict::InProgress;
         match failure.class {
+            // A grant that the server works on already is at no end, whoever asks for it.
+            FailureClass::Transient if in_progress && Instant::now() < round.until => Ok(failure
+                .retry_after
+                .map_or(Next::BackOff, |asked| Next::After(asked.min(RETRY_AFTER_LIMIT)))),
+            FailureClass::Transient if in_progress => Err(failure.still_in_progress()),
             FailureClass::InvalidGrant => {
                 // Perhaps another process was faster: then its tokens are in the store.
                 if self.has_newer_tokens(base).await? && round.attempts < MOST_ATTEMPTS {

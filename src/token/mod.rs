@@ -118,6 +118,8 @@ pub struct Tokens {
     pub(crate) arrived: Option<Instant>,
     /// How long the access token lives in all; `None` if only a 401 will tell.
     pub(crate) life: Option<Duration>,
+    /// A token endpoint has issued them, and not a program that found them.
+    pub(crate) issued: bool,
     pub(crate) extra: Map<String, Value>,
     /// What a newer version of this crate has stored with these tokens.
     pub(crate) unknown: Map<String, Value>,
@@ -217,6 +219,7 @@ impl Default for Tokens {
             obtained_at: SystemTime::now(),
             arrived: None,
             life: None,
+            issued: false,
             extra: Map::new(),
             unknown: Map::new(),
         }

@@ -121,6 +121,8 @@ struct Life {
     began: Instant,
     tickets: u64,
     closed: bool,
+    /// The endpoint has issued tokens to this session.
+    has_worked: bool,
     log_outs_in_progress: u32,
     worker: Worker,
     /// Failed refreshes in a row, by kind.
@@ -192,6 +194,7 @@ impl State {
                 began: now.mono,
                 tickets: 0,
                 closed: false,
+                has_worked: false,
                 log_outs_in_progress: 0,
                 worker,
                 failures: 0,
@@ -292,6 +295,11 @@ impl State {
 
     pub(super) fn not_before(&self) -> Option<Instant> {
         self.life.not_before
+    }
+
+    /// Whether this process has seen the endpoint issue tokens.
+    pub(super) fn has_worked(&self) -> bool {
+        self.life.has_worked
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -104,6 +104,7 @@ impl State {
         self.replica.turn = self.replica.turn.max(turn);
         self.replica.in_doubt = None;
         if land {
+            self.life.has_worked = true;
             let cause = self.slot.refresh.as_ref().and_then(|running| running.cause);
             self.charge(cause, now);
             self.land(ticket, config, now);

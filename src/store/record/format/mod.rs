@@ -69,6 +69,8 @@ struct StoredTokens {
     /// Milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     life: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    issued: bool,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     extra: Map<String, Value>,
     #[serde(flatten)]
@@ -162,6 +164,7 @@ fn stored_tokens(tokens: &Tokens) -> Option<StoredTokens> {
         refresh_token: tokens.refresh.as_ref().map(|token| Text::new(token.expose())),
         obtained_at: Some(since_epoch(tokens.obtained_at)),
         life: tokens.life.map(millis),
+        issued: tokens.issued,
         extra: tokens.extra.clone(),
         unknown: Unknown(tokens.unknown.clone()),
     })
@@ -247,6 +250,7 @@ impl TryFrom<StoredTokens> for Tokens {
             tokens.obtained_at = from_epoch(obtained_at);
             tokens.life = stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE));
         }
+        tokens.issued = stored.issued;
         tokens.extra = stored.extra;
         tokens.unknown = stored.unknown.0;
         Ok(tokens)
