@@ -57,7 +57,7 @@ pub use self::{
     middleware::{NoToken, Refresh, RefreshLayer, RequestHead, ResponseHead, future},
     origin::Origin,
     session::{AuthScheme, Event, Events, Session, SessionBuilder, Status, Token, TokenId},
-    token::{AccessToken, RefreshToken, Tokens},
+    token::{AccessToken, IssuedFor, RefreshToken, Tokens},
 };
 
 // What it shows is to be pasted as it stands, so nothing in it is hidden, not even a condition on a

@@ -67,7 +67,7 @@ pub(crate) use self::verdict::{says_in_progress, says_reuse};
 
 use std::{any::Any, borrow::Cow};
 
-use crate::token::RefreshToken;
+use crate::token::{IssuedFor, RefreshToken};
 
 /// The host and port of a ready-made endpoint; `None` for any other, and for one inside layers.
 pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
@@ -87,6 +87,8 @@ pub struct RefreshRequest {
     refresh_token: Option<RefreshToken>,
     has_worked: bool,
     scheme: Option<Cow<'static, str>>,
+    /// By all its names, the present one first.
+    issued_for: Vec<IssuedFor>,
 }
 
 impl RefreshRequest {
@@ -114,6 +116,37 @@ impl RefreshRequest {
     /// Whether the endpoint has issued tokens to this identity before, as far as is known.
     pub fn has_worked(&self) -> bool {
         self.has_worked
+    }
+
+    /// Says whom the refresh token was issued for. Defaults to nothing said.
+    #[must_use]
+    pub fn with_issued_for(mut self, issued_for: IssuedFor) -> Self {
+        self.issued_for.push(issued_for);
+        self
+    }
+
+    /// Whom the refresh token was issued for, if the store says so and the session has not compared
+    /// it: it does not know whom an endpoint inside layers is for, unless
+    /// [`SessionBuilder::issuer`](crate::SessionBuilder::issuer) says so.
+    pub fn issued_for(&self) -> Option<&IssuedFor> {
+        self.issued_for.first()
+    }
+
+    /// An error, for the session, if the refresh token was issued for another than `ours`. The
+    /// ready-made endpoints ask this before they send anything.
+    ///
+    /// # Errors
+    ///
+    /// An [`EndpointError`] that becomes
+    /// [`ErrorKind::ForeignRecord`](crate::ErrorKind::ForeignRecord).
+    pub fn check(&self, ours: &IssuedFor) -> Result<(), EndpointError> {
+        match self.issued_for() {
+            Some(theirs) if !self.issued_for.iter().any(|name| name.is_same(ours)) => {
+                let message = "the refresh token was issued for another";
+                Err(EndpointError::misconfigured(message).with_source(ours.foreign(theirs)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The refresh token to send. `None` if the session has none: a grant that needs one answers

@@ -12,6 +12,8 @@
 //! - [Bodies](bodies): which can be sent twice, and what that costs.
 //! - [Rotation and stores](rotation_and_stores): how a refresh token that may be spent once is not
 //!   lost, and what no client can save.
+//! - [Logging in again](logging_in_again): what a dead grant looks like, and how a person or a machine
+//!   gets back in.
 //! - [Fleets](fleets): many processes and one identity, on one machine or on many.
 //! - [Security](security): what is protected, from whom, and what is not.
 //! - [Operations](operations): events, logs and metrics, which alerts to set, and what to do about
@@ -43,6 +45,9 @@ pub mod bodies {}
 
 #[doc = include_str!("rotation_and_stores.md")]
 pub mod rotation_and_stores {}
+
+#[doc = include_str!("logging_in_again.md")]
+pub mod logging_in_again {}
 
 #[doc = include_str!("fleets.md")]
 pub mod fleets {}

@@ -16,7 +16,7 @@ use super::{
     endpoint::{Endpoint, EndpointName},
     event::Events,
     sender::EventSender,
-    state::News,
+    state::{Identity, News},
 };
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
@@ -41,7 +41,7 @@ pub(super) trait Backend: Send + Sync {
     /// Whether there is a store at all, or only this session's memory.
     fn is_stored(&self) -> bool;
 
-    /// Reads the store, within its time-out.
+    /// Reads the store, within its time-out. A record of another identity is an error.
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, Error>>;
 
     /// Writes to the store by compare-and-swap, within its time-out.
@@ -56,8 +56,14 @@ pub(super) trait Backend: Send + Sync {
 
     fn endpoint(&self) -> TokenEndpoint;
 
+    /// Where a new login is made once the refresh token is over.
+    fn login(&self) -> Option<TokenEndpoint>;
+
     /// What messages call the token endpoint.
     fn endpoint_name(&self) -> EndpointName<'_>;
+
+    /// What messages call the login endpoint.
+    fn login_name(&self) -> EndpointName<'_>;
 
     fn revocation(&self) -> Option<Revocation>;
 
@@ -87,7 +93,9 @@ pub(super) struct Single {
     pub(super) owner: String,
     /// `None`: the session's memory is all there is.
     pub(super) store: Option<Arc<dyn TokenStore>>,
+    pub(super) identity: Option<Arc<Identity>>,
     pub(super) endpoint: Endpoint<RefreshRequest, TokenResponse>,
+    pub(super) login: Option<Endpoint<RefreshRequest, TokenResponse>>,
     pub(super) revocation: Option<Endpoint<RevokeRequest, ()>>,
     pub(super) runtime: Option<Handle>,
     pub(super) events: EventSender,
@@ -111,7 +119,13 @@ impl Backend for Single {
         let limit = self.config.store_timeout;
         Box::pin(async move {
             // An encrypted record is an error: it says nothing, not even that there are no tokens.
-            in_time(limit, async { store.load().await }).await?.map(Record::opened).transpose()
+            let stored = in_time(limit, async { store.load().await }).await?;
+            let Some(record) = stored.map(Record::opened).transpose()? else { return Ok(None) };
+            // Invariant: nothing of another identity's record gets any further.
+            if let Some(identity) = &self.identity {
+                identity.check(&record)?;
+            }
+            Ok(Some(record))
         })
     }
 
@@ -140,6 +154,15 @@ impl Backend for Single {
 
     fn endpoint(&self) -> TokenEndpoint {
         self.endpoint.instance()
+    }
+
+    fn login(&self) -> Option<TokenEndpoint> {
+        Some(self.login.as_ref()?.instance())
+    }
+
+    fn login_name(&self) -> EndpointName<'_> {
+        let host = self.login.as_ref().and_then(Endpoint::host);
+        EndpointName { what: "login", host, session: self.name.as_deref() }
     }
 
     fn endpoint_name(&self) -> EndpointName<'_> {

@@ -144,6 +144,8 @@ fn is_settled(cell: &Cell) -> bool {
 
 fn unsaved(cell: &Cell, message: &'static str) -> Error {
     match cell.read(|state| state.save_error().cloned()) {
+        // Which store to use instead is to be said first.
+        Some(error) if error.kind() == ErrorKind::ForeignRecord => error,
         Some(error) => Error::with_source(ErrorKind::Store, message, error),
         None => Error::new(ErrorKind::Store, message),
     }

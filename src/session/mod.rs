@@ -196,6 +196,24 @@ impl Session {
         self.wait(Need::Renewed(seen)).await
     }
 
+    /// Makes a new login now, at the endpoint of
+    /// [`login_with`](SessionBuilder::login_with): the way back after [`log_out`](Self::log_out),
+    /// and after a login that was refused, once its credentials are mended. If another process that
+    /// shares the store logs in at this moment, its tokens are used.
+    ///
+    /// It is not held up by the end of the grant, by a log-out or by the pause after a failure,
+    /// unless the server asked for that. A refresh under way ends first. A log-out that comes during
+    /// the login wins.
+    ///
+    /// # Errors
+    ///
+    /// Those of the login: [`ErrorKind::LoginRequired`] if the server refuses it.
+    /// [`ErrorKind::InvalidInput`] if the session has no login endpoint.
+    pub async fn log_in(&self) -> Result<Token, Error> {
+        let seen = self.cell.read(State::id);
+        self.wait(Need::Login(seen)).await
+    }
+
     /// Waits until there is a live token, before the first request needs one: for a program that
     /// is to fail at its start. It reads the [`store`](SessionBuilder::store), and **refreshes** if
     /// what is there has expired or is a refresh token alone. From then on

@@ -28,6 +28,16 @@ impl Observer {
         let _ = event;
     }
 
+    /// The session shares a store and does not know whom its tokens are issued for.
+    pub(crate) fn anonymous(&self) {
+        #[cfg(feature = "tracing")]
+        tracing::info!(
+            session = self.session.as_str(),
+            "it is not checked whose tokens the store holds: name the issuer with \
+             `SessionBuilder::issuer`"
+        );
+    }
+
     /// A refresh has ended, well or not, after this long.
     pub(crate) fn refresh_took(&self, elapsed: Duration) {
         #[cfg(feature = "metrics")]
@@ -81,6 +91,7 @@ impl Observer {
             }
             Event::Saved => info!(session, "the tokens in use are saved"),
             Event::TokensSet => info!(session, "new tokens were set"),
+            Event::LoggedIn => info!(session, "the login endpoint issued new tokens"),
             Event::LoggedOut => info!(session, "the session was logged out"),
             Event::Lagged { skipped } => debug!(session, skipped, "events were skipped"),
         }
@@ -98,7 +109,9 @@ impl Observer {
             Event::RefreshFailed { error } => {
                 let outcome = match error.kind() {
                     crate::ErrorKind::LoginRequired => "login_required",
-                    crate::ErrorKind::Misconfigured => "misconfigured",
+                    crate::ErrorKind::Misconfigured | crate::ErrorKind::ForeignRecord => {
+                        "misconfigured"
+                    }
                     crate::ErrorKind::Store => "store",
                     _ => "unavailable",
                 };
@@ -109,6 +122,7 @@ impl Observer {
             Event::RotationLost => count("tower_refresh_rotations_total", "lost"),
             Event::SaveFailed { .. } => count("tower_refresh_saves_total", "failed"),
             Event::Saved => count("tower_refresh_saves_total", "recovered"),
+            Event::LoggedIn => count("tower_refresh_total", "logged_in"),
             Event::TokensSet | Event::LoggedOut | Event::Lagged { .. } => {}
         }
     }

@@ -12,7 +12,7 @@ use super::{
     state::{Base, Plan, Seen, Write},
 };
 use crate::{
-    error::Error,
+    error::{Error, ErrorKind},
     store::{Record, SaveOutcome},
 };
 
@@ -38,6 +38,9 @@ pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Fai
     while tries < TRIES {
         let stored = match load(cell).await {
             Ok(stored) => stored,
+            Err(error) if error.kind() == ErrorKind::ForeignRecord => {
+                return Err(Failure::foreign(error));
+            }
             Err(_) if cell.read(|state| state.goes_alone(config)) => return alone(),
             Err(error) => return Err(Failure::store(error)),
         };
@@ -47,6 +50,7 @@ pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Fai
         match plan {
             Plan::Done => return Ok(None),
             Plan::Go(base) => return Ok(Some(base)),
+            Plan::Refuse(error) => return Err(Failure::foreign(error)),
             Plan::Yield => {
                 refresh.set_stage(Stage::AnotherProcess);
                 if began.elapsed() >= config.attempt_timeout {
@@ -78,6 +82,7 @@ pub(super) async fn load(cell: &Arc<Cell>) -> Result<Option<Record>, Error> {
     loop {
         let error = match cell.backend.load().await {
             Ok(stored) => return Ok(stored),
+            Err(error) if error.kind() == ErrorKind::ForeignRecord => return Err(error),
             Err(error) => error,
         };
         cell.apply(|state, now| state.note_outage(config, now));

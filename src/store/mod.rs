@@ -55,7 +55,7 @@ pub use self::encrypted::{Encrypted, EncryptionKey};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use self::file::FileStore;
-pub(crate) use self::record::{LoginHistory, RESTORED};
+pub(crate) use self::record::{Ended, LoginHistory, RESTORED, StoredFor};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::{Connect, ConnectFn, RedisStore, connect_fn};

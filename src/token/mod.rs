@@ -1,5 +1,6 @@
 //! Tokens as this crate keeps them: secret, validated once, and with the life they were given.
 
+mod issued_for;
 pub(crate) mod jwt;
 mod life;
 mod secret;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+pub use self::issued_for::IssuedFor;
 use self::jwt::Claims;
 use self::life::seeded;
 pub(crate) use self::{

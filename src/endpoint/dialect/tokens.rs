@@ -56,6 +56,7 @@ impl Dialect {
             default_life: self.default_life,
             date,
             extra: object,
+            issued_for: None,
         })
     }
 

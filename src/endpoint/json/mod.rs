@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     error::{BoxError, Error},
-    token::{RefreshToken, Secret},
+    token::{IssuedFor, RefreshToken, Secret},
 };
 
 /// A token endpoint that takes and answers plain JSON, as many home-grown APIs have one.
@@ -275,6 +275,14 @@ impl JsonEndpoint {
         self.clone().oneshot(request).await
     }
 
+    /// Whom this endpoint's tokens are issued for: its URL without a query.
+    ///
+    /// A session that is given this endpoint as it is knows it. One that is given it inside layers
+    /// does not: name it with [`SessionBuilder::issuer`](crate::SessionBuilder::issuer).
+    pub fn issued_for(&self) -> IssuedFor {
+        self.exchange.url().issued_for()
+    }
+
     pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
         self.exchange.url()
     }
@@ -318,7 +326,7 @@ impl JsonEndpoint {
             };
             let status = answer.status;
             let error = match self.dialect.read(answer, presented) {
-                Ok(tokens) => return Ok(tokens),
+                Ok(tokens) => return Ok(tokens.issued_for(self.issued_for())),
                 Err(error) => error,
             };
             let may_be_about_it = status == StatusCode::UNAUTHORIZED && sent.is_none();
@@ -360,6 +368,9 @@ impl Service<RefreshRequest> for JsonEndpoint {
         let refresh_token = request.refresh_token().filter(|_| needs_one);
         if needs_one && refresh_token.is_none() {
             return Box::pin(async { Err(EndpointError::no_refresh_token()) });
+        }
+        if let Err(foreign) = request.check(&self.issued_for()) {
+            return Box::pin(async { Err(foreign) });
         }
         // What is ready makes the call, and a clone stays behind.
         let behind = self.clone();

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     error::{BoxError, Error},
-    token::{RefreshToken, Secret},
+    token::{IssuedFor, RefreshToken, Secret},
 };
 
 /// An OAuth 2.0 token endpoint (RFC 6749 §3.2).
@@ -318,6 +318,16 @@ impl OAuth2Endpoint {
         self.clone().oneshot(request).await
     }
 
+    /// Whom this endpoint's tokens are issued for: its issuer if that was discovered, else its
+    /// URL without a query; the client's id; and the scope.
+    ///
+    /// A session that is given this endpoint as it is knows it. One that is given it inside layers
+    /// does not: name it with [`SessionBuilder::issuer`](crate::SessionBuilder::issuer).
+    pub fn issued_for(&self) -> IssuedFor {
+        let issued_for = self.exchange.url().issued_for().with_client(self.client.id());
+        issued_for.with_scope(self.scope.as_deref().unwrap_or_default())
+    }
+
     fn new(
         url: impl TryInto<EndpointUrl, Error: Into<Error>>,
         client: OAuth2Client,
@@ -363,7 +373,7 @@ impl OAuth2Endpoint {
                 secrets,
             };
             let error = match self.dialect.read(answer, presented) {
-                Ok(tokens) => return Ok(tokens),
+                Ok(tokens) => return Ok(tokens.issued_for(self.issued_for())),
                 Err(error) => error,
             };
             if !self.grant.refuses_a_credential(&error) {
@@ -450,6 +460,9 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
         let refresh_token = request.refresh_token().filter(|_| self.grant == Grant::RefreshToken);
         if self.grant == Grant::RefreshToken && refresh_token.is_none() {
             return Box::pin(async { Err(EndpointError::no_refresh_token()) });
+        }
+        if let Err(foreign) = request.check(&self.issued_for()) {
+            return Box::pin(async { Err(foreign) });
         }
         // What is ready makes the call, and a clone stays behind.
         let behind = self.clone();

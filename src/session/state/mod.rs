@@ -2,11 +2,14 @@
 //! of its own. The steps take `now`, are made under one short lock, and wait for nothing.
 //!
 //! Read `demand` for what a caller that needs a token has to do, `outcome` for how a refresh ends
-//! and tokens come into use, `replica` for what is known of the store and `plan` for what a look at
-//! it means, `saving` for what is unsaved, `schedule` for deadlines and pauses, and `refusals`
-//! for what refusals may cost.
+//! and tokens come into use, `grant_end` for what comes after the server's final word, `replica` for
+//! what is known of the store and `plan` for what a look at it means, `saving` for what is unsaved,
+//! `identity` for whose tokens they are, `schedule` for deadlines and pauses, and `refusals` for what
+//! refusals may cost.
 
 mod demand;
+mod grant_end;
+mod identity;
 mod outcome;
 mod plan;
 mod refusals;
@@ -14,7 +17,11 @@ mod replica;
 mod saving;
 mod schedule;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::HeaderValue;
 use tokio::time::Instant;
@@ -33,15 +40,18 @@ use crate::{
 pub(crate) use self::refusals::{Refused, Route};
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
-    outcome::{After, Published},
-    plan::{Base, Compared, Plan, Seen, is_leased_to_another},
+    identity::Identity,
+    outcome::{After, Published, Then},
+    plan::{Base, Compared, Plan, Seen},
     refusals::Answer,
     replica::{Write, next_version},
     saving::Owed,
 };
 use self::{
+    grant_end::End,
     refusals::{Cause, Refusals},
     replica::Replica,
+    saving::Unsaved,
     schedule::{Deadlines, Pause},
 };
 pub(super) use super::now::Now;
@@ -64,13 +74,8 @@ struct Login {
     end: Option<End>,
     /// The number that the last log-out here began; 0 before there was one.
     last_log_out: u64,
-}
-
-/// Why no refresh brings a token any more.
-enum End {
-    LoggedOut(Error),
-    /// The token endpoint says that the grant is over. A caller may still ask by hand.
-    Refused(Error),
+    /// Whether there is a login endpoint.
+    has_endpoint: bool,
 }
 
 /// What belongs to one access token.
@@ -104,6 +109,10 @@ struct Running {
     /// A token of a later life ends it.
     replaces: u64,
     by_hand: bool,
+    /// It was asked for a new login.
+    logs_in: bool,
+    /// It has called an endpoint.
+    called: bool,
     /// The refusal that started it, if it was one.
     cause: Option<Cause>,
     /// Its call was not answered in time for its first callers, and is still out.
@@ -128,6 +137,8 @@ struct Life {
     /// Failed refreshes in a row, by kind.
     failures: u32,
     misconfigured: u32,
+    /// When the first of the failed refreshes in a row failed, and the error of the last.
+    failing: Option<Box<(SystemTime, Error)>>,
     /// The last end of a refresh, and `min_interval`. No refresh starts earlier, so that a token
     /// that arrives expired causes no loop.
     not_before: Option<Instant>,
@@ -160,7 +171,10 @@ pub(super) struct Beginning {
     /// Whether there is a store that has to be asked first.
     pub(super) is_stored: bool,
     pub(super) is_shared: bool,
+    pub(super) has_login: bool,
     pub(super) keep_fresh: bool,
+    /// `None` if it is not known whom the tokens are issued for.
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 impl Current {
@@ -172,7 +186,15 @@ impl Current {
 
 impl State {
     pub(super) fn new(beginning: Beginning, config: &super::config::Config, now: &Now) -> Self {
-        let Beginning { session, initial_tokens, is_stored, is_shared, keep_fresh } = beginning;
+        let Beginning {
+            session,
+            initial_tokens,
+            is_stored,
+            is_shared,
+            has_login,
+            keep_fresh,
+            identity,
+        } = beginning;
         let worker = if keep_fresh || is_shared { Worker::Owed } else { Worker::None };
         let mut state = Self {
             login: Login {
@@ -181,6 +203,7 @@ impl State {
                 history: LoginHistory::default(),
                 end: None,
                 last_log_out: 0,
+                has_endpoint: has_login,
             },
             slot: Slot {
                 current: None,
@@ -199,12 +222,14 @@ impl State {
                 worker,
                 failures: 0,
                 misconfigured: 0,
+                failing: None,
                 not_before: None,
                 pause: None,
                 refusals: None,
             },
             news: VecDeque::new(),
         };
+        state.replica.identity = identity;
         if is_stored {
             state.replica.seed = Some(Box::new(initial_tokens));
         } else if !initial_tokens.is_empty() {
@@ -233,7 +258,10 @@ impl State {
             expires_at: self.tokens().and_then(Tokens::expires_at),
             refreshing: self.slot.refresh.is_some(),
             login_required: self.login.end.is_some(),
-            unsaved: self.is_unsaved(),
+            login_required_since: self.over_since(),
+            failing_since: self.life.failing.as_ref().map(|failing| failing.0),
+            error: self.ended().or(self.last_failure()).cloned(),
+            unsaved: self.is_unsaved() && self.unsaved() != Some(Unsaved::End),
         }
     }
 
@@ -266,14 +294,8 @@ impl State {
         tokens.and_then(Tokens::refresh_token)
     }
 
-    pub(super) fn ended(&self) -> Option<&Error> {
-        match self.login.end.as_ref()? {
-            End::LoggedOut(error) | End::Refused(error) => Some(error),
-        }
-    }
-
-    pub(super) fn is_logged_out(&self) -> bool {
-        matches!(self.login.end, Some(End::LoggedOut(_)))
+    fn last_failure(&self) -> Option<&Error> {
+        self.life.failing.as_ref().map(|failing| &failing.1)
     }
 
     /// Whether there was a log-out since the refresh `ticket` began.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Current, End, Event, News, Now, Pause, Running, State, Ticket, saving::Unsaved,
+    Current, Event, News, Now, Pause, Running, State, Ticket, grant_end::End, saving::Unsaved,
     schedule::Deadlines,
 };
 use crate::{
@@ -15,13 +15,19 @@ use crate::{
         config::{Config, MISCONFIGURED_PAUSES, RETRY_AFTER_LIMIT},
         single_flight::Outcome,
     },
+    store::Ended,
     token::{LONGEST_LIFE, RefreshToken, Tokens},
 };
 
 /// How a refresh that brought no token leaves the session.
 pub(in crate::session) enum After {
     /// No call before new tokens are set, but by hand.
-    LoginRequired { rotation_lost: bool },
+    LoginRequired {
+        rotation_lost: bool,
+        ended: Ended,
+        /// Whether the store says so.
+        is_recorded: bool,
+    },
     /// A pause that doubles with each such refresh in a row, and lasts at least as long as the
     /// server asked.
     Misconfigured { retry_after: Option<Duration> },
@@ -29,6 +35,17 @@ pub(in crate::session) enum After {
     Used { retry_after: Option<Duration> },
     /// A pause that grows with each failed refresh, and lasts at least as long as the server asked.
     Transient { retry_after: Option<Duration> },
+}
+
+/// What comes after the save of what a call has brought.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) enum Then {
+    /// The refresh has succeeded.
+    Publish,
+    /// So it has, by a new login.
+    LogIn,
+    /// There is a new refresh token and no access token.
+    Keep,
 }
 
 /// What became of the tokens that a call has brought.
@@ -69,6 +86,10 @@ impl State {
             // It was the old one that was refused.
             slot.invalidated = false;
         }
+        let held = slot.current.as_ref().and_then(|current| current.tokens.refresh.as_ref());
+        if held != tokens.refresh_token() {
+            self.replica.refused = false;
+        }
         let scheme = config.scheme.as_str();
         slot.current = Some(Current {
             header_value: tokens.access.as_ref().map(|access| access.header_value(scheme)),
@@ -82,13 +103,13 @@ impl State {
 
     /// Publishes what a call has brought in the place of `replaced`, saved or not. A store that
     /// could not take it does not hold it back: the refresh token before it is worth nothing any
-    /// more. `land` if the refresh has succeeded with it.
+    /// more.
     pub(in crate::session) fn publish(
         &mut self,
         ticket: Ticket,
         replaced: Option<&RefreshToken>,
         (tokens, turn, saved): (Tokens, u64, Result<(), Error>),
-        land: bool,
+        then: Then,
         (config, now): (&Config, &Now),
     ) -> Published {
         if !self.is_current(ticket) {
@@ -103,7 +124,10 @@ impl State {
         self.install(tokens, config, now);
         self.replica.turn = self.replica.turn.max(turn);
         self.replica.in_doubt = None;
-        if land {
+        if then == Then::LogIn {
+            self.tell(Event::LoggedIn);
+        }
+        if then != Then::Keep {
             self.life.has_worked = true;
             let cause = self.slot.refresh.as_ref().and_then(|running| running.cause);
             self.charge(cause, now);
@@ -125,6 +149,7 @@ impl State {
     pub(super) fn land(&mut self, ticket: Ticket, config: &Config, now: &Now) {
         self.life.failures = 0;
         self.life.misconfigured = 0;
+        self.life.failing = None;
         self.life.pause = None;
         self.life.not_before = Some(now.mono + config.min_interval);
         let outcome = match (self.ended(), self.token()) {
@@ -147,12 +172,12 @@ impl State {
         if !self.is_current(ticket) {
             return;
         }
+        let mut error = error;
+        self.note_failure(&error, now);
         match after {
-            After::LoginRequired { rotation_lost } => {
-                self.login.end = Some(End::Refused(error.clone()));
-                if self.slot.invalidated {
-                    self.withdraw();
-                }
+            After::LoginRequired { rotation_lost, ended, is_recorded } => {
+                error = self.with_seed_remark(error);
+                self.end_grant(error.clone(), ended, is_recorded);
                 if rotation_lost {
                     self.tell(Event::RotationLost);
                 }
@@ -194,6 +219,7 @@ impl State {
         let waiters = running.waiters.clone();
         running.waiters = Arc::new(waiters.successor());
         self.slot.invalidated = false;
+        self.note_failure(&error, now);
         self.pause_after(None, &error, config, now);
         self.tell(Event::RefreshFailed { error: error.clone() });
         waiters.finish(Outcome::Failed(error));
@@ -218,6 +244,12 @@ impl State {
             self.slot.invalidated = false;
             waiters.finish(outcome);
         }
+    }
+
+    /// Since when refreshes fail, and why.
+    fn note_failure(&mut self, error: &Error, now: &Now) {
+        let since = self.life.failing.as_ref().map_or(now.wall, |failing| failing.0);
+        self.life.failing = Some(Box::new((since, error.clone())));
     }
 
     fn pause_after(
@@ -279,6 +311,7 @@ impl State {
 
     /// A log-out: a new login without tokens.
     pub(in crate::session) fn log_out(&mut self, login: String) {
+        self.drop_seeds();
         self.begin_login(login);
         self.login.last_log_out = self.login.number;
         self.login.end = Some(End::LoggedOut(Error::new(
@@ -311,6 +344,7 @@ impl State {
         self.life.pause = None;
         self.life.failures = 0;
         self.life.misconfigured = 0;
+        self.life.failing = None;
         self.life.not_before = None;
         if let Some(running) = self.slot.refresh.take() {
             running.waiters.finish(Outcome::Superseded);

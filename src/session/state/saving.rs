@@ -23,6 +23,8 @@ pub(super) enum Unsaved {
     Rotation,
     /// Tokens were set, or a log-out. This wins over what is stored, but for what came of it.
     Decision,
+    /// The server has said that the grant is over.
+    End,
 }
 
 pub(super) struct Saving {
