@@ -216,6 +216,8 @@ where
 
 impl<S, P, B, F, R> ResponseFuture<S, P, B, F, Response<R>> {
     /// Asks for a successor of the refused token. Returns the refusal if it is the answer.
+    #[cold]
+    #[inline(never)]
     fn refused(
         self: Pin<&mut Self>,
         mut refusal: Response<R>,

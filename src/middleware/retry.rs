@@ -65,7 +65,7 @@ impl<S, P, B> RetryState<S, P, B> {
         Self { service, cache, token, body, method, uri, version, headers, extensions }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_refused<R>(&self, response: &Response<R>) -> bool {
         let config = &self.cache.config;
         let custom = config.rules.refused_when.as_ref().map(|predicate| {
@@ -79,7 +79,7 @@ impl<S, P, B> RetryState<S, P, B> {
     }
 
     /// A response that is no refusal: what it tells of its route is noted where others have refused.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn accepted<R>(&self, response: &mut Response<R>, retried_at: Option<Instant>) {
         let Config { session, rules, .. } = &*self.cache.config;
         if retried_at.is_some() || session.watches_routes() {
