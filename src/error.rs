@@ -43,6 +43,9 @@ pub enum ErrorKind {
     Unavailable,
     /// The token store could not be read or written.
     Store,
+    /// The store holds the tokens of another identity, or tokens that are encrypted: nothing of them
+    /// is used, sent or replaced.
+    ForeignRecord,
     /// The caller has waited for as long as it may; the refresh goes on without it.
     TimedOut,
     /// The token was refused, and there is no other to try.

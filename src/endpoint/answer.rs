@@ -1,4 +1,4 @@
-//! What any token endpoint's HTTP answer means, whatever its protocol.
+//! What any token endpoint's HTTP answer says, whatever its protocol.
 //!
 //! Everything here is a pure function of bytes from outside: it may fail, and never panics.
 
@@ -8,92 +8,162 @@ use http::{
     HeaderMap, HeaderName, StatusCode,
     header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER},
 };
+
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
 use super::{
     error::{EndpointError, FailureClass, Spent},
+    reader::{Body, Loss},
     secrets::Secrets,
-    text::{lossy, without_halves},
+    verdict::{Content, Refusal, Verdict},
 };
+use crate::error::BoxError;
 
-/// An answer that was read to its end.
+/// An answer that was read as far as it says something.
+#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    pub(super) body: Zeroizing<Vec<u8>>,
+    pub(super) body: Body,
+    /// What ended the body, if it did not end as it should.
+    pub(super) broken: Option<BoxError>,
 }
 
 impl Answer {
-    /// The JSON object that the body is.
-    pub(super) fn object(&self, secrets: &Secrets) -> Result<Map<String, Value>, EndpointError> {
-        // A byte order mark is wrong in JSON, and common (RFC 8259 §8.1).
-        let body = self.body.strip_prefix(b"\xEF\xBB\xBF");
-        let body = body.unwrap_or(&self.body).trim_ascii();
-        let mended;
-        let body = match str::from_utf8(body) {
-            Ok(body) => body,
-            Err(_) => {
-                mended = lossy(body);
-                &mended
-            }
-        };
-        let read = serde_json::from_str(body);
-        let read = read.or_else(|_| serde_json::from_str(&without_halves(body)));
-        let what = match read {
-            Ok(Value::Object(object)) => return Ok(object),
-            _ if body.is_empty() => "an empty body: is this its URL?".into(),
-            Ok(_) => "JSON that is no object: is this its URL?".into(),
-            _ if body.starts_with('<') => format!(
-                "HTML instead of JSON ({}): is this the API's URL?",
-                self.content_type(secrets)
-            ),
-            Err(error) if error.is_eof() => "JSON that is cut off".into(),
-            Err(_) => format!("a body that is no JSON ({})", self.content_type(secrets)),
-        };
-        Err(self.error(FailureClass::Transient, &format!(" with {what}"), None, secrets))
+    /// The object that the body is, or what is left of one.
+    pub(super) fn object(&self) -> Option<&Map<String, Value>> {
+        match &self.body {
+            Body::Object(object) | Body::Cut(object) => Some(object),
+            _ => None,
+        }
     }
 
-    /// The failure that the status alone tells of; `said` is the server's own text, if it gave
-    /// one.
-    pub(super) fn failure(&self, said: Option<&Value>, secrets: &Secrets) -> EndpointError {
-        use FailureClass::{Misconfigured, Transient};
+    /// Puts what came beside the body among its fields.
+    pub(super) fn insert(&mut self, name: &str, value: Value) {
+        match &mut self.body {
+            Body::Object(object) | Body::Cut(object) => _ = object.insert(name.to_owned(), value),
+            body => *body = Body::Object(Map::from_iter([(name.to_owned(), value)])),
+        }
+    }
 
-        let error = |class, what: &str| self.error(class, what, said, secrets);
-        match self.status.as_u16() {
-            300..=399 => error(Misconfigured, &self.redirect(secrets)),
-            408 | 429 | 500 | 503 => error(Transient, "").with_spent(Spent::No),
-            404 | 405 | 410 => error(Misconfigured, ": check its URL"),
-            401 | 403 => error(Misconfigured, ": check how the client authenticates"),
-            400..=499 => error(Misconfigured, ""),
-            // A gateway's 502 and 504 say nothing of what the server behind it did.
-            _ => error(Transient, ""),
+    /// The answer as one that brought no token, for its verdict. `reason` finds the field of the
+    /// endpoint's protocol that says why.
+    pub(super) fn refusal<'a>(
+        &'a self,
+        reason: impl FnOnce(&'a Map<String, Value>) -> Option<&'a Value>,
+    ) -> Refusal<'a> {
+        let content = match &self.body {
+            Body::Object(object) | Body::Cut(object) => Content::Object(object, reason(object)),
+            Body::Text(text) => Content::Text(text),
+            Body::Coded(_) | Body::Lost(_) => Content::Text(""),
+        };
+        let content_type = text_of(&self.headers, CONTENT_TYPE).unwrap_or_default();
+        Refusal {
+            status: self.status,
+            has_retry_after: self.headers.contains_key(RETRY_AFTER),
+            is_problem: content_type.trim_start().starts_with("application/problem+json"),
+            content,
+        }
+    }
+
+    /// The failure that a verdict is about. What the server did before it failed is not known of a
+    /// gateway's 502 and 504.
+    pub(super) fn refused(&self, verdict: Verdict, secrets: &Secrets) -> EndpointError {
+        let status = self.status.as_u16();
+        let said = secrets.quote(&verdict.said);
+        let code = verdict.code.filter(|code| secrets.quote(code) == *code);
+        let what = match verdict.class {
+            FailureClass::InvalidGrant => ": a user has to log in again".into(),
+            _ => self.advice(code.as_deref(), &said, secrets),
+        };
+        let spent = match status {
+            408 | 425 | 429 | 500 | 503 | 200..=499 => Spent::No,
+            _ => Spent::Maybe,
+        };
+        let class = verdict.class;
+        let error = self.error(class, &what, &said).with_spent(spent).presumed(verdict.is_presumed);
+        match code {
+            Some(code) => error.with_code(code),
+            None => error,
+        }
+    }
+
+    /// What to do about a failure, where the server does not say it.
+    fn advice(&self, code: Option<&str>, said: &str, secrets: &Secrets) -> String {
+        let coded = match &self.body {
+            Body::Coded(coding) => {
+                format!(", with a body in the coding `{coding}`, which is not read")
+            }
+            _ => String::new(),
+        };
+        let advice = match (code, self.status.as_u16()) {
+            (_, 300..=399) => return self.redirect(secrets),
+            (Some("invalid_client"), _) => {
+                ": check the client's id, its secret, and whether it is to be sent by \
+                 `OAuth2Client::basic` or `OAuth2Client::post`"
+            }
+            (Some("invalid_scope"), _) => ": check the scope",
+            _ if !said.is_empty() => "",
+            (Some("unauthorized_client" | "unsupported_grant_type"), _) => {
+                ": the client may not use this grant"
+            }
+            (None, 404 | 405 | 410) => ": check its URL",
+            (None, 401 | 403) => ": check how the client authenticates",
+            _ => "",
+        };
+        coded + advice
+    }
+
+    /// A good head, and a body in which there is neither a token nor a refusal.
+    pub(super) fn unreadable(&self, has_worked: bool, secrets: &Secrets) -> EndpointError {
+        let ill = |what: String| {
+            let class = match has_worked {
+                true => FailureClass::Transient,
+                false => FailureClass::Misconfigured,
+            };
+            self.error(class, &format!(" with {what}"), "").with_spent(Spent::Maybe).presumed(true)
+        };
+        let lost =
+            |what: &str| self.error(FailureClass::Transient, what, "").with_spent(Spent::Maybe);
+        match &self.body {
+            Body::Text(text) if text.trim().is_empty() => {
+                ill("an empty body: is this its URL?".into())
+            }
+            Body::Text(text) if text.trim_start().starts_with('<') => ill(format!(
+                "HTML instead of JSON ({}): is this the API's URL?",
+                self.content_type(secrets)
+            )),
+            Body::Text(text) => match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                Ok(_) => ill("JSON that is no object: is this its URL?".into()),
+                Err(_) => ill(format!("a body that is no JSON ({})", self.content_type(secrets))),
+            },
+            Body::Lost(Loss::TooLarge) => lost(
+                ", which is larger than the cap: is this its URL? `max_body_bytes` raises the cap",
+            ),
+            Body::Lost(Loss::Damaged) => lost(" with a compressed body that is damaged or cut off"),
+            Body::Lost(Loss::BrokeOff) => lost(", and then its answer broke off"),
+            Body::Lost(Loss::CutOff) | Body::Cut(_) => lost(" with JSON that is cut off"),
+            Body::Coded(coding) => self
+                .error(
+                    FailureClass::Misconfigured,
+                    &format!(
+                        " with a body in the coding `{coding}`, which is not read: it has to answer \
+                         what `accept-encoding: identity` asks for"
+                    ),
+                    "",
+                )
+                .with_spent(Spent::Yes),
+            Body::Object(_) => lost(""),
         }
     }
 
     /// `the token endpoint answered 400`, what that means, and what the server says about it.
-    pub(super) fn error(
-        &self,
-        class: FailureClass,
-        what: &str,
-        said: Option<&Value>,
-        secrets: &Secrets,
-    ) -> EndpointError {
-        let said = said.map(|said| secrets.quote(&text(said))).unwrap_or_default();
+    pub(super) fn error(&self, class: FailureClass, what: &str, said: &str) -> EndpointError {
         let mut message = format!("the token endpoint answered {}{what}", self.status.as_u16());
         if !said.is_empty() {
             message += &format!("; it says \"{said}\"");
         }
-        let spent = match class {
-            FailureClass::Transient => Spent::Maybe,
-            FailureClass::InvalidGrant | FailureClass::Misconfigured => Spent::No,
-        };
-        let error = EndpointError::new(class, message).with_spent(spent);
-        error.with_status(self.status).with_said(said)
-    }
-
-    pub(super) fn date(&self) -> Option<SystemTime> {
-        date(&self.headers)
+        EndpointError::new(class, message).with_status(self.status).with_said(said)
     }
 
     fn redirect(&self, secrets: &Secrets) -> String {
@@ -126,23 +196,6 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(until.duration_since(from).unwrap_or_default())
 }
 
-/// A server's remark as text. A list is FastAPI's account of a body that it could not read; of
-/// each entry only the place and the message are taken, as `input` repeats what was sent.
-fn text(said: &Value) -> String {
-    match said {
-        Value::Null => String::new(),
-        Value::String(said) => said.clone(),
-        Value::Array(said) => said.iter().map(text).collect::<Vec<_>>().join("; "),
-        Value::Object(said) => {
-            let message = ["msg", "message"].iter().find_map(|name| said.get(*name));
-            let place = said.get("loc").and_then(Value::as_array);
-            let place = place.into_iter().flatten().map(|part| text(part) + " ");
-            place.chain(message.map(text)).collect()
-        }
-        Value::Bool(_) | Value::Number(_) => said.to_string(),
-    }
-}
-
 /// The server's clock, as an answer's headers tell it.
 pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(text_of(headers, DATE)?).ok()
@@ -154,114 +207,34 @@ fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 #[cfg(test)]
 impl Answer {
-    pub(super) fn of(status: u16, headers: &[(HeaderName, &str)], body: &str) -> Self {
+    /// An answer that comes byte by byte, and breaks off after them.
+    pub(super) fn of(
+        (status, headers, body): (u16, &[(HeaderName, &str)], &[u8]),
+        broke_off: bool,
+        speaks: &super::reader::Speaks,
+    ) -> Self {
         let headers = headers.iter().map(|(name, value)| {
             let value = value.parse().expect("a header value");
             (name.clone(), value)
         });
+        let headers: HeaderMap = headers.collect();
+        let mut reader = super::reader::Reader::new(&headers, 1024 * 1024, speaks);
+        let needs_more = body.iter().all(|byte| reader.push(&[*byte]));
         Self {
             status: StatusCode::from_u16(status).expect("a status"),
-            headers: headers.collect(),
-            body: Zeroizing::new(body.as_bytes().to_vec()),
+            headers,
+            body: reader.end(broke_off && needs_more),
+            broken: None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::endpoint::{
-        FailureClass::{self, Misconfigured, Transient},
-        Spent::{Maybe, No},
-    };
 
     const DATE_1: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const DATE_2: &str = "Sun, 06 Nov 1994 08:51:37 GMT";
-
-    // S38: whatever a token endpoint answers instead of tokens is an error, in time and within the
-    // size cap
-    #[test]
-    fn what_is_no_json_object_may_have_spent_the_token_and_is_named() {
-        for (body, said) in [
-            ("", "with an empty body"),
-            (" \r\n", "with an empty body"),
-            ("<!doctype html>", "HTML instead of JSON (content-type text/html)"),
-            (" \n<html>", "HTML instead of JSON"),
-            (r#"{"token": "abc"#, "JSON that is cut off"),
-            (r#"{"token":"#, "JSON that is cut off"),
-            ("token=s3cret", "no JSON (content-type text/html)"),
-            (r#""s3cret""#, "JSON that is no object"),
-            ("[]", "JSON that is no object"),
-            (r#"{"s3cret":}"#, "no JSON"),
-        ] {
-            let answer = Answer::of(200, &[(CONTENT_TYPE, "text/html")], body);
-            let error = answer.object(&Secrets::default()).expect_err(body);
-            assert_eq!(error.class(), Transient, "{body}");
-            assert_eq!(error.spent(), Maybe, "{body}");
-            assert_eq!(error.status(), Some(StatusCode::OK), "{body}");
-            assert!(error.to_string().contains(said), "{body}: {error}");
-            assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
-        }
-        let deep = "[".repeat(200_000);
-        assert!(Answer::of(200, &[], &deep).object(&Secrets::default()).is_err());
-        let marked = Answer::of(200, &[], "\u{feff}{\"a\":1}\n");
-        assert_eq!(marked.object(&Secrets::default()).unwrap()["a"], 1);
-    }
-
-    #[test]
-    fn the_status_alone_tells_the_class_and_whether_the_token_may_be_spent() {
-        let table: &[(&[u16], FailureClass, Spent)] = &[
-            (&[301, 302, 303, 307, 308], Misconfigured, No),
-            (&[400, 401, 403, 404, 405, 410, 422, 451], Misconfigured, No),
-            (&[408, 429, 500, 503], Transient, No),
-            (&[501, 502, 504, 520, 599, 600, 999, 100, 101], Transient, Maybe),
-        ];
-        for &(statuses, class, spent) in table {
-            for &status in statuses {
-                let error = Answer::of(status, &[], "").failure(None, &Secrets::default());
-                assert_eq!(error.class(), class, "{status}");
-                assert_eq!(error.spent(), spent, "{status}");
-                assert_eq!(error.status().unwrap(), status);
-                assert!(error.to_string().contains(&status.to_string()));
-            }
-        }
-    }
-
-    #[test]
-    fn messages_say_what_to_do() {
-        let said = |status, headers: &[_]| {
-            let failure = Answer::of(status, headers, "").failure(None, &Secrets::default());
-            failure.to_string()
-        };
-        assert_eq!(said(404, &[]), "the token endpoint answered 404: check its URL");
-        let moved = said(307, &[(LOCATION, "https://new.example/token?t=s3cret")]);
-        assert!(moved.contains("redirects are not followed"), "{moved}");
-        assert!(moved.contains("https://new.example/token"), "{moved}");
-        assert!(!moved.contains("s3cret"), "{moved}");
-        let moved = said(302, &[(LOCATION, "https://new.example/#access_token=s3cret")]);
-        assert!(!moved.contains("s3cret"), "{moved}");
-        assert!(said(302, &[]).contains("another URL"));
-    }
-
-    #[test]
-    fn a_remark_is_a_string_an_object_or_fastapis_list() {
-        let list = json!([
-            {"loc": ["body", "refresh_token"], "msg": "field required", "input": "s3cret"},
-            "plain",
-        ]);
-        for (said, expected) in [
-            (json!("gone"), "gone"),
-            (list, "body refresh_token field required; plain"),
-            (json!({"message": "gone", "token": "s3cret"}), "gone"),
-            (json!({"token": "s3cret"}), ""),
-            (json!(null), ""),
-            (json!(7), "7"),
-        ] {
-            assert_eq!(text(&said), expected);
-        }
-    }
 
     // S37: `Retry-After` is respected, as seconds and as a date, up to a limit
     #[test]
@@ -287,7 +260,11 @@ mod tests {
             (&[(RETRY_AFTER, DATE_2), (DATE, "yesterday")], seconds(120)),
         ];
         for (headers, expected) in cases {
-            let headers = Answer::of(429, headers, "").headers;
+            let headers: HeaderMap = headers
+                .iter()
+                .cloned()
+                .map(|(name, value)| (name, value.parse().unwrap()))
+                .collect();
             assert_eq!(retry_after(&headers, ours), *expected, "{headers:?}");
         }
     }

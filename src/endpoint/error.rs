@@ -2,7 +2,10 @@ use std::{borrow::Cow, error, fmt, time::Duration};
 
 use http::StatusCode;
 
-use super::secrets::Secrets;
+use super::{
+    secrets::Secrets,
+    verdict::{Words, is_about_a_person},
+};
 use crate::{
     error::{BoxError, write_causes},
     token::RefreshToken,
@@ -53,6 +56,8 @@ pub struct EndpointError {
     class: FailureClass,
     message: Cow<'static, str>,
     spent: Spent,
+    /// The class is that of an endpoint which does not speak its protocol, by what it did before.
+    presumed: bool,
     answer: Option<Box<Details>>,
     source: Option<BoxError>,
 }
@@ -66,6 +71,7 @@ struct Details {
     said: Option<String>,
     rotated: Option<RefreshToken>,
     retry_after: Option<Duration>,
+    held_back: bool,
 }
 
 impl EndpointError {
@@ -87,6 +93,17 @@ impl EndpointError {
     /// [possibly spent](Spent::Maybe) unless [`with_spent`](Self::with_spent) says otherwise.
     pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(FailureClass::Transient, message)
+    }
+
+    /// The call was not made, as the endpoint is to be left alone for so long.
+    pub(super) fn held_back(message: String, rest: Duration) -> Self {
+        let mut error = Self::transient(message).with_spent(Spent::No).with_retry_after(rest);
+        error.details().held_back = true;
+        error
+    }
+
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.held_back)
     }
 
     /// What a grant that needs a refresh token answers to a session that has none.
@@ -142,6 +159,44 @@ impl EndpointError {
         self
     }
 
+    /// The server's words, its code among them.
+    pub(crate) fn words(&self) -> Words {
+        let (code, said) = (self.code().unwrap_or_default(), self.said().unwrap_or_default());
+        Words::of(&format!("{code}; {said}"))
+    }
+
+    /// Whether the server speaks of the grant that was presented, and not of itself.
+    pub(crate) fn is_about_the_grant(&self) -> bool {
+        self.class == FailureClass::InvalidGrant || self.code().is_some_and(is_about_a_person)
+    }
+
+    /// Says that the class is a guess, as the answer is in no protocol of the endpoint's.
+    pub(super) fn presumed(mut self, presumed: bool) -> Self {
+        self.presumed = presumed;
+        self
+    }
+
+    /// Whether the class is a guess. Then the endpoint is asked again as soon as one that is ill.
+    pub(crate) fn is_presumed(&self) -> bool {
+        self.presumed
+    }
+
+    /// The same with the program's word on it. One that lets the call be made again knows that it
+    /// has used nothing up.
+    pub(super) fn reclassified(self, class: FailureClass) -> Self {
+        let spent = match (self.spent, class) {
+            (Spent::Yes, FailureClass::Transient) => Spent::Maybe,
+            (spent, _) => spent,
+        };
+        Self { class, spent, presumed: false, ..self }
+    }
+
+    /// Adds the error behind this one, if none is known.
+    pub(super) fn or_source(mut self, source: BoxError) -> Self {
+        self.source.get_or_insert(source);
+        self
+    }
+
     /// What the failure means.
     pub fn class(&self) -> FailureClass {
         self.class
@@ -180,7 +235,14 @@ impl EndpointError {
     }
 
     pub(super) fn new(class: FailureClass, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, message: message.into(), spent: Spent::Maybe, answer: None, source: None }
+        Self {
+            class,
+            message: message.into(),
+            spent: Spent::Maybe,
+            presumed: false,
+            answer: None,
+            source: None,
+        }
     }
 
     /// Says more in the message.

@@ -11,9 +11,8 @@ use bytes::{Buf, Bytes};
 use form_urlencoded::Serializer;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
 };
-use http_body::Body;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_service::Service;
@@ -24,6 +23,7 @@ use super::{
     discovery::Wanted,
     error::{EndpointError, Spent},
     no_proxy::NoProxy,
+    reader::{Body, Reader, Speaks},
     secrets::Secrets,
     unsent::unsent_or_lost,
     url::{EndpointUrl, Place},
@@ -68,7 +68,7 @@ impl Exchange {
         S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
         S::Future: Send + 'static,
-        B: Body + Send + 'static,
+        B: http_body::Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
         self.transport = boxed(transport);
@@ -139,14 +139,19 @@ impl Exchange {
         }
     }
 
-    /// Sends `call` to `uri` and reads the whole answer. The first sending uses the readiness that
+    /// Sends `call` to `uri` and reads the answer, until it `speaks` or to its end. The first sending uses the readiness that
     /// the call began with, and each further one readies the transport anew.
-    pub(super) async fn send(&mut self, uri: Uri, call: Call) -> Result<Answer, EndpointError> {
+    pub(super) async fn send(
+        &mut self,
+        uri: Uri,
+        call: Call,
+        speaks: &Speaks,
+    ) -> Result<Answer, EndpointError> {
         let mut request = Request::new(Full::new(Bytes::from_owner(Wiped(call.body))));
         *request.method_mut() = call.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = with_ours(self.headers.clone(), call.headers);
-        let answer = self.exchange(request, self.max_body_bytes).await;
+        let answer = self.exchange(request, self.max_body_bytes, speaks).await;
         let is_elsewhere = match &answer {
             Ok(answer) => matches!(answer.status.as_u16(), 300..=399 | 404 | 405 | 410),
             Err(error) => error.spent() == Spent::No && error.status().is_none(),
@@ -164,13 +169,14 @@ impl Exchange {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri;
         *request.headers_mut() = with_ours(HeaderMap::new(), HeaderMap::new());
-        self.exchange(request, MAX_METADATA_BYTES).await
+        self.exchange(request, MAX_METADATA_BYTES, &|_| false).await
     }
 
     async fn exchange(
         &mut self,
         mut request: Request<Full<Bytes>>,
         max_body_bytes: usize,
+        speaks: &Speaks,
     ) -> Result<Answer, EndpointError> {
         if self.no_proxy {
             request.extensions_mut().insert(NoProxy);
@@ -181,10 +187,8 @@ impl Exchange {
         }
         let response = self.transport.call(request).await;
         let (head, body) = response.map_err(unsent_or_lost)?.into_parts();
-        let body = read(&head.headers, body, max_body_bytes).await;
-        let lost =
-            |error: EndpointError| with_retry_after(error.with_status(head.status), &head.headers);
-        Ok(Answer { body: body.map_err(lost)?, status: head.status, headers: head.headers })
+        let (body, broken) = read(Reader::new(&head.headers, max_body_bytes, speaks), body).await;
+        Ok(Answer { status: head.status, headers: head.headers, body, broken })
     }
 }
 
@@ -194,6 +198,9 @@ fn with_ours(mut headers: HeaderMap, of_this_call: HeaderMap) -> HeaderMap {
     // GitHub answers a form unless it is asked for JSON, and firewalls distrust the nameless.
     let json = HeaderValue::from_static("application/json");
     headers.entry(ACCEPT).or_insert(json);
+    // What comes compressed all the same is inflated.
+    let identity = HeaderValue::from_static("identity");
+    headers.entry(ACCEPT_ENCODING).or_insert(identity);
     let us = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
     let us = HeaderValue::from_static(us);
     headers.entry(USER_AGENT).or_insert(us);
@@ -262,46 +269,25 @@ pub(super) fn with_retry_after(error: EndpointError, headers: &HeaderMap) -> End
     }
 }
 
-/// Reads a body to its end, or to the cap. How long that may take, the caller decides.
-async fn read<B>(
-    headers: &HeaderMap,
-    body: B,
-    max: usize,
-) -> Result<Zeroizing<Vec<u8>>, EndpointError>
+/// Reads a body for as long as there is need of more, and says what broke it off. How long that may
+/// take, the caller decides.
+async fn read<B>(mut reader: Reader<'_>, body: B) -> (Body, Option<BoxError>)
 where
-    B: Body<Data = Bytes, Error = BoxError>,
+    B: http_body::Body<Data = Bytes, Error = BoxError>,
 {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|value| {
-        let length: u64 = value.to_str().ok()?.parse().ok()?;
-        Some(usize::try_from(length).unwrap_or(usize::MAX))
-    });
-    let declared = declared.unwrap_or_default();
-    if declared > max {
-        return Err(too_large(max));
-    }
-    // Room is made for no more than is usual, whatever cap was set and length declared.
-    let mut whole = Zeroizing::new(Vec::with_capacity(declared.min(MAX_BODY_BYTES)));
     let mut body = pin!(body);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            EndpointError::transient("the token endpoint's answer broke off").with_source(error)
-        })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => return (reader.end(true), Some(error)),
         };
-        if data.len() > max - whole.len() {
-            return Err(too_large(max));
+        if let Ok(data) = frame.into_data()
+            && !reader.push(&data)
+        {
+            break;
         }
-        whole.extend_from_slice(&data);
     }
-    Ok(whole)
-}
-
-fn too_large(max: usize) -> EndpointError {
-    EndpointError::transient(format!(
-        "the token endpoint's answer is larger than {max} bytes: is this its URL? `max_body_bytes` \
-         raises the cap"
-    ))
+    (reader.end(false), None)
 }
 
 fn boxed<S, B>(transport: S) -> Transport
@@ -309,7 +295,7 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
-    B: Body + Send + 'static,
+    B: http_body::Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
     let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());

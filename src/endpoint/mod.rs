@@ -21,9 +21,11 @@
 //! [the guide](crate::guide::endpoints#time-outs-and-other-layers).
 
 mod answer;
+mod breaker;
 mod credential;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
+mod dialect;
 mod discovery;
 mod error;
 mod exchange;
@@ -35,6 +37,7 @@ mod no_proxy;
 mod oauth2;
 #[cfg(feature = "transport")]
 mod proxy;
+mod reader;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod response;
@@ -46,8 +49,10 @@ mod transport;
 mod tunnel;
 mod unsent;
 mod url;
+mod verdict;
 
 pub use self::{
+    breaker::{Breaker, BreakerLayer},
     credential::Credential,
     error::{EndpointError, FailureClass, Spent},
     json::{JsonEndpoint, Place},
@@ -60,9 +65,11 @@ pub use self::{
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub use self::reqwest::ReqwestTransport;
 
-use std::any::Any;
+pub(crate) use self::verdict::{says_in_progress, says_reuse};
 
-use crate::token::RefreshToken;
+use std::{any::Any, borrow::Cow};
+
+use crate::token::{IssuedFor, RefreshToken};
 
 /// The host and port of a ready-made endpoint; `None` for any other, and for one inside layers.
 pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
@@ -80,12 +87,78 @@ pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
 #[derive(Clone, Debug, Default)]
 pub struct RefreshRequest {
     refresh_token: Option<RefreshToken>,
+    /// Which session of this process asks; `None` for a call by hand.
+    session: Option<u64>,
+    has_worked: bool,
+    scheme: Option<Cow<'static, str>>,
+    /// By all its names, the present one first.
+    issued_for: Vec<IssuedFor>,
 }
 
 impl RefreshRequest {
     /// Asks for a new access token, with the refresh token if there is one.
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
-        Self { refresh_token }
+        Self { refresh_token, ..Self::default() }
+    }
+
+    pub(crate) fn of_session(self, session: u64) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
+    pub(crate) fn session(&self) -> Option<u64> {
+        self.session
+    }
+
+    /// Says that the endpoint has issued tokens to this identity before. Defaults to no.
+    ///
+    /// What is not in the endpoint's protocol then is a fault that passes, as of a firewall in front
+    /// of it; at an endpoint that has never worked it is a fault of configuration, as a wrong URL.
+    #[must_use]
+    pub fn with_history(mut self, has_worked: bool) -> Self {
+        self.has_worked = has_worked;
+        self
+    }
+
+    /// Names the scheme that the access token will be sent with, if that is not `Bearer`.
+    pub(crate) fn with_scheme(mut self, scheme: Option<Cow<'static, str>>) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Whether the endpoint has issued tokens to this identity before, as far as is known.
+    pub fn has_worked(&self) -> bool {
+        self.has_worked
+    }
+
+    /// Says whom the refresh token was issued for. Defaults to nothing said.
+    #[must_use]
+    pub fn with_issued_for(mut self, issued_for: IssuedFor) -> Self {
+        self.issued_for.push(issued_for);
+        self
+    }
+
+    /// Whom the refresh token was issued for, if the store says so and the session has not compared
+    /// it: it does not know whom an endpoint inside layers is for, unless
+    /// [`SessionBuilder::issuer`](crate::SessionBuilder::issuer) says so.
+    pub fn issued_for(&self) -> Option<&IssuedFor> {
+        self.issued_for.first()
+    }
+
+    /// An error, for the session, if the refresh token was issued for another than `ours`. The
+    /// ready-made endpoints ask this before they send anything.
+    ///
+    /// # Errors
+    ///
+    /// An [`EndpointError`] that becomes
+    /// [`ErrorKind::ForeignRecord`](crate::ErrorKind::ForeignRecord).
+    pub fn check(&self, ours: &IssuedFor) -> Result<(), EndpointError> {
+        match self.issued_for() {
+            Some(theirs) if !self.issued_for.iter().any(|name| name.is_same(ours)) => {
+                let message = "the refresh token was issued for another";
+                Err(EndpointError::misconfigured(message).with_source(ours.foreign(theirs)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The refresh token to send. `None` if the session has none: a grant that needs one answers

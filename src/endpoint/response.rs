@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     error::Error,
-    token::{AccessToken, LONGEST_LIFE, RefreshToken, Tokens, received_life},
+    token::{AccessToken, IssuedFor, LONGEST_LIFE, RefreshToken, Tokens, received_life},
 };
 
 /// What a token endpoint answers: the new access token and what came with it.
@@ -22,6 +22,8 @@ pub struct TokenResponse {
     pub(super) default_life: Option<Duration>,
     pub(super) date: Option<SystemTime>,
     pub(super) extra: Map<String, Value>,
+    /// Whom they are issued for, for a session that does not know.
+    pub(super) issued_for: Option<Box<IssuedFor>>,
 }
 
 impl TokenResponse {
@@ -38,6 +40,7 @@ impl TokenResponse {
             default_life: None,
             date: None,
             extra: Map::new(),
+            issued_for: None,
         })
     }
 
@@ -101,6 +104,16 @@ impl TokenResponse {
         &self.extra
     }
 
+    /// By a ready-made endpoint.
+    pub(super) fn issued_for(mut self, issued_for: IssuedFor) -> Self {
+        self.issued_for = Some(Box::new(issued_for));
+        self
+    }
+
+    pub(crate) fn take_issued_for(&mut self) -> Option<Box<IssuedFor>> {
+        self.issued_for.take()
+    }
+
     /// The tokens from now on, given those that were used to ask, and when it arrived. What the
     /// answer leaves out (the refresh token, an extra field) stays as it was.
     pub(crate) fn into_tokens(self, old: &Tokens, arrived: Instant) -> Tokens {
@@ -115,6 +128,7 @@ impl TokenResponse {
             obtained_at: now,
             arrived: Some(arrived),
             life,
+            issued: true,
             extra,
             // It was stored with the old ones.
             unknown: Map::new(),

@@ -1,13 +1,14 @@
 //! What a session asks of the world: its settings, a store, an endpoint, a runtime, a listener.
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, ready},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
+use http::Uri;
 use tokio::{runtime::Handle, time::timeout};
 use tower::util::BoxCloneService;
 
@@ -16,23 +17,24 @@ use super::{
     endpoint::{Endpoint, EndpointName},
     event::Events,
     sender::EventSender,
-    state::News,
+    state::{Busy, Identity, News},
 };
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     store::{Record, SaveOutcome, TokenStore},
+    token::Tokens,
 };
 
 /// A clone of the token endpoint, for one call.
-pub(super) type TokenEndpoint = BoxCloneService<RefreshRequest, TokenResponse, BoxError>;
+pub(crate) type TokenEndpoint = BoxCloneService<RefreshRequest, TokenResponse, BoxError>;
 
 /// A clone of the revocation endpoint, for one call.
-pub(super) type Revocation = BoxCloneService<RevokeRequest, (), BoxError>;
+pub(crate) type Revocation = BoxCloneService<RevokeRequest, (), BoxError>;
 
 /// The session's side of the world. It has no key, no store handle and no endpoint type in it, so
 /// that a session can be one of many.
-pub(super) trait Backend: Send + Sync {
+pub(crate) trait Backend: Send + Sync {
     fn config(&self) -> &Config;
 
     /// Names this session among those that share a store.
@@ -41,7 +43,7 @@ pub(super) trait Backend: Send + Sync {
     /// Whether there is a store at all, or only this session's memory.
     fn is_stored(&self) -> bool;
 
-    /// Reads the store, within its time-out.
+    /// Reads the store, within its time-out. A record of another identity is an error.
     fn load(&self) -> BoxFuture<'_, Result<Option<Record>, Error>>;
 
     /// Writes to the store by compare-and-swap, within its time-out.
@@ -51,13 +53,35 @@ pub(super) trait Backend: Send + Sync {
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, Error>>;
 
+    /// The first tokens of an identity of which the store holds nothing. `None`: a user has to log in.
+    fn initial_tokens(&self) -> BoxFuture<'_, Result<Option<Tokens>, Error>> {
+        ready(Ok(None)).boxed()
+    }
+
+    /// Whether the tokens may go to this URI, although its origin is none of the session's.
+    fn reaches(&self, uri: &Uri) -> bool {
+        let _ = uri;
+        false
+    }
+
+    /// What is under way was this before a step of the session, and is that now.
+    fn count(&self, before: Busy, after: Busy) {
+        let _ = (before, after);
+    }
+
     /// Resolves when the store may have changed. It keeps no session alive.
     fn changed(&self) -> BoxFuture<'static, ()>;
 
     fn endpoint(&self) -> TokenEndpoint;
 
+    /// Where a new login is made once the refresh token is over.
+    fn login(&self) -> Option<TokenEndpoint>;
+
     /// What messages call the token endpoint.
     fn endpoint_name(&self) -> EndpointName<'_>;
+
+    /// What messages call the login endpoint.
+    fn login_name(&self) -> EndpointName<'_>;
 
     fn revocation(&self) -> Option<Revocation>;
 
@@ -87,7 +111,9 @@ pub(super) struct Single {
     pub(super) owner: String,
     /// `None`: the session's memory is all there is.
     pub(super) store: Option<Arc<dyn TokenStore>>,
+    pub(super) identity: Option<Arc<Identity>>,
     pub(super) endpoint: Endpoint<RefreshRequest, TokenResponse>,
+    pub(super) login: Option<Box<Endpoint<RefreshRequest, TokenResponse>>>,
     pub(super) revocation: Option<Endpoint<RevokeRequest, ()>>,
     pub(super) runtime: Option<Handle>,
     pub(super) events: EventSender,
@@ -111,7 +137,13 @@ impl Backend for Single {
         let limit = self.config.store_timeout;
         Box::pin(async move {
             // An encrypted record is an error: it says nothing, not even that there are no tokens.
-            in_time(limit, async { store.load().await }).await?.map(Record::opened).transpose()
+            let stored = in_store_time(limit, async { store.load().await }).await?;
+            let Some(record) = stored.map(Record::opened).transpose()? else { return Ok(None) };
+            // Invariant: nothing of another identity's record gets any further.
+            if let Some(identity) = &self.identity {
+                identity.check(&record)?;
+            }
+            Ok(Some(record))
         })
     }
 
@@ -124,7 +156,9 @@ impl Backend for Single {
             return Box::pin(async { Ok(SaveOutcome::Stored) });
         };
         let limit = self.config.store_timeout;
-        Box::pin(async move { in_time(limit, async { store.save(record, expected).await }).await })
+        Box::pin(
+            async move { in_store_time(limit, async { store.save(record, expected).await }).await },
+        )
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
@@ -140,6 +174,15 @@ impl Backend for Single {
 
     fn endpoint(&self) -> TokenEndpoint {
         self.endpoint.instance()
+    }
+
+    fn login(&self) -> Option<TokenEndpoint> {
+        Some(self.login.as_ref()?.instance())
+    }
+
+    fn login_name(&self) -> EndpointName<'_> {
+        let host = self.login.as_deref().and_then(Endpoint::host);
+        EndpointName { what: "login", host, session: self.name.as_deref() }
     }
 
     fn endpoint_name(&self) -> EndpointName<'_> {
@@ -183,7 +226,7 @@ impl Backend for Single {
 
 /// Gives a call to the store its time-out, and its failures their kind. A panic is a failure: a
 /// refresh that died of it would take a rotated refresh token along.
-async fn in_time<T>(
+pub(crate) async fn in_store_time<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, BoxError>>,
 ) -> Result<T, Error> {

@@ -38,6 +38,12 @@ impl Session {
         }
     }
 
+    /// Whether there is nothing to wait for.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn is_settled(&self) -> bool {
+        is_settled(&self.cell)
+    }
+
     async fn settle(&self) -> Result<(), Error> {
         let cell = &self.cell;
         if let Some(runtime) = self.runtime() {
@@ -144,6 +150,8 @@ fn is_settled(cell: &Cell) -> bool {
 
 fn unsaved(cell: &Cell, message: &'static str) -> Error {
     match cell.read(|state| state.save_error().cloned()) {
+        // Which store to use instead is to be said first.
+        Some(error) if error.kind() == ErrorKind::ForeignRecord => error,
         Some(error) => Error::with_source(ErrorKind::Store, message, error),
         None => Error::new(ErrorKind::Store, message),
     }

@@ -59,6 +59,9 @@ pub enum Event {
     Saved,
     /// Somebody set tokens.
     TokensSet,
+    /// A call to the login endpoint brought tokens: at the first start, after the end of the grant,
+    /// or by [`Session::log_in`](crate::Session::log_in).
+    LoggedIn,
     /// The session was logged out, here or by another process.
     LoggedOut,
     /// The reader was slow, and this many events before the next one are gone.
@@ -101,6 +104,12 @@ impl Event {
 pub struct Events(pub(super) BoxStream<'static, Event>);
 
 impl Events {
+    /// Those of a member of a set.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn of(events: BoxStream<'static, Event>) -> Self {
+        Self(events)
+    }
+
     /// Waits for the next event; `None` when the last clone of the session is gone. No event is
     /// lost if this is dropped while it waits.
     pub async fn next(&mut self) -> Option<Event> {
@@ -123,13 +132,16 @@ impl fmt::Debug for Events {
 }
 
 /// How things stand with a session; see [`Session::status`](crate::Session::status).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Status {
     pub(crate) generation: u64,
     pub(crate) live: bool,
     pub(crate) expires_at: Option<SystemTime>,
     pub(crate) refreshing: bool,
     pub(crate) login_required: bool,
+    pub(crate) login_required_since: Option<SystemTime>,
+    pub(crate) failing_since: Option<SystemTime>,
+    pub(crate) error: Option<Error>,
     pub(crate) unsaved: bool,
 }
 
@@ -157,6 +169,24 @@ impl Status {
     /// Whether new tokens have to be set, after a log-in, before there can be another access token.
     pub fn is_login_required(&self) -> bool {
         self.login_required
+    }
+
+    /// When the server said that the grant is over, or last said so again. It is in the store, so
+    /// it may have been said to another process, or to an earlier run. `None` if there is no need
+    /// to log in, and after a log-out.
+    pub fn login_required_since(&self) -> Option<SystemTime> {
+        self.login_required_since
+    }
+
+    /// When the first of the refreshes failed that have failed in a row; `None` after one that
+    /// succeeded. A live token serves meanwhile.
+    pub fn failing_since(&self) -> Option<SystemTime> {
+        self.failing_since
+    }
+
+    /// Why a log-in is required, or why refreshes fail. `None` if neither is so.
+    pub fn error(&self) -> Option<&Error> {
+        self.error.as_ref()
     }
 
     /// Whether tokens are in use that the store does not have yet.

@@ -1,13 +1,17 @@
 //! What an attempt that brought no token means.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{endpoint::EndpointName, single_flight::Stage, state::After};
 use crate::{
-    endpoint::{EndpointError, FailureClass, Spent},
+    endpoint::{EndpointError, FailureClass, Spent, says_in_progress, says_reuse},
     error::{BoxError, Error, ErrorKind, chain},
+    store::Ended,
     token::RefreshToken,
 };
+
+/// What gives the first tokens of an identity is asked again after this long.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
 
 /// Why a call, or the whole refresh, brought no token.
 #[derive(Debug)]
@@ -22,6 +26,16 @@ pub(super) struct Failure {
     pub(super) was_in_doubt: bool,
     /// A new refresh token, without an access token.
     pub(super) rotated: Option<RefreshToken>,
+    /// The endpoint was not asked: a breaker has held the call back, or there is nothing to send.
+    pub(super) held_back: bool,
+    /// The answer was in no protocol of the endpoint's: the class goes by what it did before.
+    is_presumed: bool,
+    /// A refresh token was sent, or a login.
+    pub(super) presented: bool,
+    /// The store says that the grant is over.
+    is_recorded: bool,
+    at_login: bool,
+    code: Option<String>,
     verdict: Verdict,
 }
 
@@ -39,10 +53,27 @@ impl Failure {
     /// Reads what an endpoint's error means. Any but an [`EndpointError`] is that of a layer around
     /// the endpoint, such as a `Timeout`: what was sent by then is unknown.
     pub(super) fn of(error: BoxError, endpoint: EndpointName<'_>) -> Self {
-        // The endpoint waits for itself. Nothing was sent, and trying again does not cure it.
-        if let Some(own) = Error::find(error.as_ref()).filter(|e| e.kind() == ErrorKind::Recursion)
-        {
-            return Self { class: FailureClass::Misconfigured, ..Self::transient(own.clone()) };
+        let over =
+            format!("{endpoint} no longer accepts the refresh token: log in and set new tokens");
+        Self::of_call(error, endpoint, over)
+    }
+
+    /// The same of an error of the login endpoint.
+    pub(super) fn of_login(error: BoxError, endpoint: EndpointName<'_>) -> Self {
+        let over = format!(
+            "{endpoint} refuses the login: repair its credentials and call `log_in`, or `set_tokens`"
+        );
+        Self { at_login: true, ..Self::of_call(error, endpoint, over) }
+    }
+
+    fn of_call(error: BoxError, endpoint: EndpointName<'_>, over: String) -> Self {
+        // The endpoint waits for itself, or is another than the refresh token was issued by.
+        // Nothing was sent, and trying again does not cure it.
+        let is_own = |error: &&Error| {
+            matches!(error.kind(), ErrorKind::Recursion | ErrorKind::ForeignRecord)
+        };
+        if let Some(own) = Error::find(error.as_ref()).filter(is_own) {
+            return Self::foreign(own.clone());
         }
         let known = chain(error.as_ref()).find_map(|error| error.downcast_ref::<EndpointError>());
         let Some(known) = known else {
@@ -52,13 +83,11 @@ impl Failure {
         };
         let (class, retry_after, used) = (known.class(), known.retry_after(), known.spent());
         let (rotated, verdict) = (known.rotated().cloned(), Verdict::of(known));
+        let held_back = known.is_held_back();
+        let is_presumed = known.is_presumed();
+        let code = known.code().map(str::to_owned);
         let (kind, message) = match class {
-            FailureClass::InvalidGrant => (
-                ErrorKind::LoginRequired,
-                format!(
-                    "{endpoint} no longer accepts the refresh token: log in and set new tokens"
-                ),
-            ),
+            FailureClass::InvalidGrant => (ErrorKind::LoginRequired, over),
             FailureClass::Misconfigured => (
                 ErrorKind::Misconfigured,
                 format!("{endpoint} refuses the call: check how the endpoint is configured"),
@@ -69,7 +98,17 @@ impl Failure {
             ),
         };
         let error = Error::with_source(kind, message, error);
-        Self { class, retry_after, used, rotated, verdict, ..Self::transient(error) }
+        Self {
+            class,
+            retry_after,
+            used,
+            rotated,
+            held_back,
+            is_presumed,
+            verdict,
+            code,
+            ..Self::transient(error)
+        }
     }
 
     /// The endpoint could not be readied: nothing was sent.
@@ -123,6 +162,18 @@ impl Failure {
         Self::transient(Error::new(ErrorKind::Closed, "the session was closed"))
     }
 
+    /// There is nothing to start from, until a user logs in.
+    pub(super) fn no_tokens() -> Self {
+        let message = "there are no tokens of this identity: a user has to log in";
+        let failure = Self::transient(Error::new(ErrorKind::LoginRequired, message));
+        Self { held_back: true, retry_after: Some(ASKED_AGAIN), ..failure }
+    }
+
+    /// What is stored is not this session's to use.
+    pub(super) fn foreign(error: Error) -> Self {
+        Self { class: FailureClass::Misconfigured, ..Self::transient(error) }
+    }
+
     /// The store cannot be used, and refreshing without it might use up a token of another process.
     pub(super) fn store(error: Error) -> Self {
         Self::transient(error)
@@ -148,13 +199,37 @@ impl Failure {
         Self { error: Error::with_source(ErrorKind::LoginRequired, message, verdict), ..self }
     }
 
+    /// The end of the grant, if this is that.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        let is_end = matches!(self.after(), After::LoginRequired { .. }) && self.presented;
+        is_end.then(|| self.end())
+    }
+
+    /// Says whether the store has taken the end of the grant.
+    pub(super) fn recorded(self, is_recorded: bool) -> Self {
+        Self { is_recorded, ..self }
+    }
+
+    fn end(&self) -> Ended {
+        Ended::new(SystemTime::now(), self.code.as_deref(), self.at_login)
+    }
+
     /// How the refresh leaves the session.
     pub(super) fn after(&self) -> After {
         match self.class {
             _ if self.used == Spent::Yes && self.rotated.is_none() => {
                 After::Used { retry_after: self.retry_after }
             }
-            FailureClass::InvalidGrant => After::LoginRequired { rotation_lost: self.was_in_doubt },
+            _ if self.held_back => After::HeldBack { rest: self.retry_after.unwrap_or_default() },
+            FailureClass::InvalidGrant => After::LoginRequired {
+                rotation_lost: self.was_in_doubt,
+                ended: self.end(),
+                is_recorded: self.is_recorded || !self.presented,
+            },
+            // Its configuration may be right all the same, and the endpoint ill.
+            FailureClass::Misconfigured if self.is_presumed => {
+                After::Transient { retry_after: self.retry_after }
+            }
             FailureClass::Misconfigured => After::Misconfigured { retry_after: self.retry_after },
             FailureClass::Transient => After::Transient { retry_after: self.retry_after },
         }
@@ -168,22 +243,26 @@ impl Failure {
             used: Spent::No,
             was_in_doubt: false,
             rotated: None,
+            held_back: false,
+            is_presumed: false,
+            presented: false,
+            is_recorded: false,
+            at_login: false,
+            code: None,
             verdict: Verdict::Plain,
         }
     }
 }
 
 impl Verdict {
-    /// By the server's own words.
+    /// By the server's own words, on a grant that it would end.
     fn of(error: &EndpointError) -> Self {
-        let mut words = error.code().unwrap_or_default().replace('_', " ");
-        words.push(' ');
-        words.push_str(error.said().unwrap_or_default());
-        let words = words.to_ascii_lowercase();
-        let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
-        if says(&["reuse", "re-use", "reused", "already used", "already been used"]) {
+        let words = error.words();
+        if !error.is_about_the_grant() {
+            Self::Plain
+        } else if says_reuse(&words) {
             Self::Reuse
-        } else if says(&["being processed", "in progress", "concurrent"]) {
+        } else if says_in_progress(&words) {
             Self::InProgress
         } else {
             Self::Plain

@@ -21,7 +21,7 @@ use super::{
     state::{Base, Compared, Now, State, Ticket, next_version},
 };
 use crate::{
-    store::{Record, SaveOutcome},
+    store::{Ended, Record, SaveOutcome},
     token::Tokens,
 };
 
@@ -126,11 +126,22 @@ impl<'a> Lease<'a> {
         }
     }
 
-    pub(super) async fn renew(&mut self) {
-        let Some(held) = &self.held else { return };
+    /// Writes the end of the grant in the place of the lease. Whether the store took it; `None` if
+    /// another process has changed the tokens meanwhile.
+    pub(super) async fn end_grant(&mut self, ended: Ended) -> Option<bool> {
+        let Some(held) = &mut self.held else { return Some(false) };
+        held.record = held.record.clone().without_lease().with_ended(ended);
+        let is_recorded = self.renew().await;
+        // There is no lease to give back. One that could not be replaced lapses.
+        self.held.take().map(|_| is_recorded)
+    }
+
+    /// Writes the record that is held once more. Whether the store took it.
+    pub(super) async fn renew(&mut self) -> bool {
+        let Some(held) = &self.held else { return false };
         let expected = Some(held.record.version());
         if self.write(expected).await {
-            return;
+            return true;
         }
         // A conflict, or no answer: what counts is whether the tokens are still the same.
         let config = self.cell.backend.config();
@@ -138,19 +149,17 @@ impl<'a> Lease<'a> {
             Ok(stored) => stored,
             Err(_) => {
                 self.cell.apply(|state, now| state.note_outage(config, now));
-                return;
+                return false;
             }
         };
-        let Some(held) = &self.held else { return };
+        let Some(held) = &self.held else { return false };
         let owner = self.cell.backend.owner();
         let base = (&held.tokens, held.turn);
         let compared = self
             .cell
             .read(|state| state.compare(self.ticket, base, stored.as_ref(), (owner, None)));
         match compared {
-            Compared::Unchanged { version, leased_to_another: false } => {
-                self.write(version).await;
-            }
+            Compared::Unchanged { version, leased_to_another: false } => self.write(version).await,
             _ => {
                 self.held = None;
                 self.lost = true;
@@ -159,6 +168,7 @@ impl<'a> Lease<'a> {
                     let ticket = self.ticket;
                     self.cell.apply(|state, now| state.supersede(ticket, &stored, config, now));
                 }
+                false
             }
         }
     }

@@ -13,8 +13,11 @@ mod endpoint;
 mod event;
 mod failure;
 mod lease;
+#[cfg(feature = "sessions")]
+mod member;
 mod now;
 mod observe;
+mod options;
 mod reconcile;
 mod refresh;
 mod refusal;
@@ -32,13 +35,12 @@ mod worker;
 
 use std::{fmt, sync::Arc};
 
+use http::Uri;
 use tokio::{runtime::Handle, time::Instant};
 
-use self::{
-    cell::Cell,
-    state::{Need, Now, State},
-    unique::unique,
-};
+use self::state::{Need, Now, State};
+#[cfg(not(feature = "sessions"))]
+use self::{cell::Cell, unique::unique};
 use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
@@ -46,6 +48,18 @@ use crate::{
     token::Tokens,
 };
 
+#[cfg(feature = "sessions")]
+pub(crate) use self::{
+    backend::{Backend, Revocation, TokenEndpoint, in_store_time},
+    cell::Cell,
+    config::Config,
+    endpoint::{EndpointName, boxed_endpoint},
+    member::{Membership, member_cell},
+    observe::Observer,
+    options::option_setters,
+    state::{Busy, News},
+    unique::unique,
+};
 pub use self::{
     builder::SessionBuilder,
     event::{Event, Events, Status},
@@ -196,6 +210,24 @@ impl Session {
         self.wait(Need::Renewed(seen)).await
     }
 
+    /// Makes a new login now, at the endpoint of
+    /// [`login_with`](SessionBuilder::login_with): the way back after [`log_out`](Self::log_out),
+    /// and after a login that was refused, once its credentials are mended. If another process that
+    /// shares the store logs in at this moment, its tokens are used.
+    ///
+    /// It is not held up by the end of the grant, by a log-out or by the pause after a failure,
+    /// unless the server asked for that. A refresh under way ends first. A log-out that comes during
+    /// the login wins.
+    ///
+    /// # Errors
+    ///
+    /// Those of the login: [`ErrorKind::LoginRequired`] if the server refuses it.
+    /// [`ErrorKind::InvalidInput`] if the session has no login endpoint.
+    pub async fn log_in(&self) -> Result<Token, Error> {
+        let seen = self.cell.read(State::id);
+        self.wait(Need::Login(seen)).await
+    }
+
     /// Waits until there is a live token, before the first request needs one: for a program that
     /// is to fail at its start. It reads the [`store`](SessionBuilder::store), and **refreshes** if
     /// what is there has expired or is a refresh token alone. From then on
@@ -288,6 +320,11 @@ impl Session {
     #[inline]
     pub(crate) fn origins(&self) -> Option<&[Origin]> {
         self.cell.origins.as_deref()
+    }
+
+    /// Whether they may go to this URI all the same.
+    pub(crate) fn reaches(&self, uri: &Uri) -> bool {
+        self.cell.backend.reaches(uri)
     }
 
     /// Whether there was a login or a log-out since.

@@ -28,6 +28,16 @@ impl Observer {
         let _ = event;
     }
 
+    /// The session shares a store and does not know whom its tokens are issued for.
+    pub(crate) fn anonymous(&self) {
+        #[cfg(feature = "tracing")]
+        tracing::info!(
+            session = self.session.as_str(),
+            "it is not checked whose tokens the store holds: name the issuer with \
+             `SessionBuilder::issuer`"
+        );
+    }
+
     /// A refresh has ended, well or not, after this long.
     pub(crate) fn refresh_took(&self, elapsed: Duration) {
         #[cfg(feature = "metrics")]
@@ -44,6 +54,19 @@ impl Observer {
                 .set(left.as_secs_f64());
         }
         let _ = left;
+    }
+
+    /// A set has forgotten a session that nothing was lost with.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn forgotten(&self, cause: &'static str) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "tower_refresh_sessions_forgotten_total",
+            "session" => self.session.clone(),
+            "cause" => cause,
+        )
+        .increment(1);
+        let _ = cause;
     }
 
     /// The span that a refresh runs in.
@@ -81,6 +104,7 @@ impl Observer {
             }
             Event::Saved => info!(session, "the tokens in use are saved"),
             Event::TokensSet => info!(session, "new tokens were set"),
+            Event::LoggedIn => info!(session, "the login endpoint issued new tokens"),
             Event::LoggedOut => info!(session, "the session was logged out"),
             Event::Lagged { skipped } => debug!(session, skipped, "events were skipped"),
         }
@@ -98,7 +122,9 @@ impl Observer {
             Event::RefreshFailed { error } => {
                 let outcome = match error.kind() {
                     crate::ErrorKind::LoginRequired => "login_required",
-                    crate::ErrorKind::Misconfigured => "misconfigured",
+                    crate::ErrorKind::Misconfigured | crate::ErrorKind::ForeignRecord => {
+                        "misconfigured"
+                    }
                     crate::ErrorKind::Store => "store",
                     _ => "unavailable",
                 };
@@ -109,6 +135,7 @@ impl Observer {
             Event::RotationLost => count("tower_refresh_rotations_total", "lost"),
             Event::SaveFailed { .. } => count("tower_refresh_saves_total", "failed"),
             Event::Saved => count("tower_refresh_saves_total", "recovered"),
+            Event::LoggedIn => count("tower_refresh_total", "logged_in"),
             Event::TokensSet | Event::LoggedOut | Event::Lagged { .. } => {}
         }
     }

@@ -12,7 +12,7 @@ use super::{
     state::{Base, Plan, Seen, Write},
 };
 use crate::{
-    error::Error,
+    error::{Error, ErrorKind},
     store::{Record, SaveOutcome},
 };
 
@@ -31,6 +31,7 @@ pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Fai
     let (backend, config) = (&cell.backend, cell.backend.config());
     let alone = || Ok(cell.apply(|state, now| state.go_alone(ticket, config, now)));
     if !backend.is_stored() {
+        initial_tokens(refresh, None).await?;
         return alone();
     }
     let (mut seen, mut poll, began) = (Seen::default(), POLL.0, Instant::now());
@@ -38,15 +39,23 @@ pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Fai
     while tries < TRIES {
         let stored = match load(cell).await {
             Ok(stored) => stored,
-            Err(_) if cell.read(|state| state.goes_alone(config)) => return alone(),
+            Err(error) if error.kind() == ErrorKind::ForeignRecord => {
+                return Err(Failure::foreign(error));
+            }
+            Err(_) if cell.read(|state| state.goes_alone(config)) => {
+                initial_tokens(refresh, None).await?;
+                return alone();
+            }
             Err(error) => return Err(Failure::store(error)),
         };
+        initial_tokens(refresh, stored.as_ref()).await?;
         let plan = cell.apply(|state, now| {
             state.on_loaded(ticket, stored, (backend.owner(), &mut seen), (config, now))
         });
         match plan {
             Plan::Done => return Ok(None),
             Plan::Go(base) => return Ok(Some(base)),
+            Plan::Refuse(error) => return Err(Failure::foreign(error)),
             Plan::Yield => {
                 refresh.set_stage(Stage::AnotherProcess);
                 if began.elapsed() >= config.attempt_timeout {
@@ -71,6 +80,21 @@ pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Fai
     Err(Failure::conflict())
 }
 
+/// Asks for first tokens if there are none, neither here nor in the store.
+async fn initial_tokens(refresh: &Refresh<'_>, stored: Option<&Record>) -> Result<(), Failure> {
+    let cell = refresh.cell;
+    if !cell.read(|state| state.asks_initial_tokens(stored)) {
+        return Ok(());
+    }
+    match cell.backend.initial_tokens().await.map_err(Failure::store)? {
+        Some(tokens) if !tokens.is_empty() => {
+            cell.apply(|state, _| state.set_seed(refresh.ticket, tokens));
+            Ok(())
+        }
+        _ => Err(Failure::no_tokens()),
+    }
+}
+
 /// Reads the store, and once more after a failure.
 pub(super) async fn load(cell: &Arc<Cell>) -> Result<Option<Record>, Error> {
     let config = cell.backend.config();
@@ -78,6 +102,7 @@ pub(super) async fn load(cell: &Arc<Cell>) -> Result<Option<Record>, Error> {
     loop {
         let error = match cell.backend.load().await {
             Ok(stored) => return Ok(stored),
+            Err(error) if error.kind() == ErrorKind::ForeignRecord => return Err(error),
             Err(error) => error,
         };
         cell.apply(|state, now| state.note_outage(config, now));

@@ -35,13 +35,14 @@ use super::{
     lease::Lease,
     reconcile::{load, reconcile},
     round::Refresh,
-    save::{Saved, Then, save},
+    save::{Saved, save},
     single_flight::{Stage, Waiters},
-    state::{Base, Started, State, Ticket, is_leased_to_another},
+    state::{Base, Compared, Started, State, Then, Ticket},
     worker,
 };
 use crate::{
     endpoint::{FailureClass, RefreshRequest, Spent, TokenResponse},
+    store::StoredFor,
     token::Tokens,
 };
 
@@ -102,6 +103,7 @@ impl Refresh<'_> {
         }
         let mut lease = Lease::new(self.cell, self.ticket);
         if let Err(failure) = self.attempts(&mut lease).await {
+            let failure = self.record_end(failure, &mut lease).await;
             self.fail(failure);
         }
         lease.end().await;
@@ -113,18 +115,24 @@ impl Refresh<'_> {
         let mut delays = backoff::delays(config.backoff);
         let mut round = Round::new(config);
         loop {
-            let Some((base, endpoint)) = self.prepare(lease).await? else { return Ok(()) };
+            let Some((mut base, endpoint)) = self.prepare(lease).await? else { return Ok(()) };
             round.attempts += 1;
             let answered = self.call(endpoint, &base, lease).await;
             round.may_go_on &= round.attempts < config.attempts && !lease.is_lost();
             let failure = match answered {
-                Ok(response) => {
-                    let tokens = response.into_tokens(&base.tokens, Instant::now());
-                    match save(self, &base, tokens, lease, Then::Publish).await {
+                Ok(mut response) => {
+                    base.issued_for = response.take_issued_for();
+                    let (old, then) = match base.logs_in {
+                        // Nothing of a grant that is over is kept.
+                        true => (&Tokens::default(), Then::LogIn),
+                        false => (&base.tokens, Then::Publish),
+                    };
+                    let tokens = response.into_tokens(old, Instant::now());
+                    match save(self, &base, tokens, lease, then).await {
                         Saved::Done => return Ok(()),
                         // Another process has saved: its tokens count, and ours are dropped.
                         Saved::Superseded if round.attempts < MOST_ATTEMPTS => continue,
-                        Saved::Superseded => return self.follow(Failure::conflict()).await,
+                        Saved::Superseded => return self.follow(Failure::conflict(), &base).await,
                     }
                 }
                 Err(failure) => failure,
@@ -136,7 +144,7 @@ impl Refresh<'_> {
                 return Err(failure);
             }
             let next = match lease.during(self.judge(failure, &base, &mut round)).await {
-                Err(failure) if lease.is_lost() => return self.follow(failure).await,
+                Err(failure) if lease.is_lost() => return self.follow(failure, &base).await,
                 judged => judged?,
             };
             let pause = match next {
@@ -154,10 +162,27 @@ impl Refresh<'_> {
 
     /// The end of a refresh that may start no further attempt, because another process was at work
     /// as well: what that has brought serves, or else this refresh has failed.
-    async fn follow(&self, failure: Failure) -> Result<(), Failure> {
+    async fn follow(&self, failure: Failure, base: &Base) -> Result<(), Failure> {
         match reconcile(self).await {
             Ok(None) => Ok(()),
+            // It says nothing of these tokens.
+            Ok(Some(found)) if found.tokens.refresh != base.tokens.refresh => {
+                Err(Failure::conflict())
+            }
             _ => Err(failure),
+        }
+    }
+
+    /// The end of a grant is saved before it is told, in the place of the lease.
+    async fn record_end(&self, failure: Failure, lease: &mut Lease<'_>) -> Failure {
+        let Some(ended) = failure.ended() else { return failure };
+        if self.cell.read(State::is_logged_out) {
+            return failure;
+        }
+        match lease.end_grant(ended).await {
+            Some(is_recorded) => failure.recorded(is_recorded),
+            // Another process has other tokens by now.
+            None => Failure::conflict(),
         }
     }
 
@@ -175,7 +200,8 @@ impl Refresh<'_> {
             let Some(mut base) = base else { return Ok(None) };
             let is_leased = held.is_some() && [held, lease.version()].contains(&base.version);
             self.set_stage(Stage::Permit);
-            let mut endpoint = self.cell.backend.endpoint();
+            let login = self.cell.backend.login().filter(|_| base.logs_in);
+            let mut endpoint = login.unwrap_or_else(|| self.cell.backend.endpoint());
             if let Err(error) = lease.during(endpoint.ready()).await {
                 return Err(Failure::unready(error, self.cell.backend.endpoint_name()));
             }
@@ -212,17 +238,30 @@ impl Refresh<'_> {
         lease: &mut Lease<'_>,
     ) -> Result<TokenResponse, Failure> {
         self.set_stage(Stage::Endpoint);
-        let refresh_token = base.tokens.refresh_token().cloned();
+        let refresh_token = base.tokens.refresh_token().filter(|_| !base.logs_in).cloned();
+        let presented = refresh_token.is_some() || base.logs_in;
+        let has_worked = base.tokens.issued || self.cell.read(State::has_worked);
+        let scheme = self.cell.backend.config().scheme.unusual();
         let (uses, was_in_doubt) = self.cell.apply(|state, _| {
+            state.note_call(self.ticket);
             let uses = refresh_token.is_some() && state.uses_refresh_token();
-            let was_in_doubt = state.is_in_doubt();
+            let was_in_doubt = state.is_in_doubt() && !base.logs_in;
             if uses {
                 // Until the answer is here. If this task dies with its runtime, the next one knows.
                 state.set_in_doubt(self.ticket, true);
             }
             (uses, was_in_doubt)
         });
-        let call = endpoint.call(RefreshRequest::new(refresh_token));
+        let session = self.cell.read(State::id).session;
+        let mut request = RefreshRequest::new(refresh_token)
+            .of_session(session)
+            .with_history(has_worked)
+            .with_scheme(scheme);
+        if !base.logs_in && self.cell.read(State::is_anonymous) {
+            let names = base.record.issued_for().into_iter().flat_map(StoredFor::names);
+            request = names.fold(request, RefreshRequest::with_issued_for);
+        }
+        let call = endpoint.call(request);
         drop(endpoint);
         let answer = match uses {
             true => lease.during(self.patient(call)).await,
@@ -233,10 +272,17 @@ impl Refresh<'_> {
                 self.cell.apply(|state, _| state.set_in_doubt(self.ticket, false));
                 return Ok(response);
             }
+            Some(Err(error)) if base.logs_in => {
+                Failure::of_login(error, self.cell.backend.login_name())
+            }
             Some(Err(error)) => Failure::of(error, self.cell.backend.endpoint_name()),
             None => {
                 let backend = &self.cell.backend;
-                Failure::timed_out(backend.config().attempt_timeout, backend.endpoint_name())
+                let name = match base.logs_in {
+                    true => backend.login_name(),
+                    false => backend.endpoint_name(),
+                };
+                Failure::timed_out(backend.config().attempt_timeout, name)
             }
         };
         if base.tokens.refresh_token().is_none() && failure.class == FailureClass::InvalidGrant {
@@ -245,7 +291,7 @@ impl Refresh<'_> {
         if !uses {
             failure.used = Spent::No;
         }
-        failure.was_in_doubt = was_in_doubt;
+        (failure.was_in_doubt, failure.presented) = (was_in_doubt, presented);
         self.cell.apply(|state, _| match failure.used {
             Spent::Maybe | Spent::Yes => state.set_doubt_cause(self.ticket, &failure.error),
             Spent::No if was_in_doubt => {}
@@ -278,7 +324,13 @@ impl Refresh<'_> {
         round: &mut Round,
     ) -> Result<Next, Failure> {
         let config = self.cell.backend.config();
+        let in_progress = failure.verdict() == Verdict::InProgress;
         match failure.class {
+            // A grant that the server works on already is at no end, whoever asks for it.
+            FailureClass::Transient if in_progress && Instant::now() < round.until => Ok(failure
+                .retry_after
+                .map_or(Next::BackOff, |asked| Next::After(asked.min(RETRY_AFTER_LIMIT)))),
+            FailureClass::Transient if in_progress => Err(failure.still_in_progress()),
             FailureClass::InvalidGrant => {
                 // Perhaps another process was faster: then its tokens are in the store.
                 if self.has_newer_tokens(base).await? && round.attempts < MOST_ATTEMPTS {
@@ -298,11 +350,20 @@ impl Refresh<'_> {
                     }
                     Verdict::Plain | Verdict::Reuse => {
                         let cause = self.cell.read(State::doubt_cause);
+                        let has_more = !base.logs_in
+                            && self.cell.apply(|state, _| {
+                                state.note_verdict(self.ticket, failure.was_in_doubt)
+                            });
+                        if has_more {
+                            // A seed or a login, which has attempts of its own.
+                            *round = Round::new(config);
+                            return Ok(Next::Now);
+                        }
                         Err(failure.with_doubt(cause))
                     }
                 }
             }
-            FailureClass::Transient if failure.used != Spent::Yes => {
+            FailureClass::Transient if failure.used != Spent::Yes && !failure.held_back => {
                 let twice_in_doubt = failure.used == Spent::Maybe && failure.was_in_doubt;
                 match failure.retry_after {
                     _ if twice_in_doubt || !round.may_go_on => Err(failure),
@@ -329,11 +390,13 @@ impl Refresh<'_> {
         }
         let config = self.cell.backend.config();
         match load(self.cell).await {
-            // Another process that calls right now is about to save them.
-            Ok(stored) => Ok(stored.is_some_and(|stored| {
-                is_leased_to_another(&stored, self.cell.backend.owner())
-                    || (!stored.is_empty() && !stored.holds(Some(&base.tokens)))
-            })),
+            Ok(stored) => {
+                let (from, new) = ((&base.tokens, base.turn), (self.cell.backend.owner(), None));
+                let compared =
+                    self.cell.read(|state| state.compare(self.ticket, from, stored.as_ref(), new));
+                // Another process that calls right now is about to save them.
+                Ok(!matches!(compared, Compared::Unchanged { leased_to_another: false, .. }))
+            }
             Err(_) if self.cell.read(|state| state.goes_alone(config)) => Ok(false),
             Err(error) => Err(Failure::store(error)),
         }

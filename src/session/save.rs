@@ -6,7 +6,7 @@ use super::{
     revoke::revoke_late,
     round::Refresh,
     single_flight::Stage,
-    state::{Base, Compared, Now, Published, State, next_version},
+    state::{Base, Compared, Now, Published, State, Then, next_version},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -20,15 +20,6 @@ pub(super) enum Saved {
     Done,
     /// Other tokens are stored.
     Superseded,
-}
-
-/// What comes after the save.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
-    /// The refresh has succeeded.
-    Publish,
-    /// There is a new refresh token and no access token.
-    Keep,
 }
 
 enum Written {
@@ -91,7 +82,7 @@ async fn write(
             return Written::Superseded { logged_out: false };
         }
         let record = Record::new(1, *turn, Some(tokens.clone())).with_logins(&history);
-        let record = record.carrying(&base.record);
+        let record = refresh.cell.read(|state| state.brought(record, base));
         let record = record.with_version(next_version(expected, &Now::read()));
         let mut renewed = false;
         let error = match backend.save(record, expected).await {
@@ -173,11 +164,10 @@ impl Unpublished<'_> {
     fn put_into_use(&mut self, saved: Result<(), Error>) -> Published {
         let Some(tokens) = self.tokens.take() else { return Published::Done };
         let Refresh { cell, ticket, .. } = *self.refresh;
-        let (replaced, turn) = (self.base.tokens.refresh_token(), self.turn);
-        let land = self.then == Then::Publish;
+        let (replaced, turn, then) = (self.base.tokens.refresh_token(), self.turn, self.then);
         cell.apply(|state, now| {
             let context = (cell.backend.config(), now);
-            state.publish(ticket, replaced, (tokens, turn, saved), land, context)
+            state.publish(ticket, replaced, (tokens, turn, saved), then, context)
         })
     }
 }

@@ -32,6 +32,12 @@ impl AuthScheme {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The scheme, if it is neither `Bearer` nor none.
+    pub(super) fn unusual(&self) -> Option<Cow<'static, str>> {
+        let usual = self.0.is_empty() || self.0.eq_ignore_ascii_case(Self::BEARER.as_str());
+        (!usual).then(|| self.0.clone())
+    }
 }
 
 impl Default for AuthScheme {

@@ -35,11 +35,11 @@ impl Session {
         match Handle::try_current() {
             Ok(current) => self.wait_inside(need, current).await,
             Err(_) => match self.cell.read(|state| state.ended().cloned()) {
-                Some(error) => self.or_live_token(error, need),
-                None if self.cell.backend.runtime().is_none() => {
+                Some(error) if !need.is_by_hand() => self.or_live_token(error, need),
+                _ if self.cell.backend.runtime().is_none() => {
                     self.or_live_token(no_runtime(), need)
                 }
-                None => {
+                _ => {
                     let wait = move |session: Self| async move {
                         session.wait_inside(need, Handle::current()).await
                     };
@@ -54,9 +54,9 @@ impl Session {
         let (runtime, config) = (backend.runtime().unwrap_or(&current), backend.config());
         for _ in 0..RESTARTS {
             let login = self.snapshot().login;
-            let (waiters, is_overdue) = match self.join(need, runtime)? {
+            let (waiters, is_overdue, again) = match self.join(need, runtime)? {
                 Join::Ready(token) => return Ok(token),
-                Join::Wait { waiters, overdue, .. } => (waiters, overdue),
+                Join::Wait { waiters, overdue, again, .. } => (waiters, overdue, again),
             };
             let left = config.wait_limit.saturating_sub(began.elapsed());
             let limit = if is_overdue { left.min(config.attempt_timeout) } else { left };
@@ -70,6 +70,9 @@ impl Session {
                 }
             };
             match outcome {
+                _ if again => {}
+                // The log-out that it overcame was found on the way.
+                Outcome::Failed(error) if matches!(need, Need::Login(_)) => return Err(error),
                 // A login or a log-out came before this caller learned of the outcome.
                 _ if self.snapshot().login != login => {}
                 Outcome::Granted(token) => return Ok(token),
@@ -123,7 +126,7 @@ impl Session {
     fn or_live_token(&self, error: Error, need: Need) -> Result<Token, Error> {
         match need {
             Need::Live => self.cell.read(|state| state.live_token(&Now::read())).ok_or(error),
-            Need::Refused(_) | Need::Renewed(_) | Need::Outlived(_) => Err(error),
+            _ => Err(error),
         }
     }
 }
@@ -175,8 +178,8 @@ mod tests {
         let session = Session::builder(endpoint).build();
         let waiting = size_of_val(&session.wait(Need::Live));
         // What waits is in it once. Compilers differ by a few words, and not by a whole copy.
-        assert!(waiting < 700, "{waiting} bytes");
+        assert!(waiting < 720, "{waiting} bytes");
         let idle = size_of_val(&*session.cell);
-        assert!(idle < 1100, "{idle} bytes");
+        assert!(idle < 1250, "{idle} bytes");
     }
 }

@@ -150,7 +150,7 @@ pub(super) async fn look(cell: &Arc<Cell>) -> Result<(), Error> {
             return Err(error);
         }
     };
-    let write = cell.apply(|state, now| state.on_look(stored.as_ref(), config, now));
+    let write = cell.apply(|state, now| state.on_look(stored.as_ref(), config, now))?;
     if let Some(write) = write {
         // Another process may have been faster, with the same tokens or newer ones.
         put(cell, write).await?;

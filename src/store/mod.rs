@@ -34,6 +34,7 @@ mod encrypted;
 #[cfg(feature = "file")]
 mod file;
 mod from_fn;
+mod keyed;
 mod memory;
 mod record;
 #[cfg(feature = "redis")]
@@ -55,12 +56,13 @@ pub use self::encrypted::{Encrypted, EncryptionKey};
 #[cfg(feature = "file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "file")))]
 pub use self::file::FileStore;
-pub(crate) use self::record::{LoginHistory, RESTORED};
+pub(crate) use self::record::{Ended, LoginHistory, RESTORED, StoredFor};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::{Connect, ConnectFn, RedisStore, connect_fn};
 pub use self::{
     from_fn::{FromFn, from_fn},
+    keyed::{BoxStream, Change, KeyedFn, KeyedMemoryStore, KeyedStore, keyed_fn},
     memory::MemoryStore,
     record::{Lease, Record},
 };

@@ -1,5 +1,6 @@
 //! Tokens as this crate keeps them: secret, validated once, and with the life they were given.
 
+mod issued_for;
 pub(crate) mod jwt;
 mod life;
 mod secret;
@@ -16,6 +17,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+pub use self::issued_for::IssuedFor;
 use self::jwt::Claims;
 use self::life::seeded;
 pub(crate) use self::{
@@ -118,6 +120,8 @@ pub struct Tokens {
     pub(crate) arrived: Option<Instant>,
     /// How long the access token lives in all; `None` if only a 401 will tell.
     pub(crate) life: Option<Duration>,
+    /// A token endpoint has issued them, and not a program that found them.
+    pub(crate) issued: bool,
     pub(crate) extra: Map<String, Value>,
     /// What a newer version of this crate has stored with these tokens.
     pub(crate) unknown: Map<String, Value>,
@@ -217,6 +221,7 @@ impl Default for Tokens {
             obtained_at: SystemTime::now(),
             arrived: None,
             life: None,
+            issued: false,
             extra: Map::new(),
             unknown: Map::new(),
         }

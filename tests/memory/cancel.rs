@@ -1,23 +1,18 @@
 //! Callers that give up, and the refresh that goes on without them.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use futures::{FutureExt, future::join_all};
 use http::StatusCode;
-use tokio::time::Instant;
+use tokio::{task::yield_now, time::Instant};
 use tower::{ServiceBuilder, ServiceExt, timeout::Timeout};
 use tower_refresh::{
     BoxError, Error, ErrorKind, RefreshLayer, Session, Tokens,
     endpoint::{RefreshRequest, TokenResponse},
-    store::TokenStore,
-    testing::GatedEndpoint,
+    testing::{GatedEndpoint, GatedStore, StoreCalls},
 };
 
-use crate::{
-    steps::{SteppedStore, Steps},
-    support::{Api, World, error_of, expired, get, live, request},
-    vault::Vault,
-};
+use crate::support::{Api, World, error_of, expired, get, live, request, settle};
 
 // S16: wherever the caller that started a refresh gives up, the others are served and it is saved
 #[tokio::test(start_paused = true)]
@@ -36,11 +31,9 @@ async fn wherever_its_starter_gives_up_a_refresh_serves_the_others_and_is_saved(
 /// Starts a refresh with a request, polls that so many times with one step of the world in between,
 /// and drops it. Whenever that is, nothing is lost. Returns whether the request was done by then.
 async fn starter_is_done_after(polls: usize, tokens: Tokens) -> bool {
-    let steps = Steps::new();
-    let store = Arc::new(SteppedStore::new(steps.clone()));
-    let (endpoint, api) = (GatedEndpoint::new(), Api::new());
-    let stepped = ServiceBuilder::new().filter_async(steps.filter()).service(endpoint.clone());
-    let session = Session::builder(stepped)
+    let (store, endpoint, api) = (GatedStore::new(), GatedEndpoint::new(), Api::new());
+    let (at_store, at_endpoint) = (store.hold(StoreCalls::All), endpoint.hold());
+    let session = Session::builder(endpoint.clone())
         .initial_tokens(tokens)
         .store(store.clone())
         // No step makes time pass.
@@ -48,25 +41,39 @@ async fn starter_is_done_after(polls: usize, tokens: Tokens) -> bool {
         .build();
     let client = ServiceBuilder::new()
         .layer(RefreshLayer::new(session.clone()))
-        .filter_async(steps.filter())
+        .filter_async(|request| async {
+            // The API takes a step too.
+            yield_now().await;
+            Ok::<_, BoxError>(request)
+        })
         .service(api.clone());
     api.refuse("seed");
 
     let mut starter = get(client.clone()).boxed();
     let mut done = false;
+    let (mut store_calls, mut endpoint_calls) = (0, 0);
     for _ in 0..polls {
         done = starter.as_mut().now_or_never().is_some();
         if done {
             break;
         }
-        steps.step().await;
+        // One call goes on, and the next arrives.
+        if store.calls(StoreCalls::All) > store_calls {
+            store_calls += 1;
+            at_store.let_through(1);
+        } else if endpoint.calls() > endpoint_calls {
+            endpoint_calls += 1;
+            at_endpoint.let_through(1);
+        }
+        settle().await;
     }
     let mut others = join_all((0..3).map(|_| get(client.clone()))).boxed();
     if !done {
         assert!(others.as_mut().now_or_never().is_none());
         drop(starter);
     }
-    steps.end();
+    at_store.release();
+    at_endpoint.release();
     for other in others.await {
         assert_eq!(other.unwrap(), StatusCode::OK);
     }
@@ -76,7 +83,7 @@ async fn starter_is_done_after(polls: usize, tokens: Tokens) -> bool {
     let presented = endpoint.presented().into_iter().flatten();
     let presented: Vec<_> = presented.map(|token| token.expose().to_owned()).collect();
     assert_eq!(presented, ["refresh-0", "refresh-1"], "after {polls} polls");
-    let record = store.load().await.unwrap().unwrap();
+    let record = store.record().unwrap();
     assert_eq!(record.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-2");
     done
 }
@@ -141,7 +148,7 @@ async fn a_caller_that_has_waited_for_another_process_hears_of_it() {
         "format": "tower-refresh/1", "version": 7, "tokens": { "refresh_token": "r" },
         "lease": { "owner": "another", "life": 60_000 },
     }));
-    let store = Vault::holding(leased.unwrap());
+    let store = GatedStore::holding(leased.unwrap());
     let builder = Session::builder(GatedEndpoint::new()).store(store);
     let (session, start) = (builder.build(), Instant::now());
     let error = session.token().await.unwrap_err();

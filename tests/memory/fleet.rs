@@ -7,38 +7,44 @@ use tokio::time::{Instant, sleep};
 use tower_refresh::{
     Session,
     endpoint::{EndpointError, Spent},
-    store::TokenStore,
-    testing::{Answer, GatedEndpoint},
+    testing::{Answer, GatedEndpoint, GatedStore, StoreCalls, StoreFault},
 };
 
 use crate::{
-    shelf::{Shelf, Slow},
-    support::{error_of, expired, live},
-    vault::{Fault, Vault, refresh_into},
+    stored::{refresh_into, refresh_token},
+    support::{error_of, expired, live, process},
 };
+
+/// Another process has the lease on the record from now on, for a minute.
+fn lease_to_another(store: &GatedStore) {
+    let mut record = serde_json::to_value(store.record()).unwrap();
+    record["version"] = (record["version"].as_u64().unwrap() + 1).into();
+    record["lease"] = serde_json::json!({ "owner": "another", "life": 60_000 });
+    store.put(serde_json::from_value(record).unwrap());
+}
 
 // S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn the_store_says_who_is_spending_the_token_while_it_is_spent() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let world = shelf.world(&endpoint);
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let world = process(&store, &endpoint);
     let hold = endpoint.hold();
     let request = world.start();
     endpoint.calls_reached(1).await;
-    assert!(shelf.stored().await.lease().is_some());
+    assert!(store.record().unwrap().lease().is_some());
     hold.release();
     assert_eq!(request.await.unwrap().unwrap(), StatusCode::OK);
-    assert!(shelf.stored().await.lease().is_none());
+    assert!(store.record().unwrap().lease().is_none());
 }
 
 /// A fork hands random numbers on to the child, and a program may begin its own anew.
 // S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn processes_that_draw_the_same_random_numbers_are_not_taken_for_one() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
     let process = || {
         fastrand::seed(7);
-        shelf.world(&endpoint)
+        process(&store, &endpoint)
     };
     let (here, there) = (process(), process());
     let hold = endpoint.hold();
@@ -57,8 +63,8 @@ async fn processes_that_draw_the_same_random_numbers_are_not_taken_for_one() {
 // S48: the lease of a slow refresh is renewed
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_being_used_is_left_alone() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let (here, there) = (process(&store, &endpoint), process(&store, &endpoint));
     let hold = endpoint.hold();
     let first = here.start();
     endpoint.calls_reached(1).await;
@@ -74,11 +80,11 @@ async fn a_token_that_is_being_used_is_left_alone() {
 // S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test(start_paused = true)]
 async fn when_the_holder_dies_another_takes_over_within_the_life_of_the_lease() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let there = shelf.world(&endpoint);
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let there = process(&store, &endpoint);
     let hold = endpoint.hold();
     let dying = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let here = shelf.session(&endpoint);
+    let here = process(&store, &endpoint).session;
     std::thread::spawn(move || {
         let call = async {
             tokio::select! {
@@ -102,8 +108,8 @@ async fn when_the_holder_dies_another_takes_over_within_the_life_of_the_lease() 
 // S48: the lease of a slow refresh is renewed
 #[tokio::test(start_paused = true)]
 async fn the_lease_of_a_slow_refresh_is_renewed() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let (here, there) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let (here, there) = (process(&store, &endpoint), process(&store, &endpoint));
     endpoint.answer(Answer::Next.after(Duration::from_secs(9)));
     let (first, second) = futures::join!(here.get(), there.get());
     assert_eq!((first.unwrap(), second.unwrap()), (StatusCode::OK, StatusCode::OK));
@@ -113,13 +119,13 @@ async fn the_lease_of_a_slow_refresh_is_renewed() {
 // S47: when the holder of the lease dies, another takes over within its life
 #[tokio::test(start_paused = true)]
 async fn whoever_has_lost_the_lease_starts_no_further_attempt() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let world = shelf.world(&endpoint);
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let world = process(&store, &endpoint);
     let down = || EndpointError::transient("down").with_spent(Spent::No);
     endpoint.answer(Answer::from(down()).after(Duration::from_secs(4)));
     let request = world.start();
     endpoint.calls_reached(1).await;
-    shelf.lease_to_another().await;
+    lease_to_another(&store);
     assert!(error_of(request.await.unwrap()).is_transient());
     assert_eq!(endpoint.calls(), 1);
 }
@@ -127,8 +133,8 @@ async fn whoever_has_lost_the_lease_starts_no_further_attempt() {
 // S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn a_store_that_was_wiped_gets_the_newest_tokens_back_before_older_ones_are_spent() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let (newest, older) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let (newest, older) = (process(&store, &endpoint), process(&store, &endpoint));
     assert_eq!(older.get().await.unwrap(), StatusCode::OK);
     assert_eq!(newest.get().await.unwrap(), StatusCode::OK);
     // The older one does not hear of the next refresh before the store is gone.
@@ -138,7 +144,7 @@ async fn a_store_that_was_wiped_gets_the_newest_tokens_back_before_older_ones_ar
         endpoint.calls_reached(2).await;
         endpoint.idle().await;
         tokio::task::yield_now().await;
-        shelf.wipe();
+        store.wipe();
     });
     // The newest is in use, and looks.
     let (status, ()) = tokio::join!(older.get(), async {
@@ -158,12 +164,12 @@ async fn a_store_that_was_wiped_gets_the_newest_tokens_back_before_older_ones_ar
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_of_no_time_is_one_all_the_same() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let session = |vault: Vault| {
-        let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault);
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let session = |store: GatedStore| {
+        let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(store);
         builder.lease(Duration::ZERO).build()
     };
-    let (here, there) = (session(vault.clone()), session(vault.other_view()));
+    let (here, there) = (session(store.clone()), session(store.other()));
     let hold = endpoint.hold();
     let tokens = tokio::spawn(async move { futures::join!(here.token(), there.token()) });
     endpoint.calls_reached(1).await;
@@ -179,63 +185,64 @@ async fn a_lease_of_no_time_is_one_all_the_same() {
 // S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
     let builder = Session::builder(endpoint.clone()).initial_tokens(live());
-    let here = builder.store(vault.clone()).build();
+    let here = builder.store(store.clone()).build();
     here.ready().await.unwrap();
-    refresh_into(Fault::Down, &here, &endpoint, &vault).await;
+    refresh_into(StoreCalls::All, StoreFault::Fail, &here, &endpoint, &store).await;
     // Longer than the lease, which cannot be renewed.
     sleep(Duration::from_secs(11)).await;
     let down = GatedEndpoint::new();
     down.answer_always(|| EndpointError::transient("down").with_spent(Spent::No).into());
-    let there = Session::builder(down).attempts(1).store(vault.other_view()).build();
+    let there = Session::builder(down).attempts(1).store(store.other()).build();
     there.ready().await.unwrap();
     assert!(there.refresh().await.is_err());
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     sleep(Duration::from_secs(10)).await;
     assert_eq!(here.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
 }
 
 // S43: tokens that cannot be saved are used, and saved later
 // S48: the lease of a slow refresh is renewed
 #[tokio::test(start_paused = true)]
 async fn the_lease_is_kept_while_what_a_refresh_has_brought_is_saved_however_slowly() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    store.set_delay(StoreCalls::Loads, Duration::from_millis(1900));
     let builder = Session::builder(endpoint.clone()).initial_tokens(live());
-    let session = builder.store(Slow::new(&vault, 1900, 0)).build();
+    let session = builder.store(store.clone()).build();
     session.ready().await.unwrap();
     let hold = endpoint.hold();
     let refresh = tokio::spawn(async move { session.refresh().await });
     endpoint.calls_reached(1).await;
-    vault.hold_saves(true);
+    let saving = store.hold(StoreCalls::Writes);
     hold.release();
     for _ in 0..600 {
-        assert!(vault.stored().unwrap().lease().is_some());
+        assert!(store.record().unwrap().lease().is_some());
         sleep(Duration::from_millis(100)).await;
     }
-    vault.hold_saves(false);
+    saving.release();
     assert_eq!(refresh.await.unwrap().unwrap().expose(), "access-1");
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
-    assert!(vault.stored().unwrap().lease().is_none());
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
+    assert!(store.record().unwrap().lease().is_none());
 }
 
 // S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn a_wiped_store_gets_the_newest_tokens_back_although_their_holder_waits_for_the_lease() {
-    let (shelf, endpoint) = (Shelf::default(), GatedEndpoint::new());
-    let (newest, older) = (shelf.world(&endpoint), shelf.world(&endpoint));
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let (newest, older) = (process(&store, &endpoint), process(&store, &endpoint));
     assert_eq!(older.get().await.unwrap(), StatusCode::OK);
     assert_eq!(newest.get().await.unwrap(), StatusCode::OK);
     sleep(Duration::from_secs(1)).await;
     newest.api.refuse("access-1");
     older.api.refuse("access-1");
     assert_eq!(newest.get().await.unwrap(), StatusCode::OK);
-    shelf.wipe();
+    store.wipe();
     // The older one is first, and has the lease while it waits for newer tokens to come back.
     let first = older.start();
-    while shelf.current().load().await.unwrap().is_none() {
+    while store.record().is_none() {
         sleep(Duration::from_millis(10)).await;
     }
     newest.api.refuse("access-2");

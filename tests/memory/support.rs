@@ -18,7 +18,8 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceExt};
 use tower_refresh::{
-    BoxError, Error, Refresh, RefreshLayer, Session, Tokens, testing::GatedEndpoint,
+    BoxError, Error, Refresh, RefreshLayer, Session, Tokens,
+    testing::{GatedEndpoint, GatedStore},
 };
 
 /// An API in memory. It answers 200, or 401 to the tokens that it was told to refuse.
@@ -176,6 +177,12 @@ impl World {
     pub(crate) fn start(&self) -> JoinHandle<Result<StatusCode, BoxError>> {
         tokio::spawn(get(self.client.clone()))
     }
+}
+
+/// A process of a fleet over this store, with an API of its own.
+pub(crate) fn process(store: &GatedStore, endpoint: &GatedEndpoint) -> World {
+    let builder = Session::builder(endpoint.clone()).initial_tokens(expired());
+    World::of(endpoint.clone(), builder.store(store.other()).build())
 }
 
 pub(crate) async fn get<S>(client: S) -> Result<StatusCode, BoxError>

@@ -9,6 +9,7 @@ use crate::endpoint::{
     answer::Answer,
     secrets::Secrets,
     url::check::{encrypted, parse},
+    verdict::{self, Asked, Protocol},
 };
 use crate::origin::plaintext::is_loopback;
 
@@ -35,12 +36,14 @@ impl Metadata {
     /// The document in `answer`, which came from `place`.
     pub(super) fn read(issuer: &str, place: &Uri, answer: &Answer) -> Result<Self, EndpointError> {
         if answer.status != StatusCode::OK {
-            let failure = answer.failure(None, &Secrets::default());
+            let asked =
+                Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked: false };
+            let verdict = verdict::verdict(&answer.refusal(|_| None), asked);
             let message = format!("{place} answered {}", answer.status.as_u16());
-            let error = EndpointError::new(failure.class(), message);
+            let error = EndpointError::new(verdict.class, message).presumed(verdict.is_presumed);
             return Err(error.with_spent(Spent::No).with_status(answer.status));
         }
-        let Ok(document) = answer.object(&Secrets::default()) else {
+        let Some(document) = answer.object() else {
             let message = format!("{place} answered 200 without a JSON object");
             let error = EndpointError::misconfigured(message);
             return Err(error.with_status(answer.status));
@@ -59,8 +62,8 @@ impl Metadata {
         let aliases = document.get("mtls_endpoint_aliases").and_then(Value::as_object);
         let aliases = aliases.unwrap_or(&none);
         Ok(Self {
-            token: read(&document, "token_endpoint")?,
-            revocation: read(&document, "revocation_endpoint")?,
+            token: read(document, "token_endpoint")?,
+            revocation: read(document, "revocation_endpoint")?,
             token_by_tls: read(aliases, "token_endpoint")?,
             revocation_by_tls: read(aliases, "revocation_endpoint")?,
         })
@@ -154,7 +157,7 @@ mod tests {
     const ISSUER: &str = "https://auth.example.com/realms/acme";
 
     fn read(issuer: &str, document: &Value) -> Result<Metadata, EndpointError> {
-        let answer = Answer::of(200, &[], &document.to_string());
+        let answer = Answer::of((200, &[], document.to_string().as_bytes()), false, &|_| false);
         Metadata::read(issuer, &"https://auth.example.com/x".parse().unwrap(), &answer)
     }
 

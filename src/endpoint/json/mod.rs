@@ -1,5 +1,4 @@
 mod place;
-mod protocol;
 mod shape;
 mod sources;
 
@@ -21,19 +20,21 @@ use tower::ServiceExt;
 use tower_service::Service;
 
 pub use self::place::Place;
-use self::{protocol::Protocol, shape::Shape, sources::Sources};
+use self::{shape::Shape, sources::Sources};
 use super::{
     RefreshRequest, TokenResponse,
     credential::{Credential, read_again, read_all},
+    dialect::{Dialect, Presented, answer_setters},
     discovery::Wanted,
     error::EndpointError,
-    exchange::{Exchange, with_retry_after},
+    exchange::Exchange,
+    fields::last_name,
     secrets::Secrets,
     url::{self, EndpointUrl},
 };
 use crate::{
     error::{BoxError, Error},
-    token::{RefreshToken, Secret},
+    token::{IssuedFor, RefreshToken, Secret},
 };
 
 /// A token endpoint that takes and answers plain JSON, as many home-grown APIs have one.
@@ -82,7 +83,9 @@ use crate::{
 #[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct JsonEndpoint {
     exchange: Exchange,
-    protocol: Protocol,
+    dialect: Dialect,
+    /// `None`: as in the answer.
+    request_field: Option<Cow<'static, str>>,
     shape: Shape,
     sources: Sources,
 }
@@ -101,7 +104,8 @@ impl JsonEndpoint {
         }
         Ok(Self {
             exchange: Exchange::new(url),
-            protocol: Protocol::FREDDY,
+            dialect: Dialect::FREDDY,
+            request_field: None,
             shape: Shape::new(),
             sources: Sources::default(),
         })
@@ -152,41 +156,17 @@ impl JsonEndpoint {
         self
     }
 
-    /// Names the field of the answer that holds the access token. Defaults to `token`.
-    pub fn access_token_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.fields.access_token = name.into();
-        self
-    }
-
-    /// Names the field that holds the refresh token, in the request and in the answer. Defaults
-    /// to `refresh_token`.
-    pub fn refresh_token_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.fields.refresh_token = name.into();
-        self
-    }
-
     /// Names the field of the request that holds the refresh token. Defaults to the
     /// [`refresh_token_field`](Self::refresh_token_field).
     pub fn request_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.request_field = Some(name.into());
+        self.request_field = Some(name.into());
         self
     }
 
-    /// Names the field of the answer that says how long the access token lives, or until when: a
-    /// number of seconds, a time since the epoch in seconds or milliseconds, either as a string, or
-    /// a date. Defaults to `expires_in`.
-    ///
-    /// Fields whose names say it (`expires_at`, `expiresOn`, `expiry`) count without being named,
-    /// and so does a JWT's own `exp`; the shortest life that the server states is used.
-    pub fn expires_in_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.fields.expires_in = name.into();
-        self
-    }
-
-    /// Names the field in which a failure says why: only a 400, 401 or 403 that has it means that
-    /// a user has to log in again. Defaults to `detail`.
+    /// Names the field in which a failure says why: a 400, 401, 403, 410 or 422 that has it means
+    /// that a user has to log in again, unless it says otherwise. Defaults to `detail`.
     pub fn error_field(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.protocol.error_field = name.into();
+        self.dialect.name_error_field(name.into());
         self
     }
 
@@ -238,7 +218,7 @@ impl JsonEndpoint {
     /// A cookie that is empty or over is no token. With a 400, 401 or 403 it is the end of the grant.
     pub fn refresh_token_from(mut self, place: Place) -> Self {
         if let Place::Field(name) = &place {
-            self.protocol.fields.refresh_token = name.clone();
+            self.dialect.fields.refresh_token = name.clone();
         }
         self.sources.refresh_token = Some(place);
         self
@@ -295,19 +275,31 @@ impl JsonEndpoint {
         self.clone().oneshot(request).await
     }
 
+    /// Whom this endpoint's tokens are issued for: its URL without a query.
+    ///
+    /// A session that is given this endpoint as it is knows it. One that is given it inside layers
+    /// does not: name it with [`SessionBuilder::issuer`](crate::SessionBuilder::issuer).
+    pub fn issued_for(&self) -> IssuedFor {
+        self.exchange.url().issued_for()
+    }
+
     pub(in crate::endpoint) fn url(&self) -> &EndpointUrl {
         self.exchange.url()
     }
 
     /// The field of the request that holds the refresh token, unless it has another place.
     fn name_in_request(&self) -> Cow<'_, str> {
-        Cow::Borrowed(self.protocol.request_field())
+        match &self.request_field {
+            Some(name) => Cow::Borrowed(name),
+            None => last_name(&self.dialect.fields.refresh_token),
+        }
     }
 
     /// One call, in as many sendings as it takes: a second, if the credential is refused and is
     /// another by then.
     async fn run(
         mut self,
+        request: RefreshRequest,
         refresh_token: Option<RefreshToken>,
     ) -> Result<TokenResponse, EndpointError> {
         let bearer = self.shape.bearer.clone();
@@ -319,16 +311,25 @@ impl JsonEndpoint {
             let (own, sent) = (read.first(), refresh_token.as_ref());
             let call = self.shape.call(&self.exchange, self.name_in_request(), sent, own)?;
             let secrets = self.secrets(sent, own);
-            let mut answer = self.exchange.send(uri.clone(), call).await?;
-            if let Some(ended) = self.sources.lift(&mut answer, &self.protocol.fields, &self.shape)
-            {
+            let speaks = self.dialect.listener();
+            let mut answer = self.exchange.send(uri.clone(), call, &*speaks).await?;
+            if let Some(ended) = self.sources.lift(&mut answer, &self.dialect.fields, &self.shape) {
                 return Err(ended);
             }
-            let error = match self.protocol.read(&answer, sent, secrets) {
-                Ok(tokens) => return Ok(tokens),
-                Err(error) => with_retry_after(error, &answer.headers),
+            let presented = Presented {
+                sent: sent.cloned(),
+                for_a_person: sent.is_some(),
+                keeps_refresh_token: true,
+                has_worked: request.has_worked(),
+                scheme: request.scheme.clone(),
+                secrets,
             };
-            let may_be_about_it = answer.status == StatusCode::UNAUTHORIZED && sent.is_none();
+            let status = answer.status;
+            let error = match self.dialect.read(answer, presented) {
+                Ok(tokens) => return Ok(tokens.issued_for(self.issued_for())),
+                Err(error) => error,
+            };
+            let may_be_about_it = status == StatusCode::UNAUTHORIZED && sent.is_none();
             let replaced = match is_first && may_be_about_it {
                 true => read_again(&credentials, &read).await,
                 false => None,
@@ -347,6 +348,12 @@ impl JsonEndpoint {
     }
 }
 
+answer_setters! {
+    JsonEndpoint,
+    access_token: "token",
+    refresh_token: "Names the field that holds the refresh token, in the request and in the answer. Defaults to `refresh_token`. Of a path the request has the last name."
+}
+
 impl Service<RefreshRequest> for JsonEndpoint {
     type Response = TokenResponse;
     type Error = EndpointError;
@@ -362,10 +369,14 @@ impl Service<RefreshRequest> for JsonEndpoint {
         if needs_one && refresh_token.is_none() {
             return Box::pin(async { Err(EndpointError::no_refresh_token()) });
         }
+        if let Err(foreign) = request.check(&self.issued_for()) {
+            return Box::pin(async { Err(foreign) });
+        }
         // What is ready makes the call, and a clone stays behind.
         let behind = self.clone();
         let ready = mem::replace(self, behind);
-        Box::pin(ready.run(refresh_token.cloned()))
+        let refresh_token = refresh_token.cloned();
+        Box::pin(ready.run(request, refresh_token))
     }
 }
 
@@ -373,7 +384,8 @@ impl fmt::Debug for JsonEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JsonEndpoint")
             .field("exchange", &self.exchange)
-            .field("protocol", &self.protocol)
+            .field("dialect", &self.dialect)
+            .field("request_field", &self.request_field)
             .field("shape", &self.shape)
             .field("sources", &self.sources)
             .finish()

@@ -8,7 +8,7 @@ use super::{
     place::{Found, Place},
     shape::Shape,
 };
-use crate::endpoint::{EndpointError, answer::Answer, fields::Fields, secrets::Secrets};
+use crate::endpoint::{EndpointError, answer::Answer, fields::Fields};
 
 /// Where the tokens of an answer are, if not in its body.
 #[derive(Clone, Debug, Default)]
@@ -47,10 +47,7 @@ impl Sources {
             [(access_token, &fields.access_token), (refresh_token, &fields.refresh_token)]
         {
             if let Found::Token(token) = found {
-                let mut object = answer.object(&Secrets::default()).unwrap_or_default();
-                object.insert(name.to_string(), Value::String(token));
-                answer.body =
-                    zeroize::Zeroizing::new(serde_json::to_vec(&object).unwrap_or_default());
+                answer.insert(name, Value::String(token));
             }
         }
         None

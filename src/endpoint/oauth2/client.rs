@@ -98,6 +98,10 @@ impl OAuth2Client {
         matches!(self.authentication, Authentication::TlsClientAuth)
     }
 
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// What has to be read before a call.
     pub(super) fn credential(&self) -> Option<&Credential> {
         match &self.authentication {

@@ -23,15 +23,16 @@ pub use self::{client::OAuth2Client, revocation::OAuth2Revocation};
 use super::{
     RefreshRequest, TokenResponse,
     credential::{Credential, read_again, read_all, with_files},
+    dialect::{Dialect, Presented, answer_setters},
     discovery::Wanted,
     error::EndpointError,
-    exchange::{Call, Exchange, with_retry_after},
+    exchange::{Call, Exchange},
     secrets::Secrets,
     url::EndpointUrl,
 };
 use crate::{
     error::{BoxError, Error},
-    token::{RefreshToken, Secret},
+    token::{IssuedFor, RefreshToken, Secret},
 };
 
 /// An OAuth 2.0 token endpoint (RFC 6749 §3.2).
@@ -82,6 +83,7 @@ use crate::{
 #[must_use = "a token endpoint does nothing before a session calls it"]
 pub struct OAuth2Endpoint {
     exchange: Exchange,
+    dialect: Dialect,
     client: OAuth2Client,
     grant: Grant,
     grant_type: Cow<'static, str>,
@@ -316,6 +318,16 @@ impl OAuth2Endpoint {
         self.clone().oneshot(request).await
     }
 
+    /// Whom this endpoint's tokens are issued for: its issuer if that was discovered, else its
+    /// URL without a query; the client's id; and the scope.
+    ///
+    /// A session that is given this endpoint as it is knows it. One that is given it inside layers
+    /// does not: name it with [`SessionBuilder::issuer`](crate::SessionBuilder::issuer).
+    pub fn issued_for(&self) -> IssuedFor {
+        let issued_for = self.exchange.url().issued_for().with_client(self.client.id());
+        issued_for.with_scope(self.scope.as_deref().unwrap_or_default())
+    }
+
     fn new(
         url: impl TryInto<EndpointUrl, Error: Into<Error>>,
         client: OAuth2Client,
@@ -324,7 +336,8 @@ impl OAuth2Endpoint {
     ) -> Result<Self, Error> {
         let exchange = Exchange::new(url.try_into().map_err(Into::into)?);
         let (grant_type, params) = (grant_type.into(), Vec::new());
-        Ok(Self { exchange, client, grant, grant_type, scope: None, params })
+        let dialect = Dialect::OAUTH2;
+        Ok(Self { exchange, dialect, client, grant, grant_type, scope: None, params })
     }
 
     /// What is read for each call: the client's credential, if it has one, and then the params.
@@ -337,6 +350,7 @@ impl OAuth2Endpoint {
     /// another by then.
     async fn run(
         mut self,
+        request: RefreshRequest,
         refresh_token: Option<RefreshToken>,
     ) -> Result<TokenResponse, EndpointError> {
         let mut read = read_all(&self.credentials()).await?;
@@ -347,10 +361,19 @@ impl OAuth2Endpoint {
             let call = self.form(refresh_token.as_ref(), &sent);
             let authorization = self.client.authorization(sent.secret);
             let secrets = self.secrets(refresh_token.as_ref(), &sent);
-            let answer = self.exchange.send(uri.clone(), call.authorized(authorization)).await?;
-            let error = match self.grant.read(&answer, refresh_token.as_ref(), secrets) {
-                Ok(tokens) => return Ok(tokens),
-                Err(error) => with_retry_after(error, &answer.headers),
+            let (call, speaks) = (call.authorized(authorization), self.dialect.listener());
+            let answer = self.exchange.send(uri.clone(), call, &*speaks).await?;
+            let presented = Presented {
+                sent: refresh_token.clone(),
+                for_a_person: self.grant.is_of_a_user(),
+                keeps_refresh_token: self.grant != Grant::ClientCredentials,
+                has_worked: request.has_worked(),
+                scheme: request.scheme.clone(),
+                secrets,
+            };
+            let error = match self.dialect.read(answer, presented) {
+                Ok(tokens) => return Ok(tokens.issued_for(self.issued_for())),
+                Err(error) => error,
             };
             if !self.grant.refuses_a_credential(&error) {
                 return Err(error);
@@ -417,6 +440,12 @@ impl<'a> Sent<'a> {
     }
 }
 
+answer_setters! {
+    OAuth2Endpoint,
+    access_token: "access_token",
+    refresh_token: "Names the field of the answer that holds the refresh token. Defaults to `refresh_token`."
+}
+
 impl Service<RefreshRequest> for OAuth2Endpoint {
     type Response = TokenResponse;
     type Error = EndpointError;
@@ -431,10 +460,14 @@ impl Service<RefreshRequest> for OAuth2Endpoint {
         if self.grant == Grant::RefreshToken && refresh_token.is_none() {
             return Box::pin(async { Err(EndpointError::no_refresh_token()) });
         }
+        if let Err(foreign) = request.check(&self.issued_for()) {
+            return Box::pin(async { Err(foreign) });
+        }
         // What is ready makes the call, and a clone stays behind.
         let behind = self.clone();
         let ready = mem::replace(self, behind);
-        Box::pin(ready.run(refresh_token.cloned()))
+        let refresh_token = refresh_token.cloned();
+        Box::pin(ready.run(request, refresh_token))
     }
 }
 
@@ -442,6 +475,7 @@ impl fmt::Debug for OAuth2Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OAuth2Endpoint")
             .field("exchange", &self.exchange)
+            .field("dialect", &self.dialect)
             .field("client", &self.client)
             .field("grant_type", &self.grant_type)
             .field("scope", &self.scope)

@@ -20,6 +20,7 @@ use crate::{
         discovery::Wanted,
         exchange::{Call, Exchange, with_retry_after},
         url::EndpointUrl,
+        verdict::{self, Asked, Protocol},
     },
     error::{BoxError, Error},
     token::{RefreshToken, Secret},
@@ -97,7 +98,7 @@ impl OAuth2Revocation {
             let mut pairs = vec![("token", token.expose()), ("token_type_hint", "refresh_token")];
             pairs.extend(self.client.params(secret, false));
             let call = Call::form(&pairs).authorized(self.client.authorization(secret));
-            let answer = self.exchange.send(uri.clone(), call).await?;
+            let answer = self.exchange.send(uri.clone(), call, &verdict::is_refusal).await?;
             if answer.status.is_success() {
                 return Ok(());
             }
@@ -107,9 +108,11 @@ impl OAuth2Revocation {
                 false => None,
             };
             let Some(replaced) = replaced else {
-                let object = answer.object(&secrets).ok();
-                let said = object.as_ref().and_then(|object| object.get("error_description"));
-                return Err(with_retry_after(answer.failure(said, &secrets), &answer.headers));
+                // Whatever became of the token, no user has to log in for it.
+                let asked =
+                    Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked: false };
+                let verdict = verdict::verdict(&answer.refusal(|_| None), asked);
+                return Err(with_retry_after(answer.refused(verdict, &secrets), &answer.headers));
             };
             (read, is_first) = (replaced, false);
         }

@@ -6,7 +6,7 @@ use http::Uri;
 
 use self::check::{ISSUER, TOKEN_ENDPOINT, complete, encrypted, parse};
 use super::discovery::{Issuer, is_a_place};
-use crate::error::Error;
+use crate::{error::Error, token::IssuedFor};
 
 /// The URL of a token endpoint, checked once: refresh tokens and client secrets are safe to send
 /// there.
@@ -94,6 +94,14 @@ impl EndpointUrl {
             ));
         }
         Ok(Self(Place::Of(Arc::new(Issuer::new(issuer, uri)))))
+    }
+
+    /// The issuer, or what stands for it where that is not known.
+    pub(super) fn issued_for(&self) -> IssuedFor {
+        match &self.0 {
+            Place::Known(uri) => IssuedFor::new(uri.to_string()),
+            Place::Of(issuer) => IssuedFor::new(issuer.as_str()),
+        }
     }
 
     pub(super) fn place(&self) -> &Place {

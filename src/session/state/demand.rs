@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Cause, End, Event, Now, Pause, Refused, Running, State, Ticket, Worker};
+use super::{Cause, Event, Now, Pause, Refused, Running, State, Ticket, Worker, grant_end::End};
 use crate::{
     error::{Error, ErrorKind},
     session::{
@@ -25,6 +25,14 @@ pub(in crate::session) enum Need {
     Renewed(TokenId),
     /// A successor of this token, as the machine has slept past its end.
     Outlived(TokenId),
+    /// A new login, asked for by hand when this was the token.
+    Login(TokenId),
+}
+
+impl Need {
+    pub(in crate::session) fn is_by_hand(&self) -> bool {
+        matches!(self, Self::Renewed(_) | Self::Login(_))
+    }
 }
 
 pub(in crate::session) enum Join {
@@ -33,6 +41,8 @@ pub(in crate::session) enum Join {
         waiters: Arc<Waiters>,
         /// The call is overdue: wait for this long at most.
         overdue: bool,
+        /// What is waited for is not what the caller needs: ask again after it.
+        again: bool,
         start: Option<Started>,
     },
 }
@@ -73,6 +83,7 @@ impl State {
                     "the refused token belongs to an identity that has since been replaced",
                 ));
             }
+            Need::Login(seen) if seen.is_of_login(&self.id()) => return self.join_login(now),
             Need::Refused(refused) if refused.token == self.id() => {
                 let joined = self.invalidate(&refused, config, now);
                 if joined.is_ok() && !refused.is_retried {
@@ -82,20 +93,16 @@ impl State {
             }
             Need::Renewed(seen) | Need::Outlived(seen) if seen == self.id() => {}
             // That token was replaced already: any live one will do.
-            Need::Live | Need::Refused(_) | Need::Renewed(_) | Need::Outlived(_) => {
+            _ => {
                 if let Some(token) = self.live_token(now) {
                     return Ok(Join::Ready(token));
                 }
             }
         }
-        let by_hand = matches!(need, Need::Renewed(_));
+        let by_hand = need.is_by_hand();
         if let Some(running) = &mut self.slot.refresh {
             running.by_hand |= by_hand;
-            let pause = self.life.pause.as_ref().filter(|pause| now.mono < pause.until);
-            return match pause.filter(|_| running.overdue) {
-                Some(pause) => Err(pause.error.clone()),
-                None => Ok(running.join()),
-            };
+            return running.join(self.life.pause.as_deref(), now);
         }
         // Another process may have logged in since.
         let looks = self.login.end.is_some() && self.look_at().is_some_and(|at| at <= now.mono);
@@ -113,6 +120,30 @@ impl State {
         }
     }
 
+    /// A new login, by hand: not in the pause that the server asked for, but after a log-out too.
+    fn join_login(&mut self, now: &Now) -> Result<Join, Error> {
+        if !self.login.has_endpoint {
+            return Err(Error::invalid(
+                "the session has no login endpoint: name one with `SessionBuilder::login_with`, or \
+                 log in by other means and call `set_tokens`",
+            ));
+        }
+        if let Some(running) = &self.slot.refresh {
+            let join = running.join(self.life.pause.as_deref(), now);
+            return join.map(|join| join.again_if(!running.logs_in));
+        }
+        self.may_start()?;
+        if let Some(pause) = self.life.pause.as_ref().filter(|pause| !pause.permits(true, now.mono))
+        {
+            return Err(pause.error.clone());
+        }
+        let started = self.start(true, None);
+        if let Some(running) = &mut self.slot.refresh {
+            running.logs_in = true;
+        }
+        Ok(started.into())
+    }
+
     /// A refusal of the current token. It joins the running refresh or starts one, and while that
     /// lasts the token is not sent. In the pause after a failure, and past the budget of refusals,
     /// the refusal goes to the caller, and so does one of a route that refuses by itself.
@@ -121,12 +152,9 @@ impl State {
             self.withdraw();
         }
         self.check_route(refused, now)?;
-        let pause = self.life.pause.as_ref().filter(|pause| now.mono < pause.until);
+        let pause = self.life.pause.as_deref().filter(|pause| now.mono < pause.until);
         if let Some(running) = &self.slot.refresh {
-            if let Some(pause) = pause.filter(|_| running.overdue) {
-                return Err(pause.error.clone());
-            }
-            let join = running.join();
+            let join = running.join(pause, now)?;
             if !running.overdue {
                 self.refuse();
             }
@@ -169,7 +197,7 @@ impl State {
 
     /// When the next request has to come the slow way, although there is a live token.
     pub(super) fn attention_at(&self) -> Option<Instant> {
-        if self.life.worker == Worker::Owed {
+        if self.life.worker == Worker::Owed || self.replica.look_first {
             return Some(self.life.began);
         }
         [self.refresh_at(), self.look_at()].into_iter().flatten().min()
@@ -177,7 +205,7 @@ impl State {
 
     /// When the next refresh should start if no caller needs it earlier; `None` while one runs or
     /// may not start, and for a token of which nothing says when it expires.
-    pub(super) fn refresh_at(&self) -> Option<Instant> {
+    pub(in crate::session) fn refresh_at(&self) -> Option<Instant> {
         if self.slot.refresh.is_some() || self.may_refresh(false).is_err() {
             return None;
         }
@@ -194,10 +222,15 @@ impl State {
 
     pub(super) fn may_refresh(&self, by_hand: bool) -> Result<(), Error> {
         match &self.login.end {
-            Some(End::Refused(_)) if by_hand => {}
-            Some(End::LoggedOut(error) | End::Refused(error)) => return Err(error.clone()),
+            Some(End::Over(_)) if by_hand => {}
+            Some(End::LoggedOut(error)) => return Err(error.clone()),
+            Some(End::Over(over)) => return Err(over.error.clone()),
             None => {}
         }
+        self.may_start()
+    }
+
+    fn may_start(&self) -> Result<(), Error> {
         if self.life.log_outs_in_progress > 0 {
             return Err(Error::new(ErrorKind::Closed, "the session is being logged out"));
         }
@@ -214,8 +247,11 @@ impl State {
         self.slot.refresh = Some(Running {
             ticket,
             waiters: waiters.clone(),
-            replaces: self.slot.lives,
+            // If only a look is due, the life that there is will do.
+            replaces: self.slot.lives - u64::from(self.replica.look_first && self.slot.lives > 0),
             by_hand,
+            logs_in: false,
+            called: false,
             cause,
             overdue: false,
         });
@@ -238,8 +274,26 @@ impl State {
 }
 
 impl Running {
-    fn join(&self) -> Join {
-        Join::Wait { waiters: self.waiters.clone(), overdue: self.overdue, start: None }
+    /// While the call is overdue, the pause comes first.
+    fn join(&self, pause: Option<&Pause>, now: &Now) -> Result<Join, Error> {
+        match pause.filter(|pause| self.overdue && now.mono < pause.until) {
+            Some(pause) => Err(pause.error.clone()),
+            None => Ok(Join::Wait {
+                waiters: self.waiters.clone(),
+                overdue: self.overdue,
+                again: false,
+                start: None,
+            }),
+        }
+    }
+}
+
+impl Join {
+    fn again_if(mut self, is_another: bool) -> Self {
+        if let Self::Wait { again, .. } = &mut self {
+            *again = is_another;
+        }
+        self
     }
 }
 
@@ -253,6 +307,6 @@ impl Pause {
 impl From<Started> for Join {
     fn from(started: Started) -> Self {
         let waiters = started.waiters.clone();
-        Self::Wait { waiters, overdue: false, start: Some(started) }
+        Self::Wait { waiters, overdue: false, again: false, start: Some(started) }
     }
 }

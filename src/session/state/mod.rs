@@ -2,11 +2,16 @@
 //! of its own. The steps take `now`, are made under one short lock, and wait for nothing.
 //!
 //! Read `demand` for what a caller that needs a token has to do, `outcome` for how a refresh ends
-//! and tokens come into use, `replica` for what is known of the store and `plan` for what a look at
-//! it means, `saving` for what is unsaved, `schedule` for deadlines and pauses, and `refusals`
-//! for what refusals may cost.
+//! and tokens come into use, `grant_end` for what comes after the server's final word, `replica` for
+//! what is known of the store and `plan` for what a look at it means, `saving` for what is unsaved,
+//! `identity` for whose tokens they are, `schedule` for deadlines and pauses, and `refusals` for what
+//! refusals may cost.
 
 mod demand;
+mod grant_end;
+mod identity;
+#[cfg(feature = "sessions")]
+mod member;
 mod outcome;
 mod plan;
 mod refusals;
@@ -14,7 +19,11 @@ mod replica;
 mod saving;
 mod schedule;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::HeaderValue;
 use tokio::time::Instant;
@@ -33,15 +42,18 @@ use crate::{
 pub(crate) use self::refusals::{Refused, Route};
 pub(super) use self::{
     demand::{Attention, Join, Need, Started},
-    outcome::{After, Published},
-    plan::{Base, Compared, Plan, Seen, is_leased_to_another},
+    identity::Identity,
+    outcome::{After, Published, Then},
+    plan::{Base, Compared, Plan, Seen},
     refusals::Answer,
     replica::{Write, next_version},
     saving::Owed,
 };
 use self::{
+    grant_end::End,
     refusals::{Cause, Refusals},
     replica::Replica,
+    saving::Unsaved,
     schedule::{Deadlines, Pause},
 };
 pub(super) use super::now::Now;
@@ -64,13 +76,8 @@ struct Login {
     end: Option<End>,
     /// The number that the last log-out here began; 0 before there was one.
     last_log_out: u64,
-}
-
-/// Why no refresh brings a token any more.
-enum End {
-    LoggedOut(Error),
-    /// The token endpoint says that the grant is over. A caller may still ask by hand.
-    Refused(Error),
+    /// Whether there is a login endpoint.
+    has_endpoint: bool,
 }
 
 /// What belongs to one access token.
@@ -104,6 +111,10 @@ struct Running {
     /// A token of a later life ends it.
     replaces: u64,
     by_hand: bool,
+    /// It was asked for a new login.
+    logs_in: bool,
+    /// It has called an endpoint.
+    called: bool,
     /// The refusal that started it, if it was one.
     cause: Option<Cause>,
     /// Its call was not answered in time for its first callers, and is still out.
@@ -121,11 +132,17 @@ struct Life {
     began: Instant,
     tickets: u64,
     closed: bool,
+    /// The endpoint has issued tokens to this session.
+    has_worked: bool,
     log_outs_in_progress: u32,
     worker: Worker,
+    /// A set's sweep does what is due in time, and hears the store's news.
+    is_swept: bool,
     /// Failed refreshes in a row, by kind.
     failures: u32,
     misconfigured: u32,
+    /// When the first of the failed refreshes in a row failed, and the error of the last.
+    failing: Option<Box<(SystemTime, Error)>>,
     /// The last end of a refresh, and `min_interval`. No refresh starts earlier, so that a token
     /// that arrives expired causes no loop.
     not_before: Option<Instant>,
@@ -145,10 +162,17 @@ enum Worker {
 
 /// What is told outside of the lock, in order.
 #[derive(Debug)]
-pub(super) enum News {
+pub(crate) enum News {
     Event(Event),
     /// How long the new access token lives from now on.
     TokenLife(Option<Duration>),
+}
+
+/// What of a session is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Busy {
+    pub(crate) refreshing: bool,
+    pub(crate) unsaved: bool,
 }
 
 /// What a session begins with.
@@ -158,7 +182,14 @@ pub(super) struct Beginning {
     /// Whether there is a store that has to be asked first.
     pub(super) is_stored: bool,
     pub(super) is_shared: bool,
+    pub(super) has_login: bool,
     pub(super) keep_fresh: bool,
+    /// `None` if it is not known whom the tokens are issued for.
+    pub(super) identity: Option<Arc<Identity>>,
+    /// Whether it is of a set, whose sweep sees to it.
+    pub(super) is_swept: bool,
+    /// Whether its backend is asked for the first tokens.
+    pub(super) asks: bool,
 }
 
 impl Current {
@@ -170,8 +201,21 @@ impl Current {
 
 impl State {
     pub(super) fn new(beginning: Beginning, config: &super::config::Config, now: &Now) -> Self {
-        let Beginning { session, initial_tokens, is_stored, is_shared, keep_fresh } = beginning;
-        let worker = if keep_fresh || is_shared { Worker::Owed } else { Worker::None };
+        let Beginning {
+            session,
+            initial_tokens,
+            is_stored,
+            is_shared,
+            has_login,
+            keep_fresh,
+            is_swept,
+            asks,
+            identity,
+        } = beginning;
+        let worker = match (keep_fresh || is_shared) && !is_swept {
+            true => Worker::Owed,
+            false => Worker::None,
+        };
         let mut state = Self {
             login: Login {
                 session,
@@ -179,6 +223,7 @@ impl State {
                 history: LoginHistory::default(),
                 end: None,
                 last_log_out: 0,
+                has_endpoint: has_login,
             },
             slot: Slot {
                 current: None,
@@ -187,21 +232,25 @@ impl State {
                 invalidated: false,
                 refresh: None,
             },
-            replica: Replica::new(is_stored, is_shared),
+            replica: Replica { asks, ..Replica::new(is_stored, is_shared) },
             life: Life {
                 began: now.mono,
                 tickets: 0,
                 closed: false,
+                has_worked: false,
                 log_outs_in_progress: 0,
                 worker,
+                is_swept,
                 failures: 0,
                 misconfigured: 0,
+                failing: None,
                 not_before: None,
                 pause: None,
                 refusals: None,
             },
             news: VecDeque::new(),
         };
+        state.replica.identity = identity;
         if is_stored {
             state.replica.seed = Some(Box::new(initial_tokens));
         } else if !initial_tokens.is_empty() {
@@ -212,7 +261,7 @@ impl State {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let token = if self.slot.invalidated { None } else { self.token() };
+        let token = if self.is_withheld() { None } else { self.token() };
         let deadlines = self.slot.current.as_ref().and_then(|current| current.deadlines);
         Snapshot {
             token,
@@ -230,7 +279,10 @@ impl State {
             expires_at: self.tokens().and_then(Tokens::expires_at),
             refreshing: self.slot.refresh.is_some(),
             login_required: self.login.end.is_some(),
-            unsaved: self.is_unsaved(),
+            login_required_since: self.over_since(),
+            failing_since: self.life.failing.as_ref().map(|failing| failing.0),
+            error: self.ended().or(self.last_failure()).cloned(),
+            unsaved: self.is_unsaved() && self.unsaved() != Some(Unsaved::End),
         }
     }
 
@@ -243,7 +295,16 @@ impl State {
     pub(super) fn live_token(&self, now: &Now) -> Option<Token> {
         let deadlines = self.slot.current.as_ref()?.deadlines;
         let live = deadlines.is_none_or(|deadlines| now.mono < deadlines.expires_at);
-        if live && !self.slot.invalidated { self.token() } else { None }
+        if live && !self.is_withheld() { self.token() } else { None }
+    }
+
+    /// The token in use is not to be sent: it was refused, or the store is known to have another.
+    fn is_withheld(&self) -> bool {
+        self.slot.invalidated || self.replica.look_first
+    }
+
+    pub(super) fn busy(&self) -> Busy {
+        Busy { refreshing: self.is_refreshing(), unsaved: self.is_unsaved() }
     }
 
     pub(super) fn id(&self) -> TokenId {
@@ -263,14 +324,8 @@ impl State {
         tokens.and_then(Tokens::refresh_token)
     }
 
-    pub(super) fn ended(&self) -> Option<&Error> {
-        match self.login.end.as_ref()? {
-            End::LoggedOut(error) | End::Refused(error) => Some(error),
-        }
-    }
-
-    pub(super) fn is_logged_out(&self) -> bool {
-        matches!(self.login.end, Some(End::LoggedOut(_)))
+    fn last_failure(&self) -> Option<&Error> {
+        self.life.failing.as_ref().map(|failing| &failing.1)
     }
 
     /// Whether there was a log-out since the refresh `ticket` began.
@@ -292,6 +347,11 @@ impl State {
 
     pub(super) fn not_before(&self) -> Option<Instant> {
         self.life.not_before
+    }
+
+    /// Whether this process has seen the endpoint issue tokens.
+    pub(super) fn has_worked(&self) -> bool {
+        self.life.has_worked
     }
 
     pub(super) fn is_closed(&self) -> bool {

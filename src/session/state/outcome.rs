@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Current, End, Event, News, Now, Pause, Running, State, Ticket, saving::Unsaved,
+    Current, Event, News, Now, Pause, Running, State, Ticket, grant_end::End, saving::Unsaved,
     schedule::Deadlines,
 };
 use crate::{
@@ -15,20 +15,39 @@ use crate::{
         config::{Config, MISCONFIGURED_PAUSES, RETRY_AFTER_LIMIT},
         single_flight::Outcome,
     },
+    store::Ended,
     token::{LONGEST_LIFE, RefreshToken, Tokens},
 };
 
 /// How a refresh that brought no token leaves the session.
 pub(in crate::session) enum After {
     /// No call before new tokens are set, but by hand.
-    LoginRequired { rotation_lost: bool },
+    LoginRequired {
+        rotation_lost: bool,
+        ended: Ended,
+        /// Whether the store says so.
+        is_recorded: bool,
+    },
     /// A pause that doubles with each such refresh in a row, and lasts at least as long as the
     /// server asked.
     Misconfigured { retry_after: Option<Duration> },
     /// The refresh token was used, and the answer has no access token in it: no call by itself.
     Used { retry_after: Option<Duration> },
+    /// The endpoint was not asked: a pause of so long, and no failed refresh.
+    HeldBack { rest: Duration },
     /// A pause that grows with each failed refresh, and lasts at least as long as the server asked.
     Transient { retry_after: Option<Duration> },
+}
+
+/// What comes after the save of what a call has brought.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::session) enum Then {
+    /// The refresh has succeeded.
+    Publish,
+    /// So it has, by a new login.
+    LogIn,
+    /// There is a new refresh token and no access token.
+    Keep,
 }
 
 /// What became of the tokens that a call has brought.
@@ -69,6 +88,10 @@ impl State {
             // It was the old one that was refused.
             slot.invalidated = false;
         }
+        let held = slot.current.as_ref().and_then(|current| current.tokens.refresh.as_ref());
+        if held != tokens.refresh_token() {
+            self.replica.refused = false;
+        }
         let scheme = config.scheme.as_str();
         slot.current = Some(Current {
             header_value: tokens.access.as_ref().map(|access| access.header_value(scheme)),
@@ -82,13 +105,13 @@ impl State {
 
     /// Publishes what a call has brought in the place of `replaced`, saved or not. A store that
     /// could not take it does not hold it back: the refresh token before it is worth nothing any
-    /// more. `land` if the refresh has succeeded with it.
+    /// more.
     pub(in crate::session) fn publish(
         &mut self,
         ticket: Ticket,
         replaced: Option<&RefreshToken>,
         (tokens, turn, saved): (Tokens, u64, Result<(), Error>),
-        land: bool,
+        then: Then,
         (config, now): (&Config, &Now),
     ) -> Published {
         if !self.is_current(ticket) {
@@ -100,10 +123,15 @@ impl State {
         }
         let life = tokens.life;
         self.replica.keeps_refresh_token = replaced.is_some() && tokens.refresh_token() == replaced;
+        self.replica.is_initial &= self.replica.keeps_refresh_token;
         self.install(tokens, config, now);
         self.replica.turn = self.replica.turn.max(turn);
         self.replica.in_doubt = None;
-        if land {
+        if then == Then::LogIn {
+            self.tell(Event::LoggedIn);
+        }
+        if then != Then::Keep {
+            self.life.has_worked = true;
             let cause = self.slot.refresh.as_ref().and_then(|running| running.cause);
             self.charge(cause, now);
             self.land(ticket, config, now);
@@ -124,6 +152,7 @@ impl State {
     pub(super) fn land(&mut self, ticket: Ticket, config: &Config, now: &Now) {
         self.life.failures = 0;
         self.life.misconfigured = 0;
+        self.life.failing = None;
         self.life.pause = None;
         self.life.not_before = Some(now.mono + config.min_interval);
         let outcome = match (self.ended(), self.token()) {
@@ -146,12 +175,12 @@ impl State {
         if !self.is_current(ticket) {
             return;
         }
+        let mut error = error;
+        self.note_failure(&error, now);
         match after {
-            After::LoginRequired { rotation_lost } => {
-                self.login.end = Some(End::Refused(error.clone()));
-                if self.slot.invalidated {
-                    self.withdraw();
-                }
+            After::LoginRequired { rotation_lost, ended, is_recorded } => {
+                error = self.with_seed_remark(error);
+                self.end_grant(error.clone(), ended, is_recorded);
                 if rotation_lost {
                     self.tell(Event::RotationLost);
                 }
@@ -167,6 +196,7 @@ impl State {
                 let asked_until = now.mono + asked(retry_after);
                 self.pause_until(now.mono + LONGEST_LIFE, asked_until, &error);
             }
+            After::HeldBack { rest } => self.pause_as_asked(rest, None, &error, now),
             After::Transient { retry_after } => self.pause_after(retry_after, &error, config, now),
         }
         self.life.not_before = Some(now.mono + config.min_interval);
@@ -193,6 +223,7 @@ impl State {
         let waiters = running.waiters.clone();
         running.waiters = Arc::new(waiters.successor());
         self.slot.invalidated = false;
+        self.note_failure(&error, now);
         self.pause_after(None, &error, config, now);
         self.tell(Event::RefreshFailed { error: error.clone() });
         waiters.finish(Outcome::Failed(error));
@@ -215,8 +246,15 @@ impl State {
             self.slot.refresh.take_if(|running| running.ticket == ticket)
         {
             self.slot.invalidated = false;
+            self.replica.look_first = false;
             waiters.finish(outcome);
         }
+    }
+
+    /// Since when refreshes fail, and why.
+    fn note_failure(&mut self, error: &Error, now: &Now) {
+        let since = self.life.failing.as_ref().map_or(now.wall, |failing| failing.0);
+        self.life.failing = Some(Box::new((since, error.clone())));
     }
 
     fn pause_after(
@@ -278,6 +316,7 @@ impl State {
 
     /// A log-out: a new login without tokens.
     pub(in crate::session) fn log_out(&mut self, login: String) {
+        self.drop_seeds();
         self.begin_login(login);
         self.login.last_log_out = self.login.number;
         self.login.end = Some(End::LoggedOut(Error::new(
@@ -305,11 +344,13 @@ impl State {
         self.login.end = None;
         self.slot.current = None;
         self.slot.invalidated = false;
+        self.replica.look_first = false;
         self.replica.forget();
         self.forget_routes();
         self.life.pause = None;
         self.life.failures = 0;
         self.life.misconfigured = 0;
+        self.life.failing = None;
         self.life.not_before = None;
         if let Some(running) = self.slot.refresh.take() {
             running.waiters.finish(Outcome::Superseded);

@@ -6,13 +6,14 @@ use tokio::time::Instant;
 
 use super::{
     Now, State, Ticket,
+    identity::Scope,
     replica::{Outage, Relation, Write, is_known},
 };
 use crate::{
     error::Error,
     session::config::Config,
     store::{LoginHistory, RESTORED, Record},
-    token::Tokens,
+    token::{IssuedFor, Tokens},
 };
 
 /// Since when a refresh has seen the version that is stored.
@@ -25,6 +26,8 @@ pub(in crate::session) enum Plan {
     Done,
     /// Another process is at work: look again.
     Yield,
+    /// The record is not to be used.
+    Refuse(Error),
     /// Write this, then look again.
     Write(Write),
     /// Memory and store agree.
@@ -41,6 +44,10 @@ pub(in crate::session) struct Base {
     pub(in crate::session) version: Option<u64>,
     /// Whether the store can say that this session calls.
     pub(in crate::session) may_lease: bool,
+    /// Whether the login endpoint is called, and not the token endpoint.
+    pub(in crate::session) logs_in: bool,
+    /// Whom a session that does not know is told its tokens are issued for.
+    pub(in crate::session) issued_for: Option<Box<IssuedFor>>,
 }
 
 /// What is stored, beside what a refresh started from.
@@ -68,7 +75,17 @@ impl State {
         if !self.is_current(ticket) {
             return Plan::Done;
         }
+        let scope = match self.scope_of(stored.as_ref()) {
+            Scope::Different(error) => return Plan::Refuse(error),
+            scope => scope,
+        };
         if let Some(write) = self.agree(stored.as_ref(), config, now) {
+            return Plan::Write(write);
+        }
+        if let Scope::Wider = scope {
+            self.widen_scope();
+        }
+        if let Some(write) = stored.as_ref().and_then(|stored| self.spare_seed(stored, now)) {
             return Plan::Write(write);
         }
         if self.has_ended(ticket, config, now) {
@@ -84,7 +101,7 @@ impl State {
             }
             _ => {}
         }
-        if self.replica.is_shared && !self.has_nothing_to_lose() {
+        if self.replica.is_shared && !self.is_lease_a_courtesy() {
             match self.replica.outage {
                 // Another process may hold something newer than the store after its outage.
                 Some(Outage::OverSince(since)) if now.mono - since < config.lease => {
@@ -109,18 +126,34 @@ impl State {
         if let Some(seed) = self.replica.seed.take().filter(|seed| !seed.is_empty()) {
             self.replica.turn = self.replica.turn.max(1);
             self.install(*seed, config, now);
+            self.replica.is_initial = true;
         }
+        self.replica.look_first = false;
         let base = |state: &Self| Base { may_lease: false, ..state.base(None) };
         (!self.has_ended(ticket, config, now)).then(|| base(self))
+    }
+
+    /// Whether the backend is to be asked for first tokens: there are none here, and the store holds
+    /// nothing, not even a log-out.
+    pub(in crate::session) fn asks_initial_tokens(&self, stored: Option<&Record>) -> bool {
+        let has_seed = self.replica.seed.as_ref().is_some_and(|seed| !seed.is_empty());
+        let is_empty = self.slot.current.is_none() && self.login.end.is_none() && !has_seed;
+        self.replica.asks && is_empty && stored.is_none_or(Record::is_empty)
+    }
+
+    /// What it gave.
+    pub(in crate::session) fn set_seed(&mut self, ticket: Ticket, tokens: Tokens) {
+        if self.is_current(ticket) {
+            self.replica.seed = Some(Box::new(tokens));
+        }
     }
 
     /// Ends the refresh if there is a later life than it was started for, or none to be had.
     pub(super) fn has_ended(&mut self, ticket: Ticket, config: &Config, now: &Now) -> bool {
         let Some(running) = &self.slot.refresh else { return true };
-        let by_hand = running.by_hand;
         if running.replaces < self.slot.lives && self.live_token(now).is_some() {
             self.land(ticket, config, now);
-        } else if let Some(error) = self.ended().filter(|_| !by_hand || self.is_logged_out()) {
+        } else if let Some(error) = self.end_in_force(now) {
             self.end_quietly(ticket, error.clone());
         }
         !self.is_current(ticket)
@@ -130,7 +163,16 @@ impl State {
         let (tokens, turn) = (self.tokens().cloned().unwrap_or_default(), self.replica.turn);
         let version = stored.as_ref().map(Record::version);
         let record = stored.unwrap_or_else(|| Record::empty(1, turn.max(1)));
-        Base { tokens, turn, record, version, may_lease: true }
+        let record = self.replica.seen_seed.as_deref().into_iter().fold(record, Record::with_seed);
+        Base {
+            tokens,
+            turn,
+            record,
+            version,
+            may_lease: true,
+            logs_in: self.logs_in(),
+            issued_for: None,
+        }
     }
 
     /// Compares what is stored with what the refresh `ticket` started from, after a conflict or a
@@ -164,6 +206,8 @@ impl State {
         match stored.turn() {
             later if later > turn && new.is_some() && stored.holds(new) => Compared::Landed,
             later if later > turn => Compared::Superseded,
+            // A login that was asked for began with the log-out that is stored.
+            same if same == turn && stored.is_logged_out() && self.is_logged_out() => unchanged,
             same if same == turn && !stored.holds(Some(tokens)) => Compared::Superseded,
             _ => unchanged,
         }
@@ -200,9 +244,11 @@ impl State {
         self.refresh_token().is_some() && !self.replica.keeps_refresh_token
     }
 
-    /// Whether it is known that there is no refresh token, here and in the store.
-    pub(in crate::session) fn has_nothing_to_lose(&self) -> bool {
-        self.replica.seed.is_none() && self.refresh_token().is_none()
+    /// Whether a call uses nothing up: there is no refresh token, here or in the store, and no
+    /// login, which is to be made once.
+    fn is_lease_a_courtesy(&self) -> bool {
+        let has_refresh_token = self.replica.seed.is_some() || self.refresh_token().is_some();
+        !has_refresh_token && !self.login.has_endpoint
     }
 
     /// Whether refreshes go on while the store fails: no other process uses the tokens, or the
@@ -211,7 +257,7 @@ impl State {
         let loaded = self.replica.seed.is_none();
         config.refresh_without_store
             || (loaded && !self.replica.is_shared)
-            || self.has_nothing_to_lose()
+            || self.is_lease_a_courtesy()
     }
 
     /// The logins that led to what memory holds.

@@ -4,24 +4,39 @@
 //! with each login and log-out. Of one turn with other tokens the store counts. `version` is for
 //! compare-and-swap alone: leases are taken and renewed under new versions.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::{
-    End, Event, News, Now, State,
+    Event, News, Now, State,
+    grant_end::End,
+    identity::{Identity, Scope},
     saving::{Saving, Unsaved},
 };
 use crate::{
     error::{Error, ErrorKind},
     session::config::Config,
     store::{LoginHistory, RESTORED, Record},
-    token::Tokens,
+    token::{RefreshToken, Tokens},
 };
 
 pub(super) struct Replica {
     pub(super) is_stored: bool,
     pub(super) is_shared: bool,
+    /// Whom the tokens are issued for, if that is known.
+    pub(super) identity: Option<Arc<Identity>>,
     /// Waits for the store to say that it is empty. `None` once the store was read.
     pub(super) seed: Option<Box<Tokens>>,
+    /// The seed of a session whose store had a record: for when the server refuses that. The store
+    /// has not seen it.
+    pub(super) spare: Option<Box<Tokens>>,
+    /// A seed that the store is to remember with the next record.
+    pub(super) seen_seed: Option<Box<RefreshToken>>,
+    /// There was a seed, and it was not used.
+    pub(super) seed_unused: bool,
+    /// The server has refused the refresh token for good, and there is something else to try.
+    pub(super) refused: bool,
     /// The turn of what memory holds; 0 before there is anything.
     pub(super) turn: u64,
     /// The greatest turn that the store is known to have held.
@@ -35,6 +50,12 @@ pub(super) struct Replica {
     /// When the next look at the store is due, for a session that is used.
     pub(super) look_at: Option<Instant>,
     pub(super) look_owed: bool,
+    /// The store tells of something newer: the next use looks there first.
+    pub(super) look_first: bool,
+    /// Whether the backend is asked for the first tokens.
+    pub(super) asks: bool,
+    /// The tokens are those that it gave, or came of them without a new refresh token.
+    pub(super) is_initial: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -77,7 +98,12 @@ impl Replica {
         Self {
             is_stored,
             is_shared,
+            identity: None,
             seed: None,
+            spare: None,
+            seen_seed: None,
+            seed_unused: false,
+            refused: false,
             turn: 0,
             stored_turn: 0,
             unsaved: None,
@@ -86,6 +112,9 @@ impl Replica {
             outage: None,
             look_at: None,
             look_owed: false,
+            look_first: false,
+            asks: false,
+            is_initial: false,
         }
     }
 
@@ -93,7 +122,9 @@ impl Replica {
         self.seed = None;
         self.unsaved = None;
         self.in_doubt = None;
+        self.refused = false;
         self.keeps_refresh_token = false;
+        self.is_initial = false;
     }
 }
 
@@ -113,18 +144,23 @@ impl State {
             }
             Relation::Same => {
                 self.settle(stored?, config, now);
-                return None;
+                self.owed_end(stored?)?
             }
             Relation::Empty => {
                 self.replica.seed = None;
                 self.replica.turn = self.replica.turn.max(stored.map_or(0, Record::turn));
+                if let Some(ended) = stored.and_then(Record::ended) {
+                    self.adopt_end(ended);
+                }
                 return None;
             }
             Relation::Seed => {
                 let seed = self.replica.seed.as_deref()?.clone();
                 let refresh = seed.refresh.clone();
                 let record = Record::new(1, stored.map_or(0, Record::turn) + 1, Some(seed));
-                let record = stored.into_iter().fold(record, Record::carrying);
+                let record =
+                    stored.into_iter().fold(record, |record, stored| self.carrying(record, stored));
+                let record = self.named(record);
                 match refresh {
                     Some(refresh) => record.with_seed(&refresh),
                     None => record,
@@ -152,7 +188,13 @@ impl State {
         let is_lost = found.map_or(0, Record::turn) < self.replica.stored_turn;
         let tokens = self.tokens().cloned();
         let record = Record::new(1, self.replica.turn, tokens).with_logins(&self.login.history);
-        let record = stored.into_iter().fold(record, Record::carrying);
+        let record =
+            stored.into_iter().fold(record, |record, stored| self.carrying(record, stored));
+        let record = self.named(record);
+        let record = match self.over() {
+            Some(over) => record.with_ended(over.ended.clone()),
+            None => record,
+        };
         let in_use = self.is_refreshing() || self.is_in_doubt();
         match stored.and_then(Record::lease) {
             // While this lease lasts, which is no session's, newer tokens can be put back.
@@ -182,7 +224,7 @@ impl State {
                 // The tombstone of an earlier log-out would not outlast a login between the two
                 // that another process puts back.
                 let is_earlier = self.is_logged_out() && !is_known && (decided || knows_theirs);
-                if stored.holds(self.tokens()) && !is_earlier {
+                if stored.holds(self.tokens()) && !is_earlier && !self.revives(stored) {
                     return Relation::Same;
                 }
                 match (knows_theirs, is_known) {
@@ -197,9 +239,18 @@ impl State {
         }
     }
 
+    /// Whether the tokens that are stored were set anew, after the end that stands beside them.
+    fn revives(&self, stored: &Record) -> bool {
+        self.unsaved() == Some(Unsaved::Decision)
+            && stored.ended().is_some()
+            && !stored.logins().include(&self.login.history)
+    }
+
     pub(super) fn follow(&mut self, record: Record, config: &Config, now: &Now) {
         let generation = self.slot.generation;
         let (turn, history) = (record.turn(), record.logins().clone());
+        self.set_seed_aside(&record);
+        let ended = record.ended().cloned();
         match record.into_tokens() {
             Some(tokens) => {
                 let held = self.tokens().and_then(Tokens::refresh_token);
@@ -216,6 +267,10 @@ impl State {
                 self.install(tokens, config, now);
                 if self.live_token(now).is_some() {
                     self.life.pause = None;
+                    self.life.failing = None;
+                }
+                if let Some(ended) = ended {
+                    self.adopt_end(&ended);
                 }
                 self.news.push_back(News::TokenLife(life));
                 if self.slot.generation != generation {
@@ -224,11 +279,22 @@ impl State {
                 }
             }
             None => {
+                // A login that was asked for after it is not ended by it.
+                let login = self.slot.refresh.take_if(|it| it.logs_in && !it.called);
                 self.forget();
-                self.login.end = Some(End::LoggedOut(Error::new(
-                    ErrorKind::LoginRequired,
-                    "the session was logged out by another process: log in and set new tokens",
-                )));
+                self.slot.refresh = login;
+                self.drop_seeds();
+                let message = match self.replica.seed_unused {
+                    false => {
+                        "the session was logged out by another process: log in and set new tokens"
+                    }
+                    true => {
+                        "the store says that the session was logged out, and initial tokens do \
+                         not undo that: log in and call `set_tokens`"
+                    }
+                };
+                let error = Error::new(ErrorKind::LoginRequired, message);
+                self.login.end = Some(End::LoggedOut(error));
                 self.tell(Event::LoggedOut);
             }
         }
@@ -239,6 +305,7 @@ impl State {
 
     /// The store holds what memory holds.
     pub(super) fn settle(&mut self, stored: &Record, config: &Config, now: &Now) {
+        self.set_seed_aside(stored);
         if stored.turn() > self.replica.turn
             && let Some(tokens) = stored.tokens()
         {
@@ -249,6 +316,12 @@ impl State {
         // ahead of it, or it would be written over what they make of it.
         self.login.history = stored.logins().clone();
         self.replica.turn = stored.turn();
+        match stored.ended() {
+            Some(ended) => self.adopt_end(ended),
+            // It is to be written first.
+            None if self.unsaved() == Some(Unsaved::End) => return,
+            None => {}
+        }
         self.on_stored(stored.turn(), self.login.number);
     }
 
@@ -268,23 +341,30 @@ impl State {
         stored: Option<&Record>,
         config: &Config,
         now: &Now,
-    ) -> Option<Write> {
+    ) -> Result<Option<Write>, Error> {
         self.note_look(config, now);
+        match self.scope_of(stored) {
+            Scope::Covered => {}
+            // A refresh looks for itself.
+            Scope::Wider => return Ok(None),
+            Scope::Different(error) => return Err(error),
+        }
         // A refresh looks for itself, and so does the save of what is unsaved. A seed goes into an
         // empty store with the first refresh.
         let waits = matches!(self.relation(stored), Relation::Seed | Relation::Empty);
         if self.is_refreshing() || self.is_unsaved() || waits {
-            return None;
+            return Ok(None);
         }
-        self.agree(stored, config, now)
+        Ok(self.agree(stored, config, now))
     }
 
     /// The store was read.
     pub(super) fn note_look(&mut self, config: &Config, now: &Now) {
         self.replica.look_owed = false;
+        self.replica.look_first = false;
         // A store that has lost something is given the life of a lease for the newest tokens to
         // come back. A look has to fall into it, also one that is late.
-        let gap = config.lease.mul_f64(0.3 + 0.2 * now.chance);
+        let gap = config.look_after.unwrap_or_else(|| config.lease.mul_f64(0.3 + 0.2 * now.chance));
         self.replica.look_at = self.replica.is_shared.then(|| now.mono + gap);
         if let Some(Outage::Lasting) = self.replica.outage {
             self.replica.outage = Some(Outage::OverSince(now.mono));

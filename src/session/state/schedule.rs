@@ -268,7 +268,11 @@ mod tests {
             initial_tokens: living(Duration::from_secs(3600), Duration::ZERO),
             is_stored: false,
             is_shared: false,
+            has_login: false,
             keep_fresh: false,
+            identity: None,
+            is_swept: false,
+            asks: false,
         };
         let state = State::new(beginning, &config, &begin);
         let slept = |secs| at(begin.mono, begin.wall + Duration::from_secs(secs));

@@ -5,6 +5,7 @@
 use std::{
     fs::{File, Metadata},
     io::{self, Read},
+    sync::atomic::Ordering,
 };
 
 use zeroize::Zeroizing;
@@ -33,7 +34,14 @@ pub(super) fn read(paths: &Paths) -> Result<Option<Record>, BoxError> {
     let room = usize::try_from(metadata.len()).unwrap_or_default() + 1;
     let mut text = Zeroizing::new(Vec::with_capacity(room));
     file.read_to_end(&mut text).map_err(|error| paths.failed("read", error))?;
-    Ok(Some(parse(paths, &text)?))
+    // One that a platform or an installer has made beforehand. A file that has lost its record is
+    // damage, and must not pass for a log-out.
+    if text.trim_ascii().is_empty() && !paths.had_record.load(Ordering::Acquire) {
+        return Ok(None);
+    }
+    let record = parse(paths, &text)?;
+    paths.had_record.store(true, Ordering::Release);
+    Ok(Some(record))
 }
 
 fn check(paths: &Paths, metadata: &Metadata) -> Result<(), BoxError> {
@@ -44,10 +52,16 @@ fn check(paths: &Paths, metadata: &Metadata) -> Result<(), BoxError> {
     #[cfg(unix)]
     {
         let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o7777;
-        if mode & 0o077 != 0 {
+        let (others, private) = if paths.group { (0o007, "660") } else { (0o077, "600") };
+        if mode & others != 0 {
+            let on_purpose = match mode & 0o007 {
+                0 => ". If its group is to use it, permit that with `FileStore::group_access`",
+                _ => "",
+            };
             return Err(failure(format!(
-                "the token file {path:?} can be read or written by others (mode {mode:04o}): \
-                 run `chmod 600 {path:?}`, and log in again if another user may have read it"
+                "the token file {path:?} can be read or written by others (mode {mode:04o}): run \
+                 `chmod {private} {path:?}`, and log in again if another user may have read \
+                 it{on_purpose}"
             )));
         }
     }

@@ -1,6 +1,9 @@
 //! The lock under which the files of a store change.
 
-use std::fs::{File, OpenOptions};
+use std::{
+    fs::{File, OpenOptions},
+    io,
+};
 
 use fs4::{FileExt, TryLockError};
 
@@ -19,7 +22,12 @@ impl Lock {
     /// The lock, unless another has it. Never waits: a thread that waits cannot be called back.
     pub(super) fn try_take(paths: &Paths) -> Result<Option<Self>, BoxError> {
         let failed = |error| paths.failed("lock", error);
-        let file = private().create(true).truncate(false).open(&paths.lock).map_err(failed)?;
+        let file = paths.private().create(true).truncate(false).open(&paths.lock);
+        let file = file.map_err(failed)?;
+        if paths.group {
+            // It belongs to whichever user came first.
+            let _ = paths.share(&file);
+        }
         // Named through the trait, because newer versions of Rust have a method of the same name
         // and another type.
         match FileExt::try_lock(&file) {
@@ -38,11 +46,25 @@ impl Drop for Lock {
     }
 }
 
-/// To open a file that only its owner can read.
-pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+impl Paths {
+    /// To make a file that only its owner can read.
+    pub(super) fn private(&self) -> OpenOptions {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options
+    }
+
+    /// Lets the file's group use it too, if that is wanted. The mode that a file is made with does
+    /// not say so, as the process may mask it.
+    pub(super) fn share(&self, file: &File) -> io::Result<()> {
+        #[cfg(unix)]
+        if self.group {
+            use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+            file.set_permissions(Permissions::from_mode(0o660))?;
+        }
+        let _ = file;
+        Ok(())
+    }
 }

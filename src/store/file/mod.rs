@@ -57,7 +57,9 @@ use crate::error::{BoxError, Error};
 /// | `PATH.reserve` | 64 KiB of room, taken before a session calls the token endpoint, so that a disk that is full by then can still take the new tokens |
 ///
 /// All are made with mode 0600. A `PATH` that others can read or write is refused, on Unix, and
-/// the error says how to repair it. The folder must exist, and should be one that no other user can
+/// the error says how to repair it; [`group_access`](Self::group_access) permits its group. A `PATH`
+/// that is empty when it is first looked at is a store without tokens; one that becomes empty is
+/// damaged, and an error. The folder must exist, and should be one that no other user can
 /// write to (mode 0700): who can replace files there can replace the tokens. The lock file may be
 /// deleted while no process uses it.
 ///
@@ -65,6 +67,9 @@ use crate::error::{BoxError, Error};
 /// leads to is the store, and stays the store if the link is changed later.
 ///
 /// # What it is not for
+///
+/// A single file that is mounted into a container: a mount point cannot be replaced. Mount its
+/// folder.
 ///
 /// Network file systems (NFS, SMB), whose locks do not exclude reliably; nor containers that share
 /// the file from several machines. Who can run programs as the same user can read the file;
@@ -85,6 +90,17 @@ impl FileStore {
     pub fn new(path: impl AsRef<Path>) -> Result<Self, Error> {
         let paths = Paths::resolve(path.as_ref())?;
         Ok(Self { paths: Arc::new(paths) })
+    }
+
+    /// Lets the file's group use it as well: for platforms that start a program as one user or
+    /// another and give it its files by a group (Kubernetes' `fsGroup`). The files are made with
+    /// mode 0660, and one that its group can read or write is not refused. Who is in that group can
+    /// read the tokens.
+    ///
+    /// Defaults to the owner alone.
+    pub fn group_access(self) -> Self {
+        let paths = Paths { group: true, ..Paths::clone(&self.paths) };
+        Self { paths: Arc::new(paths) }
     }
 
     /// The file, with symbolic links resolved.

@@ -3,11 +3,13 @@ use std::{
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use crate::error::{BoxError, Error, ErrorKind};
 
-/// The files of one store.
+/// The files of one store, and what holds for them.
+#[derive(Clone)]
 pub(super) struct Paths {
     pub(super) record: PathBuf,
     pub(super) lock: PathBuf,
@@ -15,6 +17,10 @@ pub(super) struct Paths {
     pub(super) temp: PathBuf,
     pub(super) reserve: PathBuf,
     pub(super) folder: PathBuf,
+    /// Whether the file's group may use the files too.
+    pub(super) group: bool,
+    /// Whether a record was read or written here: an empty file is none by then.
+    pub(super) had_record: Arc<AtomicBool>,
 }
 
 impl Paths {
@@ -47,7 +53,8 @@ impl Paths {
             PathBuf::from(name)
         };
         let (lock, temp, reserve) = (beside(".lock"), beside(".tmp"), beside(".reserve"));
-        Ok(Self { record, lock, temp, reserve, folder })
+        let (group, had_record) = (false, Arc::default());
+        Ok(Self { record, lock, temp, reserve, folder, group, had_record })
     }
 
     /// An error in doing what `doing` says.
@@ -63,6 +70,11 @@ impl Paths {
             | io::ErrorKind::QuotaExceeded
             | io::ErrorKind::FileTooLarge => {
                 ": make room; what was stored before is still there".to_owned()
+            }
+            io::ErrorKind::ResourceBusy => {
+                ": it is a mount point, as a single file is that is mounted into a container, and \
+                 cannot be replaced: mount its folder instead, and name a file in that"
+                    .to_owned()
             }
             io::ErrorKind::ReadOnlyFilesystem => ": choose a folder that can be written".to_owned(),
             _ => String::new(),

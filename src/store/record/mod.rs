@@ -1,3 +1,4 @@
+mod ended;
 mod format;
 mod issued_for;
 #[cfg(any(feature = "encrypted", feature = "file", feature = "redis"))]
@@ -6,18 +7,18 @@ mod lease;
 mod logins;
 mod unknown;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 #[cfg(any(feature = "encrypted", feature = "file", feature = "redis"))]
 pub(super) use self::json::Unreadable;
 pub use self::lease::Lease;
-use self::{issued_for::IssuedFor, unknown::Unknown};
-pub(crate) use self::{lease::RESTORED, logins::LoginHistory};
+use self::unknown::Unknown;
+pub(crate) use self::{ended::Ended, issued_for::StoredFor, lease::RESTORED, logins::LoginHistory};
 use crate::{
     error::{Error, ErrorKind},
-    token::{RefreshToken, Tokens},
+    token::{IssuedFor, RefreshToken, Tokens},
 };
 
 /// What a [`TokenStore`](super::TokenStore) keeps for one identity: its tokens, or that it is
@@ -49,7 +50,7 @@ pub struct Record {
     turn: u64,
     /// What a reader has to know to use this record.
     crit: Vec<String>,
-    issued_for: Option<IssuedFor>,
+    issued_for: Option<StoredFor>,
     contents: Contents,
     ended: Option<Ended>,
     /// Secrets: wiped and redacted as all refresh tokens.
@@ -82,14 +83,6 @@ pub(crate) struct Sealed {
     pub(crate) name: String,
     /// Nonce and ciphertext, in base64.
     pub(crate) data: String,
-}
-
-/// The server has said that the grant is over.
-#[derive(Clone, Debug)]
-pub(crate) struct Ended {
-    pub(crate) at: SystemTime,
-    pub(crate) code: String,
-    unknown: Unknown,
 }
 
 /// How many seed tokens are remembered.
@@ -149,7 +142,7 @@ impl Record {
     pub(crate) fn opened(self) -> Result<Self, Error> {
         match self.contents {
             Contents::Sealed(sealed) => Err(Error::new(
-                ErrorKind::Store,
+                ErrorKind::ForeignRecord,
                 format!(
                     "the stored tokens are encrypted, with the key {} for the name {:?}: wrap \
                      the store in `tower_refresh::store::Encrypted`",
@@ -219,12 +212,27 @@ impl Record {
         Self { lease: None, ..self }
     }
 
-    pub(crate) fn issued_for(&self) -> Option<&IssuedFor> {
-        self.issued_for.as_ref()
+    /// Whom the tokens were issued for. `None` if the record does not say so, or names a key alone.
+    pub(crate) fn issued_for(&self) -> Option<&StoredFor> {
+        self.issued_for.as_ref().filter(|known| known.is_known())
     }
 
-    pub(crate) fn with_issued_for(self, issued_for: IssuedFor) -> Self {
-        Self { issued_for: Some(issued_for), ..self }
+    /// Which of a set's sessions the tokens belong to, if the record says so.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.issued_for.as_ref()?.key.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(crate) fn with_key(mut self, key: String) -> Self {
+        self.issued_for.get_or_insert_default().key = Some(key);
+        self
+    }
+
+    /// The record of tokens that were issued for `ours`.
+    pub(crate) fn renewed_for(mut self, ours: &IssuedFor) -> Self {
+        self.issued_for = Some(self.issued_for.unwrap_or_default().renewed(ours));
+        self
     }
 
     /// When the server said that the grant is over, and with which code.
@@ -232,8 +240,7 @@ impl Record {
         self.ended.as_ref()
     }
 
-    pub(crate) fn with_ended(self, at: SystemTime, code: impl Into<String>) -> Self {
-        let ended = Ended { at, code: code.into(), unknown: Unknown::default() };
+    pub(crate) fn with_ended(self, ended: Ended) -> Self {
         Self { ended: Some(ended), ..self }
     }
 

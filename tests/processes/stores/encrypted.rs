@@ -208,9 +208,9 @@ async fn a_session_without_the_key_is_not_logged_out() {
     let store = holding("billing", 1, &sealed()).into_inner();
     let session = Session::builder(GatedEndpoint::new()).store(store).build();
     let error = session.ready().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Store);
+    assert_eq!(error.kind(), ErrorKind::ForeignRecord);
     assert!(format!("{error:?}").contains("Encrypted"), "{error:?}");
-    assert_eq!(session.token().await.unwrap_err().kind(), ErrorKind::Store);
+    assert_eq!(session.token().await.unwrap_err().kind(), ErrorKind::ForeignRecord);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
-use super::{Contents, IssuedFor, LoginHistory, Record, Sealed, unknown::Unknown};
+use super::{Contents, Ended, LoginHistory, Record, Sealed, StoredFor, unknown::Unknown};
 use crate::token::{LONGEST_LIFE, RefreshToken, Tokens};
 
 /// What is stored says itself what it is.
@@ -38,7 +38,7 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "requirements")]
     crit: Vec<String>,
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
-    issued_for: Option<IssuedFor>,
+    issued_for: Option<StoredFor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed: Option<Sealed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +69,8 @@ struct StoredTokens {
     /// Milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     life: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    issued: bool,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     extra: Map<String, Value>,
     #[serde(flatten)]
@@ -81,6 +83,8 @@ struct StoredEnd {
     at: u64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     code: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    login: bool,
     #[serde(flatten)]
     unknown: Unknown,
 }
@@ -139,6 +143,7 @@ impl Serialize for Record {
             ended: self.ended().map(|ended| StoredEnd {
                 at: since_epoch(ended.at),
                 code: ended.code.clone(),
+                login: ended.login,
                 unknown: ended.unknown.clone(),
             }),
             seeds: self.seeds().iter().map(|seed| Text::new(seed.expose())).collect(),
@@ -162,6 +167,7 @@ fn stored_tokens(tokens: &Tokens) -> Option<StoredTokens> {
         refresh_token: tokens.refresh.as_ref().map(|token| Text::new(token.expose())),
         obtained_at: Some(since_epoch(tokens.obtained_at)),
         life: tokens.life.map(millis),
+        issued: tokens.issued,
         extra: tokens.extra.clone(),
         unknown: Unknown(tokens.unknown.clone()),
     })
@@ -212,12 +218,10 @@ impl TryFrom<Stored> for Record {
         };
         record.crit = stored.crit;
         record.unknown = stored.unknown;
-        if let Some(issued_for) = stored.issued_for {
-            record = record.with_issued_for(issued_for);
-        }
-        if let Some(StoredEnd { at, code, unknown }) = stored.ended {
-            record = record.with_ended(from_epoch(at), code);
-            record.ended.iter_mut().for_each(|ended| ended.unknown = unknown.clone());
+        record.issued_for = stored.issued_for;
+        if let Some(StoredEnd { at, code, login, unknown }) = stored.ended {
+            let ended = Ended::new(from_epoch(at), Some(&code), login);
+            record = record.with_ended(Ended { unknown, ..ended });
         }
         for seed in stored.seeds {
             let seed = RefreshToken::new(seed.take()).map_err(|error| error.to_string())?;
@@ -247,6 +251,7 @@ impl TryFrom<StoredTokens> for Tokens {
             tokens.obtained_at = from_epoch(obtained_at);
             tokens.life = stored.life.map(|life| Duration::from_millis(life).min(LONGEST_LIFE));
         }
+        tokens.issued = stored.issued;
         tokens.extra = stored.extra;
         tokens.unknown = stored.unknown.0;
         Ok(tokens)
