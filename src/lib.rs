@@ -19,11 +19,13 @@
 //! # }
 //! ```
 //!
-//! # Four nouns
+//! # Five nouns
 //!
 //! - A [`Session`] is the live tokens of one identity. It is built once, and every clone is the
 //!   same session.
 //! - A [`RefreshLayer`] puts a session in front of an HTTP service.
+//! - `Sessions` (feature `sessions`) is a bounded set with one session per key, for the users of a
+//!   gateway.
 //! - A token [`endpoint`] issues the next access token. It is a Tower service too, so time-outs and
 //!   limits around it are ordinary layers.
 //! - A token [`store`] is where tokens outlive the process, and where processes agree which of them
@@ -46,12 +48,17 @@ mod middleware;
 mod origin;
 pub mod replay;
 mod session;
+#[cfg(feature = "sessions")]
+mod sessions;
 pub mod store;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod testing;
 mod token;
 
+#[cfg(feature = "sessions")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sessions")))]
+pub use self::sessions::{Sessions, SessionsBuilder, SessionsStatus, SetEvent, SetEvents};
 pub use self::{
     error::{BoxError, Error, ErrorKind},
     middleware::{NoToken, Refresh, RefreshLayer, RequestHead, ResponseHead, future},

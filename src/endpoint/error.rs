@@ -71,6 +71,7 @@ struct Details {
     said: Option<String>,
     rotated: Option<RefreshToken>,
     retry_after: Option<Duration>,
+    held_back: bool,
 }
 
 impl EndpointError {
@@ -92,6 +93,17 @@ impl EndpointError {
     /// [possibly spent](Spent::Maybe) unless [`with_spent`](Self::with_spent) says otherwise.
     pub fn transient(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(FailureClass::Transient, message)
+    }
+
+    /// The call was not made, as the endpoint is to be left alone for so long.
+    pub(super) fn held_back(message: String, rest: Duration) -> Self {
+        let mut error = Self::transient(message).with_spent(Spent::No).with_retry_after(rest);
+        error.details().held_back = true;
+        error
+    }
+
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.held_back)
     }
 
     /// What a grant that needs a refresh token answers to a session that has none.

@@ -21,6 +21,7 @@
 //! [the guide](crate::guide::endpoints#time-outs-and-other-layers).
 
 mod answer;
+mod breaker;
 mod credential;
 #[cfg(any(feature = "reqwest", feature = "transport"))]
 mod dead_peer;
@@ -51,6 +52,7 @@ mod url;
 mod verdict;
 
 pub use self::{
+    breaker::{Breaker, BreakerLayer},
     credential::Credential,
     error::{EndpointError, FailureClass, Spent},
     json::{JsonEndpoint, Place},
@@ -85,6 +87,8 @@ pub(crate) fn host_of(service: &dyn Any) -> Option<String> {
 #[derive(Clone, Debug, Default)]
 pub struct RefreshRequest {
     refresh_token: Option<RefreshToken>,
+    /// Which session of this process asks; `None` for a call by hand.
+    session: Option<u64>,
     has_worked: bool,
     scheme: Option<Cow<'static, str>>,
     /// By all its names, the present one first.
@@ -95,6 +99,14 @@ impl RefreshRequest {
     /// Asks for a new access token, with the refresh token if there is one.
     pub fn new(refresh_token: Option<RefreshToken>) -> Self {
         Self { refresh_token, ..Self::default() }
+    }
+
+    pub(crate) fn of_session(self, session: u64) -> Self {
+        Self { session: Some(session), ..self }
+    }
+
+    pub(crate) fn session(&self) -> Option<u64> {
+        self.session
     }
 
     /// Says that the endpoint has issued tokens to this identity before. Defaults to no.

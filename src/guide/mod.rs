@@ -15,6 +15,7 @@
 //! - [Logging in again](logging_in_again): what a dead grant looks like, and how a person or a machine
 //!   gets back in.
 //! - [Fleets](fleets): many processes and one identity, on one machine or on many.
+//! - Many identities (feature `sessions`): the users of a gateway, the tenants of a job runner.
 //! - [Security](security): what is protected, from whom, and what is not.
 //! - [Operations](operations): events, logs and metrics, which alerts to set, and what to do about
 //!   them.
@@ -51,6 +52,11 @@ pub mod logging_in_again {}
 
 #[doc = include_str!("fleets.md")]
 pub mod fleets {}
+
+#[cfg(feature = "sessions")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sessions")))]
+#[doc = include_str!("many_identities.md")]
+pub mod many_identities {}
 
 #[doc = include_str!("security.md")]
 pub mod security {}

@@ -1,6 +1,6 @@
 //! Which requests get a token, and which responses refuse it.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::{Extensions, HeaderMap, HeaderName, Uri, header::AUTHORIZATION, uri::Scheme};
 
@@ -68,7 +68,7 @@ impl<P> Config<P> {
             // The usual case; what is below would say the same.
             return Ok(true);
         }
-        rules.permit(uri, origins)
+        rules.permit(uri, &self.session)
     }
 
     /// Whether a response refuses the token of its request, so that another is to be tried.
@@ -76,7 +76,7 @@ impl<P> Config<P> {
     /// `custom` is the user's predicate, if there is one, and the request that it is about. A
     /// response from another origin, where a redirect below the layer has led, says nothing: the
     /// token was not for that server.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_refused(
         &self,
         custom: Option<(&RefusedWhen, RequestHead<'_>)>,
@@ -109,12 +109,13 @@ impl Rules {
     }
 
     /// Whether a token may go to this URI, or rather nothing at all: an error.
-    fn permit(&self, uri: &Uri, origins: Option<&[Origin]>) -> Result<bool, Error> {
+    fn permit(&self, uri: &Uri, session: &Session) -> Result<bool, Error> {
         if !self.reach(uri)? {
             return Ok(false);
         }
-        if let Some(origins) = origins
+        if let Some(origins) = session.origins()
             && !self.is_one_of(origins, uri)?
+            && !session.reaches(self.whole(uri)?.as_ref())
         {
             return Err(self.wrong_origin(origins, uri));
         }
@@ -156,6 +157,15 @@ impl Rules {
     #[inline]
     pub(crate) fn put(&self, token: &Token, headers: &mut HeaderMap) {
         headers.insert(&self.header, token.header_value().clone());
+    }
+
+    /// The URI with the origin that the layer says, if it has none itself.
+    fn whole<'a>(&self, uri: &'a Uri) -> Result<Cow<'a, Uri>, Error> {
+        if uri.authority().is_some() {
+            return Ok(Cow::Borrowed(uri));
+        }
+        let whole = format!("{}{uri}", self.assumed_origin()?);
+        Ok(Cow::Owned(whole.parse().unwrap_or_else(|_| uri.clone())))
     }
 
     fn assumed_origin(&self) -> Result<&Origin, Error> {

@@ -1,13 +1,14 @@
 //! What a session asks of the world: its settings, a store, an endpoint, a runtime, a listener.
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, ready},
     panic::AssertUnwindSafe,
     sync::Arc,
     time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt};
+use http::Uri;
 use tokio::{runtime::Handle, time::timeout};
 use tower::util::BoxCloneService;
 
@@ -16,23 +17,24 @@ use super::{
     endpoint::{Endpoint, EndpointName},
     event::Events,
     sender::EventSender,
-    state::{Identity, News},
+    state::{Busy, Identity, News},
 };
 use crate::{
     endpoint::{RefreshRequest, RevokeRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
     store::{Record, SaveOutcome, TokenStore},
+    token::Tokens,
 };
 
 /// A clone of the token endpoint, for one call.
-pub(super) type TokenEndpoint = BoxCloneService<RefreshRequest, TokenResponse, BoxError>;
+pub(crate) type TokenEndpoint = BoxCloneService<RefreshRequest, TokenResponse, BoxError>;
 
 /// A clone of the revocation endpoint, for one call.
-pub(super) type Revocation = BoxCloneService<RevokeRequest, (), BoxError>;
+pub(crate) type Revocation = BoxCloneService<RevokeRequest, (), BoxError>;
 
 /// The session's side of the world. It has no key, no store handle and no endpoint type in it, so
 /// that a session can be one of many.
-pub(super) trait Backend: Send + Sync {
+pub(crate) trait Backend: Send + Sync {
     fn config(&self) -> &Config;
 
     /// Names this session among those that share a store.
@@ -50,6 +52,22 @@ pub(super) trait Backend: Send + Sync {
         record: Record,
         expected: Option<u64>,
     ) -> BoxFuture<'_, Result<SaveOutcome, Error>>;
+
+    /// The first tokens of an identity of which the store holds nothing. `None`: a user has to log in.
+    fn initial_tokens(&self) -> BoxFuture<'_, Result<Option<Tokens>, Error>> {
+        ready(Ok(None)).boxed()
+    }
+
+    /// Whether the tokens may go to this URI, although its origin is none of the session's.
+    fn reaches(&self, uri: &Uri) -> bool {
+        let _ = uri;
+        false
+    }
+
+    /// What is under way was this before a step of the session, and is that now.
+    fn count(&self, before: Busy, after: Busy) {
+        let _ = (before, after);
+    }
 
     /// Resolves when the store may have changed. It keeps no session alive.
     fn changed(&self) -> BoxFuture<'static, ()>;
@@ -95,7 +113,7 @@ pub(super) struct Single {
     pub(super) store: Option<Arc<dyn TokenStore>>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) endpoint: Endpoint<RefreshRequest, TokenResponse>,
-    pub(super) login: Option<Endpoint<RefreshRequest, TokenResponse>>,
+    pub(super) login: Option<Box<Endpoint<RefreshRequest, TokenResponse>>>,
     pub(super) revocation: Option<Endpoint<RevokeRequest, ()>>,
     pub(super) runtime: Option<Handle>,
     pub(super) events: EventSender,
@@ -119,7 +137,7 @@ impl Backend for Single {
         let limit = self.config.store_timeout;
         Box::pin(async move {
             // An encrypted record is an error: it says nothing, not even that there are no tokens.
-            let stored = in_time(limit, async { store.load().await }).await?;
+            let stored = in_store_time(limit, async { store.load().await }).await?;
             let Some(record) = stored.map(Record::opened).transpose()? else { return Ok(None) };
             // Invariant: nothing of another identity's record gets any further.
             if let Some(identity) = &self.identity {
@@ -138,7 +156,9 @@ impl Backend for Single {
             return Box::pin(async { Ok(SaveOutcome::Stored) });
         };
         let limit = self.config.store_timeout;
-        Box::pin(async move { in_time(limit, async { store.save(record, expected).await }).await })
+        Box::pin(
+            async move { in_store_time(limit, async { store.save(record, expected).await }).await },
+        )
     }
 
     fn changed(&self) -> BoxFuture<'static, ()> {
@@ -161,7 +181,7 @@ impl Backend for Single {
     }
 
     fn login_name(&self) -> EndpointName<'_> {
-        let host = self.login.as_ref().and_then(Endpoint::host);
+        let host = self.login.as_deref().and_then(Endpoint::host);
         EndpointName { what: "login", host, session: self.name.as_deref() }
     }
 
@@ -206,7 +226,7 @@ impl Backend for Single {
 
 /// Gives a call to the store its time-out, and its failures their kind. A panic is a failure: a
 /// refresh that died of it would take a rotated refresh token along.
-async fn in_time<T>(
+pub(crate) async fn in_store_time<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, BoxError>>,
 ) -> Result<T, Error> {

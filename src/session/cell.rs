@@ -33,7 +33,7 @@ pub(crate) struct Cell<B: ?Sized = dyn Backend> {
     changed: Arc<Notify>,
     tasks: AtomicUsize,
     /// Where the tokens may go, as each request asks. `None` is anywhere.
-    pub(super) origins: Option<Box<[Origin]>>,
+    pub(super) origins: Option<Arc<[Origin]>>,
     /// Last, as it is unsized.
     pub(super) backend: B,
 }
@@ -54,6 +54,16 @@ impl<B: Backend> Cell<B> {
     }
 }
 
+impl<B: ?Sized> Cell<B> {
+    pub(super) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
+        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.tasks.load(Ordering::Acquire) == 0
+    }
+}
+
 impl Cell {
     /// What a request reads, without a lock.
     pub(super) fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
@@ -70,10 +80,6 @@ impl Cell {
         self.watches_routes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn read<R>(&self, read: impl FnOnce(&State) -> R) -> R {
-        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// One step of the session. What it changes is seen by all before the next step, and what
     /// happened is told before this returns, or by another thread that is telling right now.
     pub(super) fn apply<R>(&self, step: impl FnOnce(&mut State, &Now) -> R) -> R {
@@ -84,7 +90,13 @@ impl Cell {
     pub(super) fn apply_as<R>(&self, step: impl FnOnce(&mut State, &Now) -> R) -> (R, u64) {
         let now = Now::read();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state.busy();
         let result = step(&mut state, &now);
+        // In the same critical section, so that no count is seen without its step.
+        match state.busy() {
+            same if same == before => {}
+            after => self.backend.count(before, after),
+        }
         self.snapshot.store(Arc::new(state.snapshot()));
         self.watches_routes.store(state.watches_routes(), Ordering::Relaxed);
         let version = self.version.fetch_add(1, Ordering::Release) + 1;
@@ -137,10 +149,6 @@ impl Cell {
     pub(super) fn task_ended(&self) {
         self.tasks.fetch_sub(1, Ordering::AcqRel);
         self.changed.notify_waiters();
-    }
-
-    pub(super) fn is_idle(&self) -> bool {
-        self.tasks.load(Ordering::Acquire) == 0
     }
 }
 

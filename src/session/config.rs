@@ -1,28 +1,31 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::scheme::AuthScheme;
 use crate::{origin::Origin, token::LONGEST_LIFE};
 
 /// The settings of a session; their meaning and defaults stand at the builder's setters.
 #[derive(Clone, Debug)]
-pub(super) struct Config {
-    pub(super) scheme: AuthScheme,
+pub(crate) struct Config {
+    pub(crate) scheme: AuthScheme,
     /// Where its tokens may go. `None` is anywhere.
-    pub(super) origins: Option<Box<[Origin]>>,
-    pub(super) attempt_timeout: Duration,
-    pub(super) call_limit: Duration,
-    pub(super) attempts: u32,
-    pub(super) backoff: (Duration, Duration),
-    pub(super) pause: (Duration, Duration),
-    pub(super) wait_limit: Duration,
-    pub(super) store_timeout: Duration,
-    pub(super) refusals: (u32, Duration),
-    pub(super) refresh_ahead: Duration,
-    pub(super) leeway: Duration,
-    pub(super) min_interval: Duration,
-    pub(super) lease: Duration,
-    pub(super) refresh_without_store: bool,
-    pub(super) keep_fresh: bool,
+    pub(crate) origins: Option<Arc<[Origin]>>,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) call_limit: Duration,
+    pub(crate) attempts: u32,
+    pub(crate) backoff: (Duration, Duration),
+    pub(crate) pause: (Duration, Duration),
+    pub(crate) wait_limit: Duration,
+    pub(crate) store_timeout: Duration,
+    pub(crate) refusals: (u32, Duration),
+    pub(crate) refresh_ahead: Duration,
+    pub(crate) leeway: Duration,
+    pub(crate) min_interval: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) refresh_without_store: bool,
+    pub(crate) keep_fresh: bool,
+    /// How old the last look at the store may be when the session is used. `None` for a part of the
+    /// lease.
+    pub(crate) look_after: Option<Duration>,
 }
 
 /// A store's watch looks at it several times per lease, and a shorter one would have ended before
@@ -43,7 +46,7 @@ const LONGEST_LEASE: Duration = Duration::from_secs(60);
 impl Config {
     /// The same without times that no clock can be ahead by: `Duration::MAX` is how one says
     /// "for ever".
-    pub(super) fn bounded(mut self) -> Self {
+    pub(crate) fn bounded(mut self) -> Self {
         for time in [
             &mut self.attempt_timeout,
             &mut self.call_limit,
@@ -84,6 +87,7 @@ impl Default for Config {
             lease: secs(5),
             refresh_without_store: false,
             keep_fresh: false,
+            look_after: None,
         }
     }
 }

@@ -38,6 +38,12 @@ impl Session {
         }
     }
 
+    /// Whether there is nothing to wait for.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn is_settled(&self) -> bool {
+        is_settled(&self.cell)
+    }
+
     async fn settle(&self) -> Result<(), Error> {
         let cell = &self.cell;
         if let Some(runtime) = self.runtime() {

@@ -20,6 +20,18 @@ pub(super) struct Endpoint<Request, Response> {
     host: Option<String>,
 }
 
+/// A service for one call, whatever its type was.
+pub(crate) fn boxed_endpoint<S, Request: 'static, Response>(
+    service: S,
+) -> BoxCloneService<Request, Response, BoxError>
+where
+    S: Service<Request, Response = Response> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    BoxCloneService::new(service.map_err(Into::into))
+}
+
 impl<Request: 'static, Response> Endpoint<Request, Response> {
     pub(super) fn new<S>(service: S) -> Self
     where
@@ -28,7 +40,7 @@ impl<Request: 'static, Response> Endpoint<Request, Response> {
         S::Future: Send + 'static,
     {
         let host = host_of(&service);
-        Self { service: Mutex::new(BoxCloneService::new(service.map_err(Into::into))), host }
+        Self { service: Mutex::new(boxed_endpoint(service)), host }
     }
 
     pub(super) fn host(&self) -> Option<&str> {
@@ -49,10 +61,10 @@ impl<Request, Response> fmt::Debug for Endpoint<Request, Response> {
 
 /// What messages call an endpoint: by its host and by the name of its session, where they are known.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct EndpointName<'a> {
-    pub(super) what: &'static str,
-    pub(super) host: Option<&'a str>,
-    pub(super) session: Option<&'a str>,
+pub(crate) struct EndpointName<'a> {
+    pub(crate) what: &'static str,
+    pub(crate) host: Option<&'a str>,
+    pub(crate) session: Option<&'a str>,
 }
 
 impl fmt::Display for EndpointName<'_> {

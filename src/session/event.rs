@@ -104,6 +104,12 @@ impl Event {
 pub struct Events(pub(super) BoxStream<'static, Event>);
 
 impl Events {
+    /// Those of a member of a set.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn of(events: BoxStream<'static, Event>) -> Self {
+        Self(events)
+    }
+
     /// Waits for the next event; `None` when the last clone of the session is gone. No event is
     /// lost if this is dropped while it waits.
     pub async fn next(&mut self) -> Option<Event> {

@@ -10,6 +10,9 @@ use crate::{
     token::RefreshToken,
 };
 
+/// What gives the first tokens of an identity is asked again after this long.
+const ASKED_AGAIN: Duration = Duration::from_secs(5);
+
 /// Why a call, or the whole refresh, brought no token.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -23,6 +26,8 @@ pub(super) struct Failure {
     pub(super) was_in_doubt: bool,
     /// A new refresh token, without an access token.
     pub(super) rotated: Option<RefreshToken>,
+    /// The endpoint was not asked: a breaker has held the call back, or there is nothing to send.
+    pub(super) held_back: bool,
     /// The answer was in no protocol of the endpoint's: the class goes by what it did before.
     is_presumed: bool,
     /// A refresh token was sent, or a login.
@@ -78,6 +83,7 @@ impl Failure {
         };
         let (class, retry_after, used) = (known.class(), known.retry_after(), known.spent());
         let (rotated, verdict) = (known.rotated().cloned(), Verdict::of(known));
+        let held_back = known.is_held_back();
         let is_presumed = known.is_presumed();
         let code = known.code().map(str::to_owned);
         let (kind, message) = match class {
@@ -97,6 +103,7 @@ impl Failure {
             retry_after,
             used,
             rotated,
+            held_back,
             is_presumed,
             verdict,
             code,
@@ -155,6 +162,13 @@ impl Failure {
         Self::transient(Error::new(ErrorKind::Closed, "the session was closed"))
     }
 
+    /// There is nothing to start from, until a user logs in.
+    pub(super) fn no_tokens() -> Self {
+        let message = "there are no tokens of this identity: a user has to log in";
+        let failure = Self::transient(Error::new(ErrorKind::LoginRequired, message));
+        Self { held_back: true, retry_after: Some(ASKED_AGAIN), ..failure }
+    }
+
     /// What is stored is not this session's to use.
     pub(super) fn foreign(error: Error) -> Self {
         Self { class: FailureClass::Misconfigured, ..Self::transient(error) }
@@ -206,6 +220,7 @@ impl Failure {
             _ if self.used == Spent::Yes && self.rotated.is_none() => {
                 After::Used { retry_after: self.retry_after }
             }
+            _ if self.held_back => After::HeldBack { rest: self.retry_after.unwrap_or_default() },
             FailureClass::InvalidGrant => After::LoginRequired {
                 rotation_lost: self.was_in_doubt,
                 ended: self.end(),
@@ -228,6 +243,7 @@ impl Failure {
             used: Spent::No,
             was_in_doubt: false,
             rotated: None,
+            held_back: false,
             is_presumed: false,
             presented: false,
             is_recorded: false,

@@ -13,8 +13,11 @@ mod endpoint;
 mod event;
 mod failure;
 mod lease;
+#[cfg(feature = "sessions")]
+mod member;
 mod now;
 mod observe;
+mod options;
 mod reconcile;
 mod refresh;
 mod refusal;
@@ -32,13 +35,12 @@ mod worker;
 
 use std::{fmt, sync::Arc};
 
+use http::Uri;
 use tokio::{runtime::Handle, time::Instant};
 
-use self::{
-    cell::Cell,
-    state::{Need, Now, State},
-    unique::unique,
-};
+use self::state::{Need, Now, State};
+#[cfg(not(feature = "sessions"))]
+use self::{cell::Cell, unique::unique};
 use crate::{
     endpoint::{RefreshRequest, TokenResponse},
     error::{BoxError, Error, ErrorKind},
@@ -46,6 +48,18 @@ use crate::{
     token::Tokens,
 };
 
+#[cfg(feature = "sessions")]
+pub(crate) use self::{
+    backend::{Backend, Revocation, TokenEndpoint, in_store_time},
+    cell::Cell,
+    config::Config,
+    endpoint::{EndpointName, boxed_endpoint},
+    member::{Membership, member_cell},
+    observe::Observer,
+    options::option_setters,
+    state::{Busy, News},
+    unique::unique,
+};
 pub use self::{
     builder::SessionBuilder,
     event::{Event, Events, Status},
@@ -306,6 +320,11 @@ impl Session {
     #[inline]
     pub(crate) fn origins(&self) -> Option<&[Origin]> {
         self.cell.origins.as_deref()
+    }
+
+    /// Whether they may go to this URI all the same.
+    pub(crate) fn reaches(&self, uri: &Uri) -> bool {
+        self.cell.backend.reaches(uri)
     }
 
     /// Whether there was a login or a log-out since.

@@ -56,6 +56,19 @@ impl Observer {
         let _ = left;
     }
 
+    /// A set has forgotten a session that nothing was lost with.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn forgotten(&self, cause: &'static str) {
+        #[cfg(feature = "metrics")]
+        metrics::counter!(
+            "tower_refresh_sessions_forgotten_total",
+            "session" => self.session.clone(),
+            "cause" => cause,
+        )
+        .increment(1);
+        let _ = cause;
+    }
+
     /// The span that a refresh runs in.
     #[cfg(feature = "tracing")]
     pub(crate) fn span(&self, replaces: u64) -> tracing::Span {

@@ -31,6 +31,7 @@ pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Fai
     let (backend, config) = (&cell.backend, cell.backend.config());
     let alone = || Ok(cell.apply(|state, now| state.go_alone(ticket, config, now)));
     if !backend.is_stored() {
+        initial_tokens(refresh, None).await?;
         return alone();
     }
     let (mut seen, mut poll, began) = (Seen::default(), POLL.0, Instant::now());
@@ -41,9 +42,13 @@ pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Fai
             Err(error) if error.kind() == ErrorKind::ForeignRecord => {
                 return Err(Failure::foreign(error));
             }
-            Err(_) if cell.read(|state| state.goes_alone(config)) => return alone(),
+            Err(_) if cell.read(|state| state.goes_alone(config)) => {
+                initial_tokens(refresh, None).await?;
+                return alone();
+            }
             Err(error) => return Err(Failure::store(error)),
         };
+        initial_tokens(refresh, stored.as_ref()).await?;
         let plan = cell.apply(|state, now| {
             state.on_loaded(ticket, stored, (backend.owner(), &mut seen), (config, now))
         });
@@ -73,6 +78,21 @@ pub(super) async fn reconcile(refresh: &Refresh<'_>) -> Result<Option<Base>, Fai
         }
     }
     Err(Failure::conflict())
+}
+
+/// Asks for first tokens if there are none, neither here nor in the store.
+async fn initial_tokens(refresh: &Refresh<'_>, stored: Option<&Record>) -> Result<(), Failure> {
+    let cell = refresh.cell;
+    if !cell.read(|state| state.asks_initial_tokens(stored)) {
+        return Ok(());
+    }
+    match cell.backend.initial_tokens().await.map_err(Failure::store)? {
+        Some(tokens) if !tokens.is_empty() => {
+            cell.apply(|state, _| state.set_seed(refresh.ticket, tokens));
+            Ok(())
+        }
+        _ => Err(Failure::no_tokens()),
+    }
 }
 
 /// Reads the store, and once more after a failure.

@@ -252,8 +252,11 @@ impl Refresh<'_> {
             }
             (uses, was_in_doubt)
         });
-        let mut request =
-            RefreshRequest::new(refresh_token).with_history(has_worked).with_scheme(scheme);
+        let session = self.cell.read(State::id).session;
+        let mut request = RefreshRequest::new(refresh_token)
+            .of_session(session)
+            .with_history(has_worked)
+            .with_scheme(scheme);
         if !base.logs_in && self.cell.read(State::is_anonymous) {
             let names = base.record.issued_for().into_iter().flat_map(StoredFor::names);
             request = names.fold(request, RefreshRequest::with_issued_for);
@@ -360,7 +363,7 @@ impl Refresh<'_> {
                     }
                 }
             }
-            FailureClass::Transient if failure.used != Spent::Yes => {
+            FailureClass::Transient if failure.used != Spent::Yes && !failure.held_back => {
                 let twice_in_doubt = failure.used == Spent::Maybe && failure.was_in_doubt;
                 match failure.retry_after {
                     _ if twice_in_doubt || !round.may_go_on => Err(failure),

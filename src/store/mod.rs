@@ -34,6 +34,7 @@ mod encrypted;
 #[cfg(feature = "file")]
 mod file;
 mod from_fn;
+mod keyed;
 mod memory;
 mod record;
 #[cfg(feature = "redis")]
@@ -61,6 +62,7 @@ pub(crate) use self::record::{Ended, LoginHistory, RESTORED, StoredFor};
 pub use self::redis::{Connect, ConnectFn, RedisStore, connect_fn};
 pub use self::{
     from_fn::{FromFn, from_fn},
+    keyed::{BoxStream, Change, KeyedFn, KeyedMemoryStore, KeyedStore, keyed_fn},
     memory::MemoryStore,
     record::{Lease, Record},
 };

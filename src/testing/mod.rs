@@ -112,7 +112,7 @@ mod wire;
 pub use self::{
     auth_server::{AuthServer, Login},
     builder::AuthServerBuilder,
-    conformance::store_conformance,
+    conformance::{keyed_store_conformance, store_conformance},
     counts::Counts,
     dialect::{Dialect, Ending},
     fault::Fault,

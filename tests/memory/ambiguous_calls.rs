@@ -12,12 +12,12 @@ use tower::{Layer, limit::GlobalConcurrencyLimitLayer};
 use tower_refresh::{
     Event, Events, Session, Tokens,
     endpoint::{EndpointError, Spent},
-    testing::{Answer, GatedEndpoint},
+    testing::{Answer, GatedEndpoint, GatedStore},
 };
 
 use crate::{
+    stored::record,
     support::{World, error_of, expired},
-    vault::{Vault, record},
 };
 
 fn lost() -> Answer {
@@ -143,15 +143,15 @@ async fn a_call_that_panics_is_in_doubt_as_well() {
 // S67: a refresh token in doubt is presented once more, its end confirmed once, and then given up
 #[tokio::test(start_paused = true)]
 async fn the_store_is_read_before_a_token_in_doubt_is_presented_again() {
-    let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
+    let (endpoint, store) = (GatedEndpoint::new(), GatedStore::new());
     let session =
-        Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault.clone()).build();
+        Session::builder(endpoint.clone()).initial_tokens(expired()).store(store.clone()).build();
     let world = World::of(endpoint, session);
     world.endpoint.answer(lost());
     let hold = world.endpoint.hold();
     let (status, ()) = futures::join!(world.get(), async {
         world.endpoint.calls_reached(1).await;
-        vault.put(record(9, "theirs", "refresh-theirs"));
+        store.put(record(9, "theirs", "refresh-theirs"));
         hold.release();
     });
     assert_eq!(status.unwrap(), StatusCode::OK);
@@ -188,11 +188,11 @@ async fn a_doubt_ends_with_the_tokens_that_it_was_about() {
 // S45: `invalid_grant` because another process was faster ends no login
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_grant_that_one_process_was_told_of_is_no_lost_rotation_for_the_next() {
-    let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
+    let (endpoint, store) = (GatedEndpoint::new(), GatedStore::new());
     endpoint.answer_always(|| over().into());
     let [here, there] = [(); 2].map(|()| {
         let builder = Session::builder(endpoint.clone()).initial_tokens(expired());
-        World::of(endpoint.clone(), builder.store(vault.other_view()).build())
+        World::of(endpoint.clone(), builder.store(store.other()).build())
     });
     assert!(error_of(here.get().await).is_login_required());
     let (start, mut events) = (Instant::now(), there.session.events());
@@ -204,8 +204,8 @@ async fn the_end_of_a_grant_that_one_process_was_told_of_is_no_lost_rotation_for
 // S34: when the grant is over there are no calls until tokens are set, and a live token serves on
 #[tokio::test(start_paused = true)]
 async fn a_slow_end_of_the_grant_is_asked_for_once() {
-    let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
-    let session = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault).build();
+    let (endpoint, store) = (GatedEndpoint::new(), GatedStore::new());
+    let session = Session::builder(endpoint.clone()).initial_tokens(expired()).store(store).build();
     let world = World::of(endpoint, session);
     world.endpoint.answer_always(|| Answer::from(over()).after(Duration::from_secs(3)));
     assert!(error_of(world.get().await).is_login_required());

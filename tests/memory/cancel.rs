@@ -12,10 +12,7 @@ use tower_refresh::{
     testing::{GatedEndpoint, GatedStore, StoreCalls},
 };
 
-use crate::{
-    support::{Api, World, error_of, expired, get, live, request, settle},
-    vault::Vault,
-};
+use crate::support::{Api, World, error_of, expired, get, live, request, settle};
 
 // S16: wherever the caller that started a refresh gives up, the others are served and it is saved
 #[tokio::test(start_paused = true)]
@@ -151,7 +148,7 @@ async fn a_caller_that_has_waited_for_another_process_hears_of_it() {
         "format": "tower-refresh/1", "version": 7, "tokens": { "refresh_token": "r" },
         "lease": { "owner": "another", "life": 60_000 },
     }));
-    let store = Vault::holding(leased.unwrap());
+    let store = GatedStore::holding(leased.unwrap());
     let builder = Session::builder(GatedEndpoint::new()).store(store);
     let (session, start) = (builder.build(), Instant::now());
     let error = session.token().await.unwrap_err();

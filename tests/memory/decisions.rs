@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tower_refresh::{Session, Tokens, testing::GatedEndpoint};
-
-use crate::{
-    support::live,
-    vault::{Fault, Vault},
+use tower_refresh::{
+    Session, Tokens,
+    testing::{GatedEndpoint, GatedStore, StoreCalls, StoreFault},
 };
 
-fn session(vault: &Vault) -> Session {
-    Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(vault.clone()).build()
+use crate::{stored::refresh_token, support::live};
+
+fn session(store: &GatedStore) -> Session {
+    Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(store.clone()).build()
 }
 
 fn login(who: &str) -> Tokens {
@@ -19,22 +19,22 @@ fn login(who: &str) -> Tokens {
 }
 
 /// The refresh token that is in use, and the one that is stored, once all is saved.
-async fn outcome(session: &Session, vault: &Vault) -> (Option<String>, Option<String>) {
+async fn outcome(session: &Session, store: &GatedStore) -> (Option<String>, Option<String>) {
     session.close().await.unwrap();
     let in_use = session.tokens();
     let in_use = in_use.and_then(|tokens| Some(tokens.refresh_token()?.expose().to_owned()));
-    (in_use, vault.refresh_token())
+    (in_use, refresh_token(store))
 }
 
 /// Decides something, of which the store hears and the session does not hear that it has.
-async fn decide_unheard(session: &Session, vault: &Vault, login: Option<Tokens>) {
-    vault.set(Fault::LosesAnswers);
+async fn decide_unheard(session: &Session, store: &GatedStore, login: Option<Tokens>) {
+    store.set_fault(StoreCalls::Writes, StoreFault::LoseAnswer);
     let decided = match login {
         Some(login) => session.set_tokens(login).await,
         None => session.log_out().await,
     };
     assert!(decided.is_err());
-    vault.set(Fault::Down);
+    store.set_fault(StoreCalls::All, StoreFault::Fail);
 }
 
 // S40: what is set or cleared during a refresh wins
@@ -42,11 +42,11 @@ async fn decide_unheard(session: &Session, vault: &Vault, login: Option<Tokens>)
 async fn what_others_have_made_of_a_login_is_not_undone_by_who_never_heard_of_its_saving() {
     for ours in [Some(login("ours")), None] {
         for then in ["rotated", "a login", "a log-out", "both"] {
-            let vault = Vault::new();
-            let (here, there) = (session(&vault), session(&vault.other_view()));
+            let store = GatedStore::new();
+            let (here, there) = (session(&store), session(&store.other()));
             here.ready().await.unwrap();
             there.ready().await.unwrap();
-            decide_unheard(&here, &vault, ours.clone()).await;
+            decide_unheard(&here, &store, ours.clone()).await;
             there.load().await.unwrap();
             let expected = match then {
                 "rotated" if ours.is_none() => continue,
@@ -70,9 +70,9 @@ async fn what_others_have_made_of_a_login_is_not_undone_by_who_never_heard_of_it
                 }
             };
             let expected = expected.map(str::to_owned);
-            vault.set(Fault::None);
+            store.set_fault(StoreCalls::All, None);
             let what = format!("{then} after {ours:?}");
-            assert_eq!(outcome(&here, &vault).await, (expected.clone(), expected), "{what}");
+            assert_eq!(outcome(&here, &store).await, (expected.clone(), expected), "{what}");
         }
     }
 }
@@ -80,20 +80,20 @@ async fn what_others_have_made_of_a_login_is_not_undone_by_who_never_heard_of_it
 // S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn of_two_logins_that_did_not_know_of_each_other_the_one_that_was_saved_last_stays() {
-    let vault = Vault::new();
-    let theirs = vault.other_view();
-    let (here, there) = (session(&vault), session(&theirs));
+    let store = GatedStore::new();
+    let theirs = store.other();
+    let (here, there) = (session(&store), session(&theirs));
     here.ready().await.unwrap();
     there.ready().await.unwrap();
-    theirs.set(Fault::Down);
+    theirs.set_fault(StoreCalls::All, StoreFault::Fail);
     assert!(there.set_tokens(login("theirs")).await.is_err());
-    decide_unheard(&here, &vault, Some(login("ours"))).await;
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-ours");
+    decide_unheard(&here, &store, Some(login("ours"))).await;
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-ours");
 
-    theirs.set(Fault::None);
+    theirs.set_fault(StoreCalls::All, None);
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-theirs");
-    vault.set(Fault::None);
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-theirs");
+    store.set_fault(StoreCalls::All, None);
     let expected = Some("refresh-theirs".to_owned());
-    assert_eq!(outcome(&here, &vault).await, (expected.clone(), expected));
+    assert_eq!(outcome(&here, &store).await, (expected.clone(), expected));
 }

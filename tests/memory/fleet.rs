@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep};
 use tower_refresh::{
     Session,
     endpoint::{EndpointError, Spent},
-    testing::{Answer, GatedEndpoint, GatedStore, StoreCalls},
+    testing::{Answer, GatedEndpoint, GatedStore, StoreCalls, StoreFault},
 };
 
 use crate::{
-    support::{error_of, expired, live, process, refresh_token},
-    vault::{Fault, Vault, refresh_into},
+    stored::{refresh_into, refresh_token},
+    support::{error_of, expired, live, process},
 };
 
 /// Another process has the lease on the record from now on, for a minute.
@@ -164,12 +164,12 @@ async fn a_store_that_was_wiped_gets_the_newest_tokens_back_before_older_ones_ar
 
 #[tokio::test(start_paused = true)]
 async fn a_lease_of_no_time_is_one_all_the_same() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let session = |vault: Vault| {
-        let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault);
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let session = |store: GatedStore| {
+        let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(store);
         builder.lease(Duration::ZERO).build()
     };
-    let (here, there) = (session(vault.clone()), session(vault.other_view()));
+    let (here, there) = (session(store.clone()), session(store.other()));
     let hold = endpoint.hold();
     let tokens = tokio::spawn(async move { futures::join!(here.token(), there.token()) });
     endpoint.calls_reached(1).await;
@@ -185,22 +185,22 @@ async fn a_lease_of_no_time_is_one_all_the_same() {
 // S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_outlives_the_mark_of_another_on_the_old_token() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
     let builder = Session::builder(endpoint.clone()).initial_tokens(live());
-    let here = builder.store(vault.clone()).build();
+    let here = builder.store(store.clone()).build();
     here.ready().await.unwrap();
-    refresh_into(Fault::Down, &here, &endpoint, &vault).await;
+    refresh_into(StoreCalls::All, StoreFault::Fail, &here, &endpoint, &store).await;
     // Longer than the lease, which cannot be renewed.
     sleep(Duration::from_secs(11)).await;
     let down = GatedEndpoint::new();
     down.answer_always(|| EndpointError::transient("down").with_spent(Spent::No).into());
-    let there = Session::builder(down).attempts(1).store(vault.other_view()).build();
+    let there = Session::builder(down).attempts(1).store(store.other()).build();
     there.ready().await.unwrap();
     assert!(there.refresh().await.is_err());
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     sleep(Duration::from_secs(10)).await;
     assert_eq!(here.tokens().unwrap().refresh_token().unwrap().expose(), "refresh-1");
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
 }
 
 // S43: tokens that cannot be saved are used, and saved later

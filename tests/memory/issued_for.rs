@@ -20,12 +20,12 @@ use tower_refresh::{
     BoxError, ErrorKind, IssuedFor, Session, SessionBuilder,
     endpoint::{EndpointError, OAuth2Client, OAuth2Endpoint, RefreshRequest},
     store::Record,
-    testing::{Answer, GatedEndpoint},
+    testing::{Answer, GatedEndpoint, GatedStore},
 };
 
 use crate::{
+    stored::record,
     support::{World, error_of, expired, live, settle},
-    vault::{Vault, record},
 };
 
 const OURS: &str = "https://auth.example.com/token";
@@ -35,24 +35,24 @@ fn billing(issuer: &str) -> IssuedFor {
     IssuedFor::new(issuer).with_client("billing")
 }
 
-fn stored(vault: &Vault) -> Value {
-    serde_json::to_value(vault.stored().unwrap()).unwrap()
+fn stored(store: &GatedStore) -> Value {
+    serde_json::to_value(store.record().unwrap()).unwrap()
 }
 
 /// Live tokens that were issued for this.
-fn holding(issued_for: Value) -> Vault {
+fn holding(issued_for: Value) -> GatedStore {
     let mut json = serde_json::to_value(record(5, "stored", "refresh-stored")).unwrap();
     json["for"] = issued_for;
     let record: Record = serde_json::from_value(json).unwrap();
-    Vault::holding(record)
+    GatedStore::holding(record)
 }
 
-fn builder(endpoint: &GatedEndpoint, vault: &Vault, issuer: &str) -> SessionBuilder {
-    Session::builder(endpoint.clone()).store(vault.other_view()).issuer(billing(issuer))
+fn builder(endpoint: &GatedEndpoint, store: &GatedStore, issuer: &str) -> SessionBuilder {
+    Session::builder(endpoint.clone()).store(store.other()).issuer(billing(issuer))
 }
 
-fn process(endpoint: &GatedEndpoint, vault: &Vault, issued_for: IssuedFor) -> World {
-    let builder = Session::builder(endpoint.clone()).store(vault.other_view()).issuer(issued_for);
+fn process(endpoint: &GatedEndpoint, store: &GatedStore, issued_for: IssuedFor) -> World {
+    let builder = Session::builder(endpoint.clone()).store(store.other()).issuer(issued_for);
     World::of(endpoint.clone(), builder.build())
 }
 
@@ -66,9 +66,9 @@ async fn tokens_of_another_are_an_error_that_names_both_and_nothing_of_them_is_s
         ("https://auth.example.com/tenant/token", "billing"),
         ("http://auth.example.com/token", "billing"),
     ] {
-        let vault = holding(json!({ "issuer": issuer, "client": client }));
-        let (before, endpoint) = (stored(&vault), GatedEndpoint::new());
-        let world = World::of(endpoint.clone(), builder(&endpoint, &vault, OURS).build());
+        let store = holding(json!({ "issuer": issuer, "client": client }));
+        let (before, endpoint) = (stored(&store), GatedEndpoint::new());
+        let world = World::of(endpoint.clone(), builder(&endpoint, &store, OURS).build());
         let error = error_of(world.get().await);
         assert_eq!(error.kind(), ErrorKind::ForeignRecord);
         assert!(!error.is_transient() && !error.is_login_required());
@@ -86,50 +86,51 @@ async fn tokens_of_another_are_an_error_that_names_both_and_nothing_of_them_is_s
         sleep(Duration::from_secs(120)).await;
         settle().await;
         assert_eq!((world.api.seen().len(), endpoint.calls()), (0, 0));
-        assert_eq!(stored(&vault), before, "{issuer} {client}");
+        assert_eq!(stored(&store), before, "{issuer} {client}");
     }
 }
 
 // S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn a_query_or_the_spelling_of_a_host_makes_no_other_identity() {
-    let vault = holding(json!({ "issuer": OURS, "client": "billing" }));
+    let store = holding(json!({ "issuer": OURS, "client": "billing" }));
     for issuer in [
         "https://auth.example.com/token?key=s3cret",
         "HTTPS://Auth.Example.com:443/token",
         "https://me@auth.example.com/token",
     ] {
         let endpoint = GatedEndpoint::new();
-        let world = World::of(endpoint.clone(), builder(&endpoint, &vault, issuer).build());
+        let world = World::of(endpoint.clone(), builder(&endpoint, &store, issuer).build());
         assert_eq!(world.get().await.unwrap(), StatusCode::OK, "{issuer}");
         world.session.refresh().await.unwrap();
-        assert!(!stored(&vault).to_string().contains("s3cret"));
-        vault.put(record(1 << 50, "again", "refresh-again"));
+        assert!(!stored(&store).to_string().contains("s3cret"));
+        store.put(record(1 << 50, "again", "refresh-again"));
     }
 }
 
 // S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn a_record_without_a_name_is_accepted_and_gets_one_with_its_next_save() {
-    let (endpoint, vault) = (GatedEndpoint::new(), Vault::holding(record(5, "a", "refresh-a")));
-    let world = process(&endpoint, &vault, billing(OURS).with_scope("a b"));
+    let (endpoint, store) =
+        (GatedEndpoint::new(), GatedStore::holding(record(5, "a", "refresh-a")));
+    let world = process(&endpoint, &store, billing(OURS).with_scope("a b"));
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    assert_eq!((endpoint.calls(), &stored(&vault)["for"]), (0, &Value::Null));
+    assert_eq!((endpoint.calls(), &stored(&store)["for"]), (0, &Value::Null));
     world.session.refresh().await.unwrap();
     let named = json!({ "issuer": OURS, "client": "billing", "scope": "a b" });
-    assert_eq!(stored(&vault)["for"], named);
+    assert_eq!(stored(&store)["for"], named);
 
     // A seed, tokens that were set, and a log-out as well.
-    let vault = Vault::new();
-    let session = builder(&endpoint, &vault, OURS).initial_tokens(live()).build();
+    let store = GatedStore::new();
+    let session = builder(&endpoint, &store, OURS).initial_tokens(live()).build();
     session.token().await.unwrap();
-    assert_eq!(stored(&vault)["for"]["issuer"], OURS);
-    let vault = Vault::new();
-    let session = builder(&endpoint, &vault, OURS).build();
+    assert_eq!(stored(&store)["for"]["issuer"], OURS);
+    let store = GatedStore::new();
+    let session = builder(&endpoint, &store, OURS).build();
     session.set_tokens(live()).await.unwrap();
-    assert_eq!(stored(&vault)["for"]["issuer"], OURS);
+    assert_eq!(stored(&store)["for"]["issuer"], OURS);
     session.log_out().await.unwrap();
-    assert_eq!(stored(&vault)["for"]["issuer"], OURS);
+    assert_eq!(stored(&store)["for"]["issuer"], OURS);
 }
 
 /// The ready-made endpoint at this URL, over a server in memory that counts its calls.
@@ -150,24 +151,24 @@ fn oauth2(url: &str) -> (OAuth2Endpoint, Arc<AtomicUsize>) {
 // S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn a_bare_endpoint_is_known_by_itself_and_one_inside_layers_refuses_what_is_anothers() {
-    let vault = Vault::new();
+    let store = GatedStore::new();
     let (endpoint, calls) = oauth2("https://auth.example.com/token?key=s3cret");
-    let builder = Session::builder(endpoint.clone()).store(vault.other_view());
+    let builder = Session::builder(endpoint.clone()).store(store.other());
     builder.initial_tokens(expired()).build().token().await.unwrap();
     let named = json!({ "issuer": OURS, "client": "billing", "scope": "a b" });
-    assert_eq!(stored(&vault)["for"], named);
+    assert_eq!(stored(&store)["for"], named);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 
     let (other, others_calls) = oauth2(THEIRS);
-    let bare = Session::builder(other.clone()).store(vault.other_view()).build();
+    let bare = Session::builder(other.clone()).store(store.other()).build();
     assert_eq!(bare.token().await.unwrap_err().kind(), ErrorKind::ForeignRecord);
     let layer = ConcurrencyLimitLayer::new(1);
     let layered = layer.layer(other.clone());
-    let named = Session::builder(layered.clone()).store(vault.other_view());
+    let named = Session::builder(layered.clone()).store(store.other());
     let named = named.issuer(other.issued_for()).build();
     assert_eq!(named.token().await.unwrap_err().kind(), ErrorKind::ForeignRecord);
     // One without a name uses what is live, and presents nothing.
-    let stranger = Session::builder(layered).store(vault.other_view()).build();
+    let stranger = Session::builder(layered).store(store.other()).build();
     stranger.ready().await.unwrap();
     let error = stranger.refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ForeignRecord);
@@ -175,11 +176,11 @@ async fn a_bare_endpoint_is_known_by_itself_and_one_inside_layers_refuses_what_i
     assert_eq!(others_calls.load(Ordering::Relaxed), 0);
 
     // What a stranger has saved is named as well.
-    let vault = Vault::new();
-    let stranger = Session::builder(layer.layer(other)).store(vault.other_view());
+    let store = GatedStore::new();
+    let stranger = Session::builder(layer.layer(other)).store(store.other());
     stranger.initial_tokens(expired()).build().token().await.unwrap();
-    assert_eq!(stored(&vault)["for"]["issuer"], THEIRS);
-    let bare = Session::builder(endpoint.clone()).store(vault.other_view()).build();
+    assert_eq!(stored(&store)["for"]["issuer"], THEIRS);
+    let bare = Session::builder(endpoint.clone()).store(store.other()).build();
     assert_eq!(bare.token().await.unwrap_err().kind(), ErrorKind::ForeignRecord);
     // A call by hand is checked only if it says whose its token is.
     let request = RefreshRequest::new(expired().refresh_token().cloned());
@@ -191,13 +192,13 @@ async fn a_bare_endpoint_is_known_by_itself_and_one_inside_layers_refuses_what_i
 // S142: tokens of another issuer or client are an error that names both, and stay as they are
 #[tokio::test(start_paused = true)]
 async fn a_bare_issuer_takes_the_client_of_the_endpoint() {
-    let vault = Vault::new();
+    let store = GatedStore::new();
     let (endpoint, _) = oauth2(THEIRS);
     let builder = Session::builder(endpoint).issuer("https://auth.example.com");
-    builder.store(vault.other_view()).initial_tokens(expired()).build().token().await.unwrap();
+    builder.store(store.other()).initial_tokens(expired()).build().token().await.unwrap();
     let named =
         json!({ "issuer": "https://auth.example.com", "client": "billing", "scope": "a b" });
-    assert_eq!(stored(&vault)["for"], named);
+    assert_eq!(stored(&store)["for"], named);
 }
 
 // S143: the requested scope is compared when a process first reads the store
@@ -213,15 +214,15 @@ async fn what_was_requested_is_compared_as_sets_when_a_process_first_reads_the_s
         ("read", "reads", None),
         ("read admin", "read write", None),
     ] {
-        let vault = holding(json!({ "issuer": OURS, "client": "billing", "scope": theirs }));
-        let (before, endpoint) = (stored(&vault), GatedEndpoint::new());
-        let world = process(&endpoint, &vault, billing(OURS).with_scope(ours));
+        let store = holding(json!({ "issuer": OURS, "client": "billing", "scope": theirs }));
+        let (before, endpoint) = (stored(&store), GatedEndpoint::new());
+        let world = process(&endpoint, &store, billing(OURS).with_scope(ours));
         let Some(calls) = calls else {
             let error = error_of(world.get().await);
             assert_eq!(error.kind(), ErrorKind::ForeignRecord, "{theirs:?} {ours:?}");
             assert!(error.to_string().contains(&format!("{theirs:?}")), "{error}");
             assert!(world.session.load().await.is_err());
-            assert_eq!((endpoint.calls(), stored(&vault)), (0, before));
+            assert_eq!((endpoint.calls(), stored(&store)), (0, before));
             continue;
         };
         // Nobody is given the narrower token meanwhile.
@@ -232,7 +233,7 @@ async fn what_was_requested_is_compared_as_sets_when_a_process_first_reads_the_s
         let token = if calls == 0 { "stored" } else { "access-1" };
         assert!(world.api.tokens().iter().all(|sent| sent == token), "{:?}", world.api.tokens());
         if calls == 1 {
-            assert_eq!(stored(&vault)["for"]["scope"], ours);
+            assert_eq!(stored(&store)["for"]["scope"], ours);
         }
         sleep(Duration::from_secs(10)).await;
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
@@ -243,12 +244,12 @@ async fn what_was_requested_is_compared_as_sets_when_a_process_first_reads_the_s
 // S143: the requested scope is compared when a process first reads the store
 #[tokio::test(start_paused = true)]
 async fn a_wider_scope_that_the_server_does_not_grant_leaves_the_live_token_in_use() {
-    let vault = holding(json!({ "issuer": OURS, "client": "billing", "scope": "read" }));
+    let store = holding(json!({ "issuer": OURS, "client": "billing", "scope": "read" }));
     let endpoint = GatedEndpoint::new();
     endpoint.answer_always(|| {
         EndpointError::misconfigured("not that").with_code("invalid_scope").into()
     });
-    let world = process(&endpoint, &vault, billing(OURS).with_scope("read write"));
+    let world = process(&endpoint, &store, billing(OURS).with_scope("read write"));
     for _ in 0..3 {
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     }
@@ -260,9 +261,9 @@ async fn a_wider_scope_that_the_server_does_not_grant_leaves_the_live_token_in_u
 // S143: the requested scope is compared when a process first reads the store
 #[tokio::test(start_paused = true)]
 async fn a_look_before_the_first_request_does_not_hide_that_the_scope_is_wider() {
-    let vault = holding(json!({ "issuer": OURS, "client": "billing", "scope": "read" }));
+    let store = holding(json!({ "issuer": OURS, "client": "billing", "scope": "read" }));
     let endpoint = GatedEndpoint::new();
-    let world = process(&endpoint, &vault, billing(OURS).with_scope("read write"));
+    let world = process(&endpoint, &store, billing(OURS).with_scope("read write"));
     world.session.load().await.unwrap();
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens(), ["access-1"]);
@@ -306,13 +307,13 @@ async fn deploy(
 #[tokio::test(start_paused = true)]
 async fn a_deploy_that_changes_the_url_neither_logs_out_nor_refreshes_by_turns() {
     let moved = "https://login.example.com/oauth2/token";
-    let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
+    let (endpoint, store) = (GatedEndpoint::new(), GatedStore::new());
     let old = || {
-        let builder = builder(&endpoint, &vault, OURS).initial_tokens(expired());
+        let builder = builder(&endpoint, &store, OURS).initial_tokens(expired());
         World::of(endpoint.clone(), builder.build())
     };
     let new = || {
-        let builder = builder(&endpoint, &vault, moved).formerly(OURS).initial_tokens(expired());
+        let builder = builder(&endpoint, &store, moved).formerly(OURS).initial_tokens(expired());
         World::of(endpoint.clone(), builder.build())
     };
     let (_, lives) = deploy(endpoint.clone(), old, new).await;
@@ -320,18 +321,18 @@ async fn a_deploy_that_changes_the_url_neither_logs_out_nor_refreshes_by_turns()
     let named = json!({
         "issuer": moved, "client": "billing", "formerly": [{ "issuer": OURS, "client": "billing" }],
     });
-    assert_eq!(stored(&vault)["for"], named);
+    assert_eq!(stored(&store)["for"], named);
     // Another's is not let in by it.
-    let stranger = builder(&endpoint, &vault, THEIRS).formerly("https://old.example.com").build();
+    let stranger = builder(&endpoint, &store, THEIRS).formerly("https://old.example.com").build();
     assert_eq!(stranger.token().await.unwrap_err().kind(), ErrorKind::ForeignRecord);
 }
 
 // S144: a deploy that changes the URL or the scope ends no login, and nothing refreshes by turns
 #[tokio::test(start_paused = true)]
 async fn a_deploy_that_changes_the_scope_neither_logs_out_nor_refreshes_by_turns() {
-    let (endpoint, vault) = (GatedEndpoint::new(), Vault::new());
+    let (endpoint, store) = (GatedEndpoint::new(), GatedStore::new());
     let process = |scope: &'static str| {
-        let builder = Session::builder(endpoint.clone()).store(vault.other_view());
+        let builder = Session::builder(endpoint.clone()).store(store.other());
         let builder = builder.issuer(billing(OURS).with_scope(scope)).initial_tokens(expired());
         World::of(endpoint.clone(), builder.build())
     };
@@ -344,13 +345,13 @@ async fn a_deploy_that_changes_the_scope_neither_logs_out_nor_refreshes_by_turns
 // S144: a deploy that changes the URL or the scope ends no login, and nothing refreshes by turns
 #[tokio::test(start_paused = true)]
 async fn an_earlier_scope_that_is_named_is_refreshed_once_with_ours() {
-    let vault = holding(json!({ "issuer": OURS, "client": "billing", "scope": "old" }));
+    let store = holding(json!({ "issuer": OURS, "client": "billing", "scope": "old" }));
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).store(vault.other_view());
+    let builder = Session::builder(endpoint.clone()).store(store.other());
     let session = builder
         .issuer(billing(OURS).with_scope("new"))
         .formerly(billing(OURS).with_scope("old"))
         .build();
     assert_eq!(session.token().await.unwrap().expose(), "access-1");
-    assert_eq!(stored(&vault)["for"]["scope"], "new");
+    assert_eq!(stored(&store)["for"]["scope"], "new");
 }

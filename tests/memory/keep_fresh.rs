@@ -7,13 +7,10 @@ use tokio::time::{Instant, sleep};
 use tower_refresh::{
     Session, Tokens,
     endpoint::{EndpointError, Spent},
-    testing::{Answer, GatedEndpoint},
+    testing::{Answer, GatedEndpoint, GatedStore},
 };
 
-use crate::{
-    support::{World, expired, live, settle},
-    vault::Vault,
-};
+use crate::support::{World, expired, live, settle};
 
 const LIFE: Duration = Duration::from_secs(3600);
 
@@ -153,11 +150,11 @@ async fn after_a_log_out_it_waits_for_a_login() {
 // S46: processes share one rotating refresh token without a re-use: the lease is in the record
 #[tokio::test(start_paused = true)]
 async fn of_several_over_one_store_one_refreshes_for_all() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
     let sessions: Vec<_> = (0..4)
         .map(|_| {
             let builder = Session::builder(endpoint.clone()).initial_tokens(live());
-            builder.store(vault.other_view()).keep_fresh(true).build()
+            builder.store(store.other()).keep_fresh(true).build()
         })
         .collect();
     for session in &sessions {

@@ -11,16 +11,23 @@ use tokio::runtime::{Builder, Runtime};
 use tower::{Layer, limit::GlobalConcurrencyLimitLayer};
 use tower_refresh::{
     Error, ErrorKind, Event, Session, Tokens,
-    testing::{GatedEndpoint, Issuer},
+    testing::{GatedEndpoint, GatedStore, Issuer, StoreCalls, StoreFault},
 };
 
 use crate::{
+    stored::{is_logged_out, refresh_into, refresh_token},
     support::{World, error_of, expired, get, live},
-    vault::{Fault, Vault, refresh_into},
 };
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// A store that no other process uses.
+fn unshared() -> GatedStore {
+    let store = GatedStore::new();
+    store.set_shared(false);
+    store
 }
 
 /// Looks again and again until it is so, in real time.
@@ -34,16 +41,16 @@ async fn eventually(is_so: impl AsyncFn() -> bool) {
 }
 
 /// In real time nobody waits for the interval between two refreshes.
-fn eager(vault: Vault) -> World {
+fn eager(store: GatedStore) -> World {
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault);
+    let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(store);
     World::of(endpoint, builder.min_interval(Duration::ZERO).build())
 }
 
 // S18: when the runtime of a refresh ends, callers on another refresh anew
 #[test]
 fn callers_on_another_runtime_outlive_the_one_that_ran_the_refresh() {
-    let world = eager(Vault::new());
+    let world = eager(GatedStore::new());
     let (doomed, other) = (runtime(), runtime());
     let hold = world.endpoint.hold();
     doomed.spawn(get(world.client.clone()));
@@ -113,36 +120,37 @@ fn where_the_sessions_own_runtime_has_ended_and_there_is_no_other_nothing_panics
 // S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn tokens_that_a_runtime_did_not_live_to_save_are_used_and_saved_by_the_next() {
-    let vault = Vault::new();
-    let world = eager(vault.clone());
+    let store = GatedStore::new();
+    let world = eager(store.clone());
     let (doomed, other) = (runtime(), runtime());
     let hold = world.endpoint.hold();
     doomed.spawn(get(world.client.clone()));
     other.block_on(world.endpoint.calls_reached(1));
-    let saves = vault.saves();
-    vault.hold_saves(true);
+    let saves = store.calls(StoreCalls::Writes);
+    let saving = store.hold(StoreCalls::Writes);
     hold.release();
-    other.block_on(vault.saves_reached(saves + 1));
+    other.block_on(store.calls_reached(StoreCalls::Writes, saves + 1));
     drop(doomed);
-    vault.hold_saves(false);
+    saving.release();
     assert_eq!(other.block_on(world.get()).unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens(), ["access-1"]);
     assert_eq!(world.endpoint.calls(), 1, "the old refresh token was spent");
     other.block_on(world.session.close()).unwrap();
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
 }
 
 // S43: tokens that cannot be saved are used, and saved later
 // S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
-    let vault = Vault::new().unshared();
-    let world = eager(vault.clone());
+    let store = unshared();
+    let world = eager(store.clone());
     runtime().block_on(async {
         world.session.ready().await.unwrap();
-        refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
+        refresh_into(StoreCalls::Writes, StoreFault::Fail, &world.session, &world.endpoint, &store)
+            .await;
     });
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     assert_eq!(block_on(world.get()).unwrap(), StatusCode::OK);
     assert!(world.session.status().is_unsaved(), "there is no runtime to save it on");
     let mut events = world.session.events();
@@ -151,7 +159,7 @@ fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
         let saved = async { while !matches!(events.next().await, Some(Event::Saved)) {} };
         tokio::time::timeout(Duration::from_secs(10), saved).await.unwrap();
     });
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-2");
     assert_eq!(world.endpoint.calls(), 2);
 }
 
@@ -159,12 +167,12 @@ fn what_a_runtime_did_not_live_to_save_is_saved_without_another_refresh() {
 // S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn who_is_logged_out_hears_of_a_login_elsewhere_on_another_runtime_too() {
-    let vault = Vault::new();
-    let session = |vault| {
-        let builder = Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(vault);
+    let store = GatedStore::new();
+    let session = |store| {
+        let builder = Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(store);
         builder.lease(Duration::from_millis(100)).build()
     };
-    let (here, there) = (session(vault.clone()), session(vault.other_view()));
+    let (here, there) = (session(store.clone()), session(store.other()));
     runtime().block_on(async {
         here.ready().await.unwrap();
         there.ready().await.unwrap();
@@ -182,18 +190,18 @@ fn who_is_logged_out_hears_of_a_login_elsewhere_on_another_runtime_too() {
 #[test]
 fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
     for shared in [true, false] {
-        let vault = if shared { Vault::new() } else { Vault::new().unshared() };
+        let store = if shared { GatedStore::new() } else { unshared() };
         let builder =
-            Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(vault.clone());
+            Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(store.clone());
         let session = builder.store_timeout(Duration::from_millis(100)).build();
         runtime().block_on(session.ready()).unwrap();
-        vault.set(Fault::Down);
+        store.set_fault(StoreCalls::All, StoreFault::Fail);
         let logged_out = runtime().block_on(session.log_out());
         assert_eq!(logged_out.unwrap_err().kind(), ErrorKind::Store);
-        vault.set(Fault::None);
+        store.set_fault(StoreCalls::All, None);
         runtime().block_on(eventually(async || {
             assert!(session.token().await.unwrap_err().is_login_required());
-            vault.is_logged_out()
+            is_logged_out(&store)
         }));
     }
 }
@@ -201,10 +209,10 @@ fn a_log_out_that_no_runtime_lived_to_save_is_saved_by_the_next() {
 // S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_the_refresh_under_way() {
-    let vault = Vault::new();
+    let store = GatedStore::new();
     let endpoint = GatedEndpoint::new();
     let session =
-        Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault.clone()).build();
+        Session::builder(endpoint.clone()).initial_tokens(expired()).store(store.clone()).build();
     let hold = endpoint.hold();
     assert!(session.token().now_or_never().is_none());
     endpoint.calls_reached(1).await;
@@ -214,36 +222,36 @@ async fn close_waits_for_the_refresh_under_way() {
     assert!(close.as_mut().now_or_never().is_none());
     hold.release();
     close.await.unwrap();
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
 }
 
 // S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_a_rotation_that_is_not_saved_yet() {
-    let vault = Vault::new();
+    let store = GatedStore::new();
     let endpoint = GatedEndpoint::new();
     let session =
-        Session::builder(endpoint.clone()).initial_tokens(live()).store(vault.clone()).build();
+        Session::builder(endpoint.clone()).initial_tokens(live()).store(store.clone()).build();
     session.ready().await.unwrap();
-    refresh_into(Fault::ReadOnly, &session, &endpoint, &vault).await;
+    refresh_into(StoreCalls::Writes, StoreFault::Fail, &session, &endpoint, &store).await;
     let mut close = Box::pin(session.close());
     assert!(close.as_mut().now_or_never().is_none());
     tokio::time::advance(Duration::from_secs(20)).await;
     assert!(close.as_mut().now_or_never().is_none());
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     close.await.unwrap();
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
 }
 
 // S61: `close` waits for the refresh and for what is unsaved; afterwards nothing starts
 #[tokio::test(start_paused = true)]
 async fn close_says_so_if_a_rotation_cannot_be_saved() {
-    let vault = Vault::new();
+    let store = GatedStore::new();
     let builder =
-        Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(vault.clone());
+        Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(store.clone());
     let session = builder.build();
     session.ready().await.unwrap();
-    vault.set(Fault::Down);
+    store.set_fault(StoreCalls::All, StoreFault::Fail);
     session.set_tokens(live()).await.unwrap_err();
     assert_eq!(session.close().await.unwrap_err().kind(), ErrorKind::Store);
 }
@@ -280,18 +288,24 @@ async fn nothing_starts_after_close_and_a_live_token_still_serves() {
 // S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn a_session_outlives_the_runtimes_that_it_was_used_in() {
-    let vault = Vault::new();
-    let world = eager(vault.clone());
+    let store = GatedStore::new();
+    let world = eager(store.clone());
     for round in 1..=3 {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         assert_eq!(runtime.block_on(world.get()).unwrap(), StatusCode::OK);
         world.api.refuse(&format!("access-{round}"));
     }
     // What the last runtime did not live to save, the next one does.
-    runtime().block_on(refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault));
-    vault.set(Fault::None);
+    runtime().block_on(refresh_into(
+        StoreCalls::Writes,
+        StoreFault::Fail,
+        &world.session,
+        &world.endpoint,
+        &store,
+    ));
+    store.set_fault(StoreCalls::All, None);
     runtime().block_on(world.session.close()).unwrap();
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-4");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-4");
 }
 
 // S65: a session outlives runtimes; without one whatever has to wait says so
@@ -310,7 +324,7 @@ fn without_a_runtime_a_refresh_is_an_error_and_nothing_panics() {
     assert_eq!(block_on(world.get()).unwrap(), StatusCode::UNAUTHORIZED);
 
     let unloaded =
-        Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(Vault::new());
+        Session::builder(GatedEndpoint::new()).initial_tokens(live()).store(GatedStore::new());
     let error: Error = block_on(unloaded.build().ready()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRuntime);
 }
@@ -333,8 +347,8 @@ fn without_a_runtime_a_merely_stale_token_is_sent() {
 // S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn without_a_runtime_what_has_to_wait_is_an_error_that_changes_nothing() {
-    let vault = Vault::new();
-    let session = Session::builder(GatedEndpoint::new()).store(vault.clone()).build();
+    let store = GatedStore::new();
+    let session = Session::builder(GatedEndpoint::new()).store(store.clone()).build();
     let errors = [
         block_on(session.set_tokens(live())).unwrap_err(),
         block_on(session.log_out()).unwrap_err(),
@@ -344,7 +358,7 @@ fn without_a_runtime_what_has_to_wait_is_an_error_that_changes_nothing() {
         assert_eq!(error.kind(), ErrorKind::NoRuntime);
         assert!(error.is_misuse() && error.to_string().contains("SessionBuilder::runtime"));
     }
-    assert!(vault.stored().is_none() && session.tokens().is_none());
+    assert!(store.record().is_none() && session.tokens().is_none());
     // There is nothing to wait for.
     block_on(session.close()).unwrap();
 }
@@ -352,23 +366,23 @@ fn without_a_runtime_what_has_to_wait_is_an_error_that_changes_nothing() {
 // S65: a session outlives runtimes; without one whatever has to wait says so
 #[test]
 fn with_a_runtime_of_its_own_it_works_outside_of_any() {
-    let (own, vault) = (runtime(), Vault::new());
-    let builder = Session::builder(GatedEndpoint::new()).store(vault.clone());
+    let (own, store) = (runtime(), GatedStore::new());
+    let builder = Session::builder(GatedEndpoint::new()).store(store.clone());
     let session = builder.runtime(own.handle().clone()).build();
     block_on(session.set_tokens(expired())).unwrap();
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-0");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-0");
     assert_eq!(block_on(session.token()).unwrap().expose(), "access-1");
     assert!(block_on(session.load()).unwrap().is_live());
     block_on(session.log_out()).unwrap();
-    assert!(vault.is_logged_out());
+    assert!(is_logged_out(&store));
     block_on(session.close()).unwrap();
 }
 
 // S94: a session that was first used on a runtime that stands still serves callers of others
 #[test]
 fn a_session_that_was_first_used_on_a_runtime_that_stands_still_serves_callers_of_others() {
-    let vault = Vault::new();
-    let world = eager(vault.clone());
+    let store = GatedStore::new();
+    let world = eager(store.clone());
     // It lives on, and is driven no more.
     let still = Builder::new_current_thread().enable_all().build().unwrap();
     assert_eq!(still.block_on(world.get()).unwrap(), StatusCode::OK);
@@ -376,7 +390,7 @@ fn a_session_that_was_first_used_on_a_runtime_that_stands_still_serves_callers_o
     let other = runtime();
     assert_eq!(other.block_on(world.get()).unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens().pop().unwrap(), "access-2");
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-2");
     other.block_on(world.session.close()).unwrap();
     drop(still);
 }

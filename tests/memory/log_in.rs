@@ -9,12 +9,12 @@ use tower_refresh::{
     ErrorKind, Event, Session, SessionBuilder, Tokens,
     endpoint::{EndpointError, TokenResponse},
     store::Record,
-    testing::{Answer, GatedEndpoint},
+    testing::{Answer, GatedEndpoint, GatedStore, StoreCalls, StoreFault},
 };
 
 use crate::{
+    stored::{is_logged_out, record, refresh_token, tombstone},
     support::{World, error_of, expired, live, settle},
-    vault::{Fault, Vault, record, tombstone},
 };
 
 fn over() -> EndpointError {
@@ -25,12 +25,12 @@ fn over() -> EndpointError {
 struct Robot {
     refresh: GatedEndpoint,
     login: GatedEndpoint,
-    vault: Vault,
+    store: GatedStore,
 }
 
 impl Robot {
-    fn new(vault: Vault) -> Self {
-        let robot = Self { refresh: GatedEndpoint::new(), login: GatedEndpoint::new(), vault };
+    fn new(store: GatedStore) -> Self {
+        let robot = Self { refresh: GatedEndpoint::new(), login: GatedEndpoint::new(), store };
         robot.refresh.answer_always(|| over().into());
         robot.login.answer_always({
             let mut logins = 0;
@@ -45,15 +45,15 @@ impl Robot {
     }
 
     /// One whose password is wrong.
-    fn refused(vault: Vault) -> Self {
-        let robot = Self::new(vault);
+    fn refused(store: GatedStore) -> Self {
+        let robot = Self::new(store);
         robot.login.answer_always(|| over().into());
         robot
     }
 
     fn builder(&self) -> SessionBuilder {
         let builder = Session::builder(self.refresh.clone()).login_with(self.login.clone());
-        builder.store(self.vault.other_view())
+        builder.store(self.store.other())
     }
 
     fn process(&self) -> World {
@@ -65,24 +65,24 @@ impl Robot {
     }
 }
 
-fn dead() -> Vault {
-    Vault::holding(Record::from(Tokens::from_refresh_token("dead").unwrap()))
+fn dead() -> GatedStore {
+    GatedStore::holding(Record::from(Tokens::from_refresh_token("dead").unwrap()))
 }
 
 // S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn without_any_tokens_there_is_one_login_and_no_refresh() {
-    let robot = Robot::new(Vault::new());
+    let robot = Robot::new(GatedStore::new());
     let worlds: Vec<_> = (0..8).map(|_| robot.process()).collect();
     for outcome in join_all(worlds.iter().map(World::get)).await {
         assert_eq!(outcome.unwrap(), StatusCode::OK);
     }
     assert_eq!(robot.calls(), (0, 1));
     assert_eq!(robot.login.presented(), [None]);
-    assert_eq!(robot.vault.refresh_token().unwrap(), "refresh-login-1");
+    assert_eq!(refresh_token(&robot.store).unwrap(), "refresh-login-1");
 
     // Without a store as well.
-    let robot = Robot::new(Vault::new());
+    let robot = Robot::new(GatedStore::new());
     let session = Session::builder(robot.refresh.clone()).login_with(robot.login.clone()).build();
     assert_eq!(session.token().await.unwrap().expose(), "login-1");
     assert_eq!(robot.calls(), (0, 1));
@@ -98,15 +98,14 @@ async fn eight_sessions_whose_grant_is_over_log_in_once_and_save_before_they_pub
     let login = worlds[0].session.status();
     let requests: Vec<_> = worlds.iter().map(World::start).collect();
     robot.login.calls_reached(1).await;
-    let lease = robot.vault.stored().unwrap();
+    let lease = robot.store.record().unwrap();
     assert!(lease.lease().is_some(), "the login is made under the lease");
-    robot.vault.hold_saves(true);
     hold.release();
     for request in requests {
         assert_eq!(request.await.unwrap().unwrap(), StatusCode::OK);
     }
     assert_eq!(robot.calls(), (1, 1));
-    assert_eq!(robot.vault.refresh_token().unwrap(), "refresh-login-1");
+    assert_eq!(refresh_token(&robot.store).unwrap(), "refresh-login-1");
     for world in &worlds {
         assert_eq!(world.api.tokens(), ["login-1"]);
     }
@@ -129,7 +128,7 @@ async fn nobody_sees_a_token_of_a_login_that_is_not_in_the_store_yet() {
     let robot = Robot::new(dead());
     let session = Session::builder(robot.refresh.clone())
         .login_with(robot.login.clone())
-        .store(robot.vault.clone())
+        .store(robot.store.clone())
         .build();
     let mut events = session.events();
     let hold = robot.login.hold();
@@ -138,11 +137,11 @@ async fn nobody_sees_a_token_of_a_login_that_is_not_in_the_store_yet() {
         async move { session.token().await }
     });
     robot.login.calls_reached(1).await;
-    robot.vault.hold_saves(true);
+    let saving = robot.store.hold(StoreCalls::Writes);
     hold.release();
     settle().await;
     assert!(!session.status().is_live());
-    robot.vault.hold_saves(false);
+    saving.release();
     assert_eq!(token.await.unwrap().unwrap().expose(), "login-1");
     assert!(matches!(events.next().await, Some(Event::LoggedIn)));
     assert!(matches!(events.next().await, Some(Event::Refreshed { adopted: false, .. })));
@@ -156,7 +155,7 @@ async fn the_store_is_read_before_a_login_and_a_seed_comes_before_it() {
     let hold = robot.refresh.hold();
     let request = world.start();
     robot.refresh.calls_reached(1).await;
-    robot.vault.put(record(1 << 40, "theirs", "refresh-theirs"));
+    robot.store.put(record(1 << 40, "theirs", "refresh-theirs"));
     hold.release();
     assert_eq!(request.await.unwrap().unwrap(), StatusCode::OK);
     assert_eq!(robot.calls(), (1, 0), "another process has rotated");
@@ -174,8 +173,8 @@ async fn the_store_is_read_before_a_login_and_a_seed_comes_before_it() {
 // S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn a_refused_password_is_sent_once_per_store_and_hour() {
-    for vault in [Vault::new(), dead()] {
-        let robot = Robot::refused(vault);
+    for store in [GatedStore::new(), dead()] {
+        let robot = Robot::refused(store);
         let worlds: Vec<_> = (0..8).map(|_| robot.process()).collect();
         for outcome in join_all(worlds.iter().map(World::get)).await {
             assert!(error_of(outcome).is_login_required());
@@ -236,7 +235,7 @@ async fn a_login_that_is_not_refused_but_fails_is_tried_as_a_refresh_is() {
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_given_a_login_endpoint_after_the_end_logs_in_at_once() {
     let robot = Robot::new(dead());
-    let without = Session::builder(robot.refresh.clone()).store(robot.vault.other_view()).build();
+    let without = Session::builder(robot.refresh.clone()).store(robot.store.other()).build();
     assert!(without.token().await.unwrap_err().is_login_required());
     let world = robot.process();
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
@@ -246,13 +245,13 @@ async fn a_session_that_is_given_a_login_endpoint_after_the_end_logs_in_at_once(
 // S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn while_the_store_is_gone_nobody_logs_in_behind_the_others_back() {
-    let robot = Robot::new(Vault::new());
-    let vault = robot.vault.other_view();
+    let robot = Robot::new(GatedStore::new());
+    let store = robot.store.other();
     let session = Session::builder(robot.refresh.clone())
         .login_with(robot.login.clone())
-        .store(vault.clone())
+        .store(store.clone())
         .build();
-    vault.set(Fault::Down);
+    store.set_fault(StoreCalls::All, StoreFault::Fail);
     assert_eq!(session.token().await.unwrap_err().kind(), ErrorKind::Store);
     assert_eq!(robot.calls(), (0, 0));
 }
@@ -260,7 +259,7 @@ async fn while_the_store_is_gone_nobody_logs_in_behind_the_others_back() {
 // S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn after_a_log_out_only_a_login_by_hand_brings_a_robot_back_over_the_tombstone() {
-    let robot = Robot::new(Vault::holding(record(3, "first", "refresh-first")));
+    let robot = Robot::new(GatedStore::holding(record(3, "first", "refresh-first")));
     let (here, there) = (robot.process(), robot.process());
     assert_eq!(here.get().await.unwrap(), StatusCode::OK);
     assert_eq!(there.get().await.unwrap(), StatusCode::OK);
@@ -271,11 +270,11 @@ async fn after_a_log_out_only_a_login_by_hand_brings_a_robot_back_over_the_tombs
         assert!(error_of(world.get().await).is_login_required());
         assert!(world.session.refresh().await.unwrap_err().is_login_required());
     }
-    assert!(robot.vault.is_logged_out());
+    assert!(is_logged_out(&robot.store));
     assert_eq!(robot.calls(), (0, 0), "nothing does so by itself");
 
     assert_eq!(restarted.session.log_in().await.unwrap().expose(), "login-1");
-    assert_eq!(robot.vault.refresh_token().unwrap(), "refresh-login-1");
+    assert_eq!(refresh_token(&robot.store).unwrap(), "refresh-login-1");
     sleep(Duration::from_secs(3)).await;
     for world in [&here, &restarted] {
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
@@ -289,12 +288,12 @@ async fn after_a_log_out_only_a_login_by_hand_brings_a_robot_back_over_the_tombs
 // S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn a_login_by_hand_that_is_refused_leaves_the_log_out_and_is_sent_once() {
-    let robot = Robot::refused(Vault::holding(tombstone(3)));
+    let robot = Robot::refused(GatedStore::holding(tombstone(3)));
     let world = robot.process();
     let error = world.session.log_in().await.unwrap_err();
     assert!(error.is_login_required());
     assert_eq!(robot.calls(), (0, 1));
-    assert!(robot.vault.is_logged_out());
+    assert!(is_logged_out(&robot.store));
     assert!(error_of(world.get().await).is_login_required());
     assert!(robot.process().session.token().await.unwrap_err().is_login_required());
     assert_eq!(robot.calls(), (0, 1));
@@ -303,7 +302,7 @@ async fn a_login_by_hand_that_is_refused_leaves_the_log_out_and_is_sent_once() {
 // S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn eight_logins_by_hand_at_once_are_one() {
-    let robot = Robot::new(Vault::holding(tombstone(3)));
+    let robot = Robot::new(GatedStore::holding(tombstone(3)));
     let worlds: Vec<_> = (0..8).map(|_| robot.process()).collect();
     for token in join_all(worlds.iter().map(|world| world.session.log_in())).await {
         assert_eq!(token.unwrap().expose(), "login-1");
@@ -315,7 +314,7 @@ async fn eight_logins_by_hand_at_once_are_one() {
 #[tokio::test(start_paused = true)]
 async fn a_log_out_during_a_login_wins() {
     for elsewhere in [false, true] {
-        let robot = Robot::new(Vault::holding(tombstone(3)));
+        let robot = Robot::new(GatedStore::holding(tombstone(3)));
         let (world, other) = (robot.process(), robot.process());
         let hold = robot.login.hold();
         let login = tokio::spawn({
@@ -328,7 +327,7 @@ async fn a_log_out_during_a_login_wins() {
         hold.release();
         assert!(login.await.unwrap().unwrap_err().is_login_required(), "{elsewhere}");
         settle().await;
-        assert!(robot.vault.is_logged_out(), "{elsewhere}");
+        assert!(is_logged_out(&robot.store), "{elsewhere}");
         assert!(error_of(world.get().await).is_login_required());
         assert_eq!(robot.login.calls(), 1, "{elsewhere}");
     }
@@ -337,7 +336,7 @@ async fn a_log_out_during_a_login_wins() {
 // S84: after a log-out `log_in` alone brings a machine user back, over the tombstone
 #[tokio::test(start_paused = true)]
 async fn a_login_by_hand_waits_for_the_refresh_under_way_and_is_an_error_without_an_endpoint() {
-    let robot = Robot::new(Vault::holding(record(3, "first", "refresh-first")));
+    let robot = Robot::new(GatedStore::holding(record(3, "first", "refresh-first")));
     robot.refresh.answer_always(|| Answer::Next);
     let world = robot.process();
     world.session.ready().await.unwrap();
@@ -374,7 +373,7 @@ async fn a_caller_that_gives_up_anywhere_in_a_login_leaves_it_finished_and_saved
     hold.release();
     settle().await;
     sleep(Duration::from_millis(10)).await;
-    assert_eq!(robot.vault.refresh_token().unwrap(), "refresh-login-1");
+    assert_eq!(refresh_token(&robot.store).unwrap(), "refresh-login-1");
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(robot.calls(), (1, 1));
 }
@@ -382,7 +381,7 @@ async fn a_caller_that_gives_up_anywhere_in_a_login_leaves_it_finished_and_saved
 // S140: one login follows the end of the grant, for all callers and processes, saved first
 #[tokio::test(start_paused = true)]
 async fn a_lost_rotation_is_told_before_the_login_that_it_leads_to() {
-    let robot = Robot::new(Vault::new());
+    let robot = Robot::new(GatedStore::new());
     robot.refresh.answer(Answer::fail("connection reset"));
     let builder = robot.builder().initial_tokens(expired());
     let world = World::of(robot.refresh.clone(), builder.build());

@@ -15,12 +15,12 @@ use tower::{service_fn, util::BoxCloneService};
 use tower_refresh::{
     BoxError, Error, ErrorKind, Session, SessionBuilder, Tokens,
     endpoint::{EndpointError, OAuth2Client, OAuth2Revocation, RevokeRequest},
-    testing::{Answer, GatedEndpoint},
+    testing::{Answer, GatedEndpoint, GatedStore, StoreCalls, StoreFault},
 };
 
 use crate::{
+    stored::{is_logged_out, record, refresh_into, refresh_token, tombstone},
     support::{World, error_of, expired, live, settle},
-    vault::{Fault, Vault, record, refresh_into, tombstone},
 };
 
 /// A revocation endpoint that can be held, and writes down what it is told.
@@ -53,8 +53,8 @@ impl Desk {
 }
 
 /// Whoever logs out here is told to, over this store.
-fn world(tokens: Tokens, vault: &Vault, desk: &Desk) -> World {
-    world_of(tokens, |builder| builder.store(vault.clone()).revocation(desk.service()))
+fn world(tokens: Tokens, store: &GatedStore, desk: &Desk) -> World {
+    world_of(tokens, |builder| builder.store(store.clone()).revocation(desk.service()))
 }
 
 fn world_of(tokens: Tokens, with: impl FnOnce(SessionBuilder) -> SessionBuilder) -> World {
@@ -75,8 +75,8 @@ fn login() -> Tokens {
 // S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_log_out_waits_for_the_refresh_under_way_and_revokes_its_tokens() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(expired(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(expired(), &store, &desk);
     let hold = world.endpoint.hold();
     let caller = world.start();
     world.endpoint.calls_reached(1).await;
@@ -87,7 +87,7 @@ async fn a_log_out_waits_for_the_refresh_under_way_and_revokes_its_tokens() {
     hold.release();
     out.await.unwrap().unwrap();
     assert_eq!(desk.revoked(), ["refresh-1"]);
-    assert!(vault.is_logged_out() && world.session.tokens().is_none());
+    assert!(is_logged_out(&store) && world.session.tokens().is_none());
     assert!(error_of(caller.await.unwrap()).is_login_required());
     assert!(error_of(world.get().await).is_login_required());
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
@@ -95,10 +95,10 @@ async fn a_log_out_waits_for_the_refresh_under_way_and_revokes_its_tokens() {
 
 #[tokio::test(start_paused = true)]
 async fn a_log_out_does_not_wait_for_ever_for_a_refresh() {
-    let (vault, desk) = (Vault::new(), Desk::default());
+    let (store, desk) = (GatedStore::new(), Desk::default());
     let limit = Duration::from_secs(5);
     let world = world_of(expired(), |builder| {
-        builder.store(vault.clone()).revocation(desk.service()).attempt_timeout(limit)
+        builder.store(store.clone()).revocation(desk.service()).attempt_timeout(limit)
     });
     world.endpoint.answer(Answer::Never);
     let caller = world.start();
@@ -107,14 +107,14 @@ async fn a_log_out_does_not_wait_for_ever_for_a_refresh() {
     world.session.log_out().await.unwrap();
     assert_eq!(start.elapsed(), limit);
     assert_eq!(desk.revoked(), ["refresh-0"]);
-    assert!(vault.is_logged_out());
+    assert!(is_logged_out(&store));
     assert!(caller.await.unwrap().is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_refresh_starts_meanwhile() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(live(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(live(), &store, &desk);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     desk.hold(true);
     let out = log_out(&world.session);
@@ -139,53 +139,54 @@ async fn a_server_that_does_not_revoke_is_an_error_and_the_session_is_over_all_t
         (BoxCloneService::new(refuses), ErrorKind::Misconfigured),
         (BoxCloneService::new(hangs), ErrorKind::Unavailable),
     ] {
-        let vault = Vault::new();
-        let world = world_of(live(), |builder| builder.store(vault.clone()).revocation(revocation));
+        let store = GatedStore::new();
+        let world = world_of(live(), |builder| builder.store(store.clone()).revocation(revocation));
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
         let start = Instant::now();
         let error = world.session.log_out().await.unwrap_err();
         assert_eq!(error.kind(), kind);
         assert!(start.elapsed() <= Duration::from_secs(10));
-        assert!(vault.is_logged_out());
+        assert!(is_logged_out(&store));
         assert!(error_of(world.get().await).is_login_required());
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_takes_no_tombstone_is_an_error_and_gets_it_later() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(live(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(live(), &store, &desk);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    vault.set(Fault::Down);
+    store.set_fault(StoreCalls::All, StoreFault::Fail);
     assert_eq!(world.session.log_out().await.unwrap_err().kind(), ErrorKind::Store);
     assert_eq!(desk.revoked(), ["refresh-0"]);
     assert!(error_of(world.get().await).is_login_required());
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     world.session.close().await.unwrap();
-    assert!(vault.is_logged_out());
+    assert!(is_logged_out(&store));
 }
 
 // S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn what_another_process_has_rotated_is_what_is_revoked() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(live(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(live(), &store, &desk);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    vault.put(record(9, "theirs", "refresh-theirs"));
+    store.put(record(9, "theirs", "refresh-theirs"));
     world.session.log_out().await.unwrap();
     assert_eq!(desk.revoked(), ["refresh-theirs"]);
-    assert!(vault.is_logged_out());
+    assert!(is_logged_out(&store));
 }
 
 // S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_not_saved_yet_is_what_is_revoked() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(live(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(live(), &store, &desk);
     world.session.ready().await.unwrap();
-    refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
+    refresh_into(StoreCalls::Writes, StoreFault::Fail, &world.session, &world.endpoint, &store)
+        .await;
     // Another process has marked what is stored, which is spent, and died.
-    vault.put(record(8, "seed", "refresh-0"));
+    store.put(record(8, "seed", "refresh-0"));
     let _ = world.session.log_out().await;
     assert_eq!(desk.revoked(), ["refresh-1"]);
 }
@@ -193,12 +194,12 @@ async fn a_rotation_that_is_not_saved_yet_is_what_is_revoked() {
 // S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_login_that_is_not_saved_yet_is_what_is_revoked() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(live(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(live(), &store, &desk);
     world.session.ready().await.unwrap();
-    vault.set(Fault::ReadOnly);
+    store.set_fault(StoreCalls::Writes, StoreFault::Fail);
     world.session.set_tokens(login()).await.unwrap_err();
-    vault.put(record(8, "theirs", "refresh-theirs"));
+    store.put(record(8, "theirs", "refresh-theirs"));
     let _ = world.session.log_out().await;
     assert_eq!(desk.revoked(), ["refresh-login"]);
 }
@@ -206,24 +207,24 @@ async fn a_login_that_is_not_saved_yet_is_what_is_revoked() {
 // S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test(start_paused = true)]
 async fn of_seed_and_store_the_one_that_would_have_been_used_is_revoked() {
-    for (vault, expected) in [
-        (Vault::new(), Some("refresh-0")),
-        (Vault::holding(record(7, "stored", "refresh-stored")), Some("refresh-stored")),
-        (Vault::holding(tombstone(7)), None),
+    for (store, expected) in [
+        (GatedStore::new(), Some("refresh-0")),
+        (GatedStore::holding(record(7, "stored", "refresh-stored")), Some("refresh-stored")),
+        (GatedStore::holding(tombstone(7)), None),
     ] {
         let desk = Desk::default();
-        let world = world(live(), &vault, &desk);
+        let world = world(live(), &store, &desk);
         world.session.log_out().await.unwrap();
         assert_eq!(desk.revoked().first().map(String::as_str), expected);
-        assert!(vault.is_logged_out());
+        assert!(is_logged_out(&store));
     }
 }
 
 // S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_login_during_a_log_out_stays() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(live(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(live(), &store, &desk);
     desk.hold(true);
     let out = log_out(&world.session);
     settle().await;
@@ -232,15 +233,15 @@ async fn a_login_during_a_log_out_stays() {
     out.await.unwrap().unwrap();
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens(), ["login"]);
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-login");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-login");
     assert!(world.session.refresh().await.is_ok());
 }
 
 // S40: what is set or cleared during a refresh wins
 #[tokio::test(start_paused = true)]
 async fn a_login_while_it_waits_for_a_refresh_is_not_revoked() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(expired(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(expired(), &store, &desk);
     let hold = world.endpoint.hold();
     let caller = world.start();
     world.endpoint.calls_reached(1).await;
@@ -251,57 +252,57 @@ async fn a_login_while_it_waits_for_a_refresh_is_not_revoked() {
     hold.release();
     assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
     assert!(desk.revoked().is_empty());
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-login");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-login");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_log_out_that_is_dropped_lets_the_session_go_on() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(expired(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(expired(), &store, &desk);
     desk.hold(true);
     let mut out = Box::pin(world.session.log_out());
     assert!(out.as_mut().now_or_never().is_none());
     assert_eq!(error_of(world.get().await).kind(), ErrorKind::Closed);
     drop(out);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
     // Nor does it hold up the next one.
     desk.hold(false);
     world.session.log_out().await.unwrap();
     assert_eq!(desk.revoked().last().unwrap(), "refresh-1");
-    assert!(vault.is_logged_out());
+    assert!(is_logged_out(&store));
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_revocation_endpoint_it_counts_at_once() {
-    let vault = Vault::new();
-    let world = world_of(expired(), |builder| builder.store(vault.clone()));
+    let store = GatedStore::new();
+    let world = world_of(expired(), |builder| builder.store(store.clone()));
     let hold = world.endpoint.hold();
     let caller = world.start();
     world.endpoint.calls_reached(1).await;
     world.session.log_out().await.unwrap();
-    assert!(vault.is_logged_out());
+    assert!(is_logged_out(&store));
     assert!(error_of(caller.await.unwrap()).is_login_required());
     // What the call brings afterwards is of no use to anybody.
     hold.release();
     settle().await;
-    assert!(vault.is_logged_out() && world.session.tokens().is_none());
+    assert!(is_logged_out(&store) && world.session.tokens().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_refresh_token_nothing_is_revoked() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(Tokens::new("only").unwrap(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(Tokens::new("only").unwrap(), &store, &desk);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     world.session.log_out().await.unwrap();
-    assert!(desk.revoked().is_empty() && vault.is_logged_out());
+    assert!(desk.revoked().is_empty() && is_logged_out(&store));
 }
 
 // S86: what a call brings after a log-out is revoked and never used
 #[tokio::test(start_paused = true)]
 async fn what_a_call_brings_after_the_log_out_is_revoked_and_never_used() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(expired(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(expired(), &store, &desk);
     world.endpoint.answer(Answer::Next.after(Duration::from_secs(20)));
     let caller = world.start();
     world.endpoint.calls_reached(1).await;
@@ -310,7 +311,7 @@ async fn what_a_call_brings_after_the_log_out_is_revoked_and_never_used() {
     assert_eq!(desk.revoked(), ["refresh-0"]);
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(desk.revoked(), ["refresh-0", "refresh-1"]);
-    assert!(vault.is_logged_out() && world.session.tokens().is_none());
+    assert!(is_logged_out(&store) && world.session.tokens().is_none());
     assert!(error_of(world.get().await).is_login_required());
     assert_eq!((world.endpoint.calls(), world.api.seen().len()), (1, 0));
 }
@@ -318,17 +319,17 @@ async fn what_a_call_brings_after_the_log_out_is_revoked_and_never_used() {
 // S86: what a call brings after a log-out is revoked and never used
 #[tokio::test(start_paused = true)]
 async fn what_a_call_brings_after_a_log_out_by_another_process_is_revoked() {
-    let (vault, desk) = (Vault::new(), Desk::default());
-    let world = world(expired(), &vault, &desk);
+    let (store, desk) = (GatedStore::new(), Desk::default());
+    let world = world(expired(), &store, &desk);
     world.endpoint.answer(Answer::Next.after(Duration::from_secs(1)));
     let caller = world.start();
     world.endpoint.calls_reached(1).await;
-    let there = Session::builder(GatedEndpoint::new()).store(vault.other_view()).build();
+    let there = Session::builder(GatedEndpoint::new()).store(store.other()).build();
     there.log_out().await.unwrap();
     assert!(error_of(caller.await.unwrap()).is_login_required());
     world.session.close().await.unwrap();
     assert_eq!(desk.revoked(), ["refresh-1"]);
-    assert!(vault.is_logged_out());
+    assert!(is_logged_out(&store));
 }
 
 /// One call as an OAuth 2 server gets it: path, content type, credentials and form.

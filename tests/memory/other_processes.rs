@@ -12,8 +12,8 @@ use tower_refresh::{
 };
 
 use crate::{
+    stored::record,
     support::{World, error_of, live, process, settle},
-    vault::{Fault, Vault, record},
 };
 
 // S44: a newer token in the store is adopted without a call
@@ -41,12 +41,12 @@ async fn a_login_and_a_log_out_elsewhere_are_heard_of_without_a_request() {
 async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
     // In doubt the word that the token is being spent stays, and here it cannot be taken back.
     for (failure, fault) in [
-        (EndpointError::transient("reset"), Fault::None),
-        (EndpointError::transient("down").with_spent(Spent::No), Fault::Down),
+        (EndpointError::transient("reset"), None),
+        (EndpointError::transient("down").with_spent(Spent::No), Some(StoreFault::Fail)),
     ] {
-        let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+        let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
         let builder = Session::builder(endpoint.clone()).initial_tokens(live()).attempts(1);
-        let here = builder.store(vault.clone()).build();
+        let here = builder.store(store.clone()).build();
         here.ready().await.unwrap();
         endpoint.answer(failure);
         let hold = endpoint.hold();
@@ -55,14 +55,14 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
             async move { here.refresh().await }
         });
         endpoint.calls_reached(1).await;
-        vault.set(fault);
+        store.set_fault(StoreCalls::All, fault);
         hold.release();
         assert!(refresh.await.unwrap().unwrap_err().is_transient());
-        vault.set(Fault::None);
-        assert!(vault.stored().unwrap().lease().is_some());
+        store.set_fault(StoreCalls::All, None);
+        assert!(store.record().unwrap().lease().is_some());
         assert!(here.status().is_live());
 
-        let there = Session::builder(endpoint).store(vault.other_view()).build();
+        let there = Session::builder(endpoint).store(store.other()).build();
         there.log_out().await.unwrap();
         sleep(Duration::from_secs(31)).await;
         let _ = here.token().await;
@@ -74,17 +74,17 @@ async fn a_log_out_elsewhere_is_heard_of_also_after_a_refresh_that_failed() {
 // S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panicked_is_still_watched() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder = Session::builder(endpoint.clone()).initial_tokens(live()).store(vault.clone());
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(live()).store(store.clone());
     let here = builder.build();
     here.ready().await.unwrap();
-    vault.set(Fault::Panics);
+    store.set_fault(StoreCalls::All, StoreFault::Panic);
     for _ in 0..10 {
         sleep(Duration::from_secs(1)).await;
         here.token().await.unwrap();
     }
-    vault.set(Fault::None);
-    let there = Session::builder(endpoint).store(vault.other_view()).build();
+    store.set_fault(StoreCalls::All, None);
+    let there = Session::builder(endpoint).store(store.other()).build();
     there.log_out().await.unwrap();
     sleep(Duration::from_secs(3)).await;
     here.token().await.unwrap();
@@ -194,14 +194,18 @@ async fn the_end_of_a_grant_is_not_forgotten_when_another_process_asks_for_itsel
 // S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_looks_at_nothing() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let builder = Session::builder(endpoint).initial_tokens(live()).store(vault.clone());
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let builder = Session::builder(endpoint).initial_tokens(live()).store(store.clone());
     let session = builder.build();
     session.ready().await.unwrap();
-    let loads = vault.loads();
+    let loads = store.calls(StoreCalls::Loads);
     sleep(Duration::from_secs(600)).await;
-    assert_eq!(vault.loads(), loads);
+    assert_eq!(store.calls(StoreCalls::Loads), loads);
     session.token().await.unwrap();
     settle().await;
-    assert_eq!(vault.loads(), loads + 1, "one look for a session that is used again");
+    assert_eq!(
+        store.calls(StoreCalls::Loads),
+        loads + 1,
+        "one look for a session that is used again"
+    );
 }

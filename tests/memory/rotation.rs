@@ -6,12 +6,15 @@ use futures::{FutureExt, future::join_all};
 use http::StatusCode;
 use tokio::time::{Instant, sleep};
 use tower_refresh::{
-    Event, Session, Tokens, endpoint::TokenResponse, store::TokenStore, testing::GatedEndpoint,
+    Event, Session, Tokens,
+    endpoint::TokenResponse,
+    store::TokenStore,
+    testing::{GatedEndpoint, GatedStore, StoreCalls, StoreFault},
 };
 
 use crate::{
+    stored::{refresh_into, refresh_token},
     support::{World, expired, get},
-    vault::{Fault, Vault, refresh_into},
 };
 
 fn world(store: impl TokenStore) -> World {
@@ -20,15 +23,15 @@ fn world(store: impl TokenStore) -> World {
     World::of(endpoint, session)
 }
 
-fn refresh_token(tokens: Option<Tokens>) -> String {
+fn in_use(tokens: Option<Tokens>) -> String {
     tokens.unwrap().refresh_token().unwrap().expose().to_owned()
 }
 
 // S17: a refresh whose callers are all gone is finished and saved
 #[tokio::test(start_paused = true)]
 async fn a_refresh_whose_requests_were_all_dropped_is_finished_saved_and_used() {
-    let vault = Vault::new();
-    let world = world(vault.clone());
+    let store = GatedStore::new();
+    let world = world(store.clone());
     let hold = world.endpoint.hold();
     let callers: Vec<_> = (0..10).map(|_| tokio::spawn(get(world.client.clone()))).collect();
     world.endpoint.calls_reached(1).await;
@@ -37,22 +40,22 @@ async fn a_refresh_whose_requests_were_all_dropped_is_finished_saved_and_used() 
     }
     join_all(callers).await;
     hold.release();
-    vault.saves_reached(2).await;
+    store.calls_reached(StoreCalls::Writes, 2).await;
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
     assert_eq!(world.endpoint.calls(), 1);
 }
 
 // S41: a new refresh token replaces the old one; none keeps it
 #[tokio::test(start_paused = true)]
 async fn a_new_refresh_token_replaces_the_old_and_an_answer_without_one_keeps_it() {
-    let vault = Vault::new();
-    let world = world(vault.clone());
+    let store = GatedStore::new();
+    let world = world(store.clone());
     world.endpoint.answer(TokenResponse::new("first").unwrap());
     for (call, kept) in ["refresh-0", "refresh-1", "refresh-2"].into_iter().enumerate() {
         world.session.refresh().await.unwrap();
-        assert_eq!(refresh_token(world.session.tokens()), kept);
-        assert_eq!(vault.refresh_token().unwrap(), kept);
+        assert_eq!(in_use(world.session.tokens()), kept);
+        assert_eq!(refresh_token(&store).unwrap(), kept);
         assert_eq!(world.endpoint.calls(), call + 1);
     }
     let presented = world.endpoint.presented().into_iter().flatten();
@@ -63,23 +66,23 @@ async fn a_new_refresh_token_replaces_the_old_and_an_answer_without_one_keeps_it
 // S42: no caller sees a token that is not in the store yet
 #[tokio::test(start_paused = true)]
 async fn nobody_sees_a_token_that_is_not_in_the_store_yet() {
-    let vault = Vault::new();
-    let world = world(vault.clone());
+    let store = GatedStore::new();
+    let world = world(store.clone());
     let hold = world.endpoint.hold();
     let callers: Vec<_> = (0..10).map(|_| tokio::spawn(get(world.client.clone()))).collect();
     world.endpoint.calls_reached(1).await;
-    let seed_saves = vault.saves();
-    vault.hold_saves(true);
+    let seed_saves = store.calls(StoreCalls::Writes);
+    let saving = store.hold(StoreCalls::Writes);
     hold.release();
-    vault.saves_reached(seed_saves + 1).await;
+    store.calls_reached(StoreCalls::Writes, seed_saves + 1).await;
     tokio::task::yield_now().await;
     assert!(world.session.token().now_or_never().is_none());
-    assert_eq!(refresh_token(world.session.tokens()), "refresh-0");
+    assert_eq!(in_use(world.session.tokens()), "refresh-0");
     assert!(world.api.seen().is_empty());
 
-    vault.hold_saves(false);
+    saving.release();
     world.session.token().await.unwrap();
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
     for caller in callers {
         assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
     }
@@ -95,91 +98,99 @@ macro_rules! until {
 // S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_token_that_cannot_be_saved_is_used_and_saved_later() {
-    let vault = Vault::new();
-    let world = world(vault.clone());
+    let store = GatedStore::new();
+    let world = world(store.clone());
     let hold = world.endpoint.hold();
     let mut events = world.session.events();
     let caller = tokio::spawn(get(world.client.clone()));
     world.endpoint.calls_reached(1).await;
-    vault.set(Fault::ReadOnly);
+    store.set_fault(StoreCalls::Writes, StoreFault::Fail);
     hold.release();
     assert_eq!(caller.await.unwrap().unwrap(), StatusCode::OK);
     until!(events, Event::SaveFailed { .. });
     sleep(Duration::from_secs(600)).await;
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-0");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-0");
     // The store still holds a refresh token that is spent, and nobody else may try it.
-    assert!(vault.stored().unwrap().lease().is_some());
+    assert!(store.record().unwrap().lease().is_some());
 
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     assert!(matches!(events.next().await, Some(Event::Saved)), "the failure was told once");
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
     sleep(Duration::from_secs(1)).await;
-    assert!(vault.stored().unwrap().lease().is_none());
+    assert!(store.record().unwrap().lease().is_none());
     assert_eq!(world.endpoint.calls(), 1);
 }
 
 // S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_store_that_panics_has_failed_and_takes_no_rotated_token_along() {
-    let vault = Vault::new();
-    let world = world(vault.clone());
+    let store = GatedStore::new();
+    let world = world(store.clone());
     world.session.token().await.unwrap();
     let mut events = world.session.events();
-    refresh_into(Fault::Panics, &world.session, &world.endpoint, &vault).await;
+    refresh_into(StoreCalls::All, StoreFault::Panic, &world.session, &world.endpoint, &store).await;
     let failed = loop {
         if let Some(Event::SaveFailed { error, .. }) = events.next().await {
             break error;
         }
     };
     assert!(format!("{failed:?}").contains("it panicked"), "{failed:?}");
-    assert_eq!(refresh_token(world.session.tokens()), "refresh-2");
+    assert_eq!(in_use(world.session.tokens()), "refresh-2");
     sleep(Duration::from_secs(60)).await;
     // Whoever was saving is still at it.
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     until!(events, Event::Saved);
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-2");
     assert_eq!(world.endpoint.calls(), 2);
 }
 
 // S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_saved_is_saved_before_the_next_call() {
-    let vault = Vault::new();
+    let store = GatedStore::new();
     let endpoint = GatedEndpoint::new();
-    let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault.clone());
+    let builder = Session::builder(endpoint.clone()).initial_tokens(expired()).store(store.clone());
     let world = World::of(endpoint, builder.min_interval(Duration::ZERO).build());
     world.session.token().await.unwrap();
-    refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
+    refresh_into(StoreCalls::Writes, StoreFault::Fail, &world.session, &world.endpoint, &store)
+        .await;
     // The next refresh is quicker than the task that saves.
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     let hold = world.endpoint.hold();
     let refresh = tokio::spawn({
         let session = world.session.clone();
         async move { session.refresh().await }
     });
     world.endpoint.calls_reached(3).await;
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-2");
     hold.release();
     refresh.await.unwrap().unwrap();
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-3");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-3");
 }
 
 // S43: tokens that cannot be saved are used, and saved later
 #[tokio::test(start_paused = true)]
 async fn a_save_whose_answer_is_lost_holds_nobody_up_for_long() {
-    let vault = Vault::new();
-    let world = world(vault.clone());
+    let store = GatedStore::new();
+    let world = world(store.clone());
     world.session.token().await.unwrap();
     let mut events = world.session.events();
     sleep(Duration::from_secs(1)).await;
     let start = Instant::now();
-    refresh_into(Fault::LosesAnswers, &world.session, &world.endpoint, &vault).await;
+    refresh_into(
+        StoreCalls::Writes,
+        StoreFault::LoseAnswer,
+        &world.session,
+        &world.endpoint,
+        &store,
+    )
+    .await;
     assert_eq!(start.elapsed(), Duration::from_secs(2));
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     // What is stored turns out to be ours.
     assert!(!world.session.status().is_unsaved());
     world.session.close().await.unwrap();
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-2");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-2");
     while let Some(Some(event)) = events.next().now_or_never() {
         assert!(!matches!(event, Event::SaveFailed { .. }));
     }

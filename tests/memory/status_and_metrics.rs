@@ -7,12 +7,14 @@ use http::{Response, StatusCode, header::WWW_AUTHENTICATE};
 use tokio::time::advance;
 use tower::Layer;
 use tower_refresh::{
-    Event, Events, RefreshLayer, Session, Tokens, endpoint::EndpointError, testing::GatedEndpoint,
+    Event, Events, RefreshLayer, Session, Tokens,
+    endpoint::EndpointError,
+    testing::{GatedEndpoint, GatedStore, StoreCalls, StoreFault},
 };
 
 use crate::{
+    stored::refresh_into,
     support::{World, get, live, settle},
-    vault::{Fault, Vault},
 };
 
 fn seen(events: &mut Events) -> Vec<Event> {
@@ -21,8 +23,8 @@ fn seen(events: &mut Events) -> Vec<Event> {
 
 #[tokio::test(start_paused = true)]
 async fn the_status_follows_a_session_through_its_life() {
-    let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
-    let session = Session::builder(endpoint.clone()).store(vault.clone()).build();
+    let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
+    let session = Session::builder(endpoint.clone()).store(store.clone()).build();
     let world = World::of(endpoint, session);
     let status = || world.session.status();
     assert!(status().generation() == 0 && !status().is_live() && status().expires_at().is_none());
@@ -37,10 +39,10 @@ async fn the_status_follows_a_session_through_its_life() {
     assert!(status().generation() == 1 && status().is_live() && !status().is_refreshing());
     assert!(status().expires_at().unwrap() > SystemTime::now() + Duration::from_secs(3500));
 
-    vault.set(Fault::ReadOnly);
+    store.set_fault(StoreCalls::Writes, StoreFault::Fail);
     world.session.set_tokens(live()).await.unwrap_err();
     assert!(status().generation() == 2 && status().is_live() && status().is_unsaved());
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     world.session.set_tokens(live()).await.unwrap();
     assert!(!status().is_unsaved());
 
@@ -61,8 +63,8 @@ async fn the_first_access_token_is_the_first_generation() {
     assert_eq!(World::new(Tokens::default()).session.status().generation(), 0);
     assert_eq!(World::new(live()).session.status().generation(), 1);
 
-    let (vault, seed) = (Vault::new(), Tokens::from_refresh_token("refresh-0").unwrap());
-    let stored = Session::builder(GatedEndpoint::new()).initial_tokens(seed.clone()).store(vault);
+    let (store, seed) = (GatedStore::new(), Tokens::from_refresh_token("refresh-0").unwrap());
+    let stored = Session::builder(GatedEndpoint::new()).initial_tokens(seed.clone()).store(store);
     let world = World::new(seed);
     for session in [&world.session, &stored.build()] {
         let mut events = session.events();
@@ -131,14 +133,15 @@ mod numbers {
 
     /// A life with everything that is counted.
     async fn life() {
-        let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+        let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
         let builder = Session::builder(endpoint.clone()).initial_tokens(live()).name("shop");
-        let builder = builder.store(vault.clone()).min_interval(Duration::ZERO);
+        let builder = builder.store(store.clone()).min_interval(Duration::ZERO);
         let world = World::of(endpoint, builder.build());
         world.api.refuse("seed");
         assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-        crate::vault::refresh_into(Fault::ReadOnly, &world.session, &world.endpoint, &vault).await;
-        vault.set(Fault::None);
+        refresh_into(StoreCalls::Writes, StoreFault::Fail, &world.session, &world.endpoint, &store)
+            .await;
+        store.set_fault(StoreCalls::All, None);
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(!world.session.status().is_unsaved());
         world.endpoint.answer(EndpointError::transient("connection reset"));

@@ -6,28 +6,31 @@ use futures::future::{join, join_all};
 use http::StatusCode;
 use tokio::time::sleep;
 use tower_refresh::{
-    ErrorKind, Session, Tokens, endpoint::EndpointError, store::MemoryStore, testing::GatedEndpoint,
+    ErrorKind, Session, Tokens,
+    endpoint::EndpointError,
+    store::MemoryStore,
+    testing::{GatedEndpoint, GatedStore, StoreCalls, StoreFault},
 };
 
 use crate::{
+    stored::{aged_record, is_logged_out, record, refresh_token, tombstone},
     support::{World, error_of, expired, get, live, live_for},
-    vault::{Fault, Vault, aged_record, record, tombstone},
 };
 
-fn world(tokens: Tokens, vault: &Vault) -> World {
+fn world(tokens: Tokens, store: &GatedStore) -> World {
     let endpoint = GatedEndpoint::new();
     let session =
-        Session::builder(endpoint.clone()).initial_tokens(tokens).store(vault.clone()).build();
+        Session::builder(endpoint.clone()).initial_tokens(tokens).store(store.clone()).build();
     World::of(endpoint, session)
 }
 
 // S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_newer_token_in_the_store_is_adopted_without_a_call() {
-    let vault = Vault::new();
-    let world = world(live(), &vault);
+    let store = GatedStore::new();
+    let world = world(live(), &store);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
-    vault.put(record(9, "theirs", "refresh-theirs"));
+    store.put(record(9, "theirs", "refresh-theirs"));
     world.api.refuse("seed");
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens().pop().unwrap(), "theirs");
@@ -37,25 +40,25 @@ async fn a_newer_token_in_the_store_is_adopted_without_a_call() {
 // S44: a newer token in the store is adopted without a call
 #[tokio::test(start_paused = true)]
 async fn a_newer_token_that_has_expired_is_where_the_refresh_goes_on_from() {
-    let vault = Vault::new();
-    let world = world(expired(), &vault);
-    vault.put(aged_record(2, "theirs", "refresh-theirs", Duration::from_secs(7200)));
+    let store = GatedStore::new();
+    let world = world(expired(), &store);
+    store.put(aged_record(2, "theirs", "refresh-theirs", Duration::from_secs(7200)));
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     let presented = world.endpoint.presented();
     assert_eq!(presented[0].as_ref().unwrap().expose(), "refresh-theirs");
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-1");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-1");
 }
 
 // S45: `invalid_grant` because another process was faster ends no login
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
-    let vault = Vault::new();
-    let world = world(expired(), &vault);
+    let store = GatedStore::new();
+    let world = world(expired(), &store);
     world.endpoint.answer(EndpointError::invalid_grant("over").with_code("invalid_grant"));
     let hold = world.endpoint.hold();
     let (status, ()) = join(world.get(), async {
         world.endpoint.calls_reached(1).await;
-        vault.put(record(9, "theirs", "refresh-theirs"));
+        store.put(record(9, "theirs", "refresh-theirs"));
         hold.release();
     })
     .await;
@@ -67,28 +70,28 @@ async fn the_end_of_a_grant_that_another_process_has_renewed_logs_nobody_out() {
 // S45: `invalid_grant` because another process was faster ends no login
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_after_another_process_has_saved_is_dropped_for_theirs() {
-    let vault = Vault::new();
-    let world = world(expired(), &vault);
+    let store = GatedStore::new();
+    let world = world(expired(), &store);
     let hold = world.endpoint.hold();
     let (status, ()) = join(world.get(), async {
         world.endpoint.calls_reached(1).await;
-        vault.put(record(9, "theirs", "refresh-theirs"));
+        store.put(record(9, "theirs", "refresh-theirs"));
         hold.release();
     })
     .await;
     assert_eq!(status.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens(), ["theirs"]);
-    assert_eq!(vault.refresh_token().unwrap(), "refresh-theirs");
+    assert_eq!(refresh_token(&store).unwrap(), "refresh-theirs");
 }
 
 // S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test(start_paused = true)]
 async fn while_the_store_is_gone_a_valid_token_serves_and_no_other_is_bought() {
-    for fault in [Fault::Down, Fault::Hangs] {
-        let vault = Vault::new();
-        let world = world(live_for(Duration::from_secs(100)), &vault);
+    for fault in [StoreFault::Fail, StoreFault::Hang] {
+        let store = GatedStore::new();
+        let world = world(live_for(Duration::from_secs(100)), &store);
         world.session.ready().await.unwrap();
-        vault.set(fault);
+        store.set_fault(StoreCalls::All, fault);
         tokio::time::advance(Duration::from_secs(92)).await;
         for _ in 0..10 {
             assert_eq!(world.get().await.unwrap(), StatusCode::OK, "{fault:?}");
@@ -97,40 +100,40 @@ async fn while_the_store_is_gone_a_valid_token_serves_and_no_other_is_bought() {
         assert_eq!(error_of(world.get().await).kind(), ErrorKind::Store, "{fault:?}");
         assert_eq!(world.endpoint.calls(), 0, "{fault:?}");
 
-        vault.set(Fault::None);
+        store.set_fault(StoreCalls::All, None);
         sleep(Duration::from_secs(60)).await;
         assert_eq!(world.get().await.unwrap(), StatusCode::OK, "{fault:?}");
         assert_eq!(world.endpoint.calls(), 1, "{fault:?}");
-        assert_eq!(vault.refresh_token().unwrap(), "refresh-1", "{fault:?}");
+        assert_eq!(refresh_token(&store).unwrap(), "refresh-1", "{fault:?}");
     }
 }
 
 // S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test(start_paused = true)]
 async fn a_program_that_asks_for_it_refreshes_without_the_store() {
-    for fault in [Fault::Down, Fault::Hangs] {
-        let (vault, endpoint) = (Vault::new(), GatedEndpoint::new());
+    for fault in [StoreFault::Fail, StoreFault::Hang] {
+        let (store, endpoint) = (GatedStore::new(), GatedEndpoint::new());
         let builder =
-            Session::builder(endpoint.clone()).initial_tokens(expired()).store(vault.clone());
+            Session::builder(endpoint.clone()).initial_tokens(expired()).store(store.clone());
         let world = World::of(endpoint, builder.refresh_without_store(true).build());
-        vault.set(fault);
+        store.set_fault(StoreCalls::All, fault);
         assert_eq!(world.get().await.unwrap(), StatusCode::OK, "{fault:?}");
-        vault.set(Fault::None);
+        store.set_fault(StoreCalls::All, None);
         world.session.close().await.unwrap();
-        assert_eq!(vault.refresh_token().unwrap(), "refresh-1", "{fault:?}");
+        assert_eq!(refresh_token(&store).unwrap(), "refresh-1", "{fault:?}");
     }
 }
 
 // S49: while the store is gone a live token serves, and an expired one is not refreshed
 #[tokio::test(start_paused = true)]
 async fn a_start_without_the_store_fails_early_and_recovers() {
-    let vault = Vault::new();
-    let world = world(live(), &vault);
-    vault.set(Fault::Down);
+    let store = GatedStore::new();
+    let world = world(live(), &store);
+    store.set_fault(StoreCalls::All, StoreFault::Fail);
     let error = world.session.ready().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Store);
     assert!(error.is_transient());
-    vault.set(Fault::None);
+    store.set_fault(StoreCalls::All, None);
     sleep(Duration::from_secs(2)).await;
     world.session.ready().await.unwrap();
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
@@ -140,17 +143,17 @@ async fn a_start_without_the_store_fails_early_and_recovers() {
 // S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test(start_paused = true)]
 async fn the_store_wins_against_the_seed() {
-    let vault = Vault::holding(record(7, "stored", "refresh-stored"));
-    let world = world(live(), &vault);
+    let store = GatedStore::holding(record(7, "stored", "refresh-stored"));
+    let world = world(live(), &store);
     assert_eq!(world.get().await.unwrap(), StatusCode::OK);
     assert_eq!(world.api.tokens(), ["stored"]);
-    assert_eq!((vault.stored().unwrap().version(), vault.saves()), (7, 0));
+    assert_eq!((store.record().unwrap().version(), store.calls(StoreCalls::Writes)), (7, 0));
 
     // A log-out is more than nothing: a seed does not undo it.
-    let vault = Vault::holding(tombstone(8));
-    let world = self::world(live(), &vault);
+    let store = GatedStore::holding(tombstone(8));
+    let world = self::world(live(), &store);
     assert!(error_of(world.get().await).is_login_required());
-    assert!(vault.is_logged_out());
+    assert!(is_logged_out(&store));
 }
 
 // S63: the store wins against the seed, and eight processes that seed at once agree
@@ -178,13 +181,13 @@ async fn eight_sessions_that_seed_the_same_token_at_once_agree() {
 // S63: the store wins against the seed, and eight processes that seed at once agree
 #[tokio::test(start_paused = true)]
 async fn of_different_seeds_one_is_everybodys() {
-    let store = Arc::new(MemoryStore::new());
+    let store = GatedStore::new();
     let worlds: Vec<_> = (0..8)
         .map(|i| {
             let endpoint = GatedEndpoint::new();
             let builder = Session::builder(endpoint.clone())
                 .initial_tokens(Tokens::new(format!("seed-{i}")).unwrap())
-                .store(Vault::over(store.clone()));
+                .store(store.other());
             World::of(endpoint, builder.build())
         })
         .collect();

@@ -185,12 +185,6 @@ pub(crate) fn process(store: &GatedStore, endpoint: &GatedEndpoint) -> World {
     World::of(endpoint.clone(), builder.store(store.other()).build())
 }
 
-/// The refresh token that the next process would start with.
-pub(crate) fn refresh_token(store: &GatedStore) -> Option<String> {
-    let record = store.record()?;
-    Some(record.tokens()?.refresh_token()?.expose().to_owned())
-}
-
 pub(crate) async fn get<S>(client: S) -> Result<StatusCode, BoxError>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>, Error = BoxError>,

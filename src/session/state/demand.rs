@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{
-    Cause, Event, Now, Pause, Refused, Running, State, Ticket, Worker,
-    grant_end::{End, Over},
-};
+use super::{Cause, Event, Now, Pause, Refused, Running, State, Ticket, Worker, grant_end::End};
 use crate::{
     error::{Error, ErrorKind},
     session::{
@@ -200,7 +197,7 @@ impl State {
 
     /// When the next request has to come the slow way, although there is a live token.
     pub(super) fn attention_at(&self) -> Option<Instant> {
-        if self.life.worker == Worker::Owed {
+        if self.life.worker == Worker::Owed || self.replica.look_first {
             return Some(self.life.began);
         }
         [self.refresh_at(), self.look_at()].into_iter().flatten().min()
@@ -208,7 +205,7 @@ impl State {
 
     /// When the next refresh should start if no caller needs it earlier; `None` while one runs or
     /// may not start, and for a token of which nothing says when it expires.
-    pub(super) fn refresh_at(&self) -> Option<Instant> {
+    pub(in crate::session) fn refresh_at(&self) -> Option<Instant> {
         if self.slot.refresh.is_some() || self.may_refresh(false).is_err() {
             return None;
         }
@@ -226,9 +223,8 @@ impl State {
     pub(super) fn may_refresh(&self, by_hand: bool) -> Result<(), Error> {
         match &self.login.end {
             Some(End::Over(_)) if by_hand => {}
-            Some(End::LoggedOut(error) | End::Over(Over { error, .. })) => {
-                return Err(error.clone());
-            }
+            Some(End::LoggedOut(error)) => return Err(error.clone()),
+            Some(End::Over(over)) => return Err(over.error.clone()),
             None => {}
         }
         self.may_start()
@@ -251,7 +247,8 @@ impl State {
         self.slot.refresh = Some(Running {
             ticket,
             waiters: waiters.clone(),
-            replaces: self.slot.lives,
+            // If only a look is due, the life that there is will do.
+            replaces: self.slot.lives - u64::from(self.replica.look_first && self.slot.lives > 0),
             by_hand,
             logs_in: false,
             called: false,

@@ -17,7 +17,7 @@ use crate::{
 pub(super) enum End {
     LoggedOut(Error),
     /// The server says that the grant is over. A caller may still ask by hand.
-    Over(Over),
+    Over(Box<Over>),
 }
 
 pub(super) struct Over {
@@ -43,7 +43,8 @@ impl State {
     /// Why no refresh brings a token.
     pub(in crate::session) fn ended(&self) -> Option<&Error> {
         match self.login.end.as_ref()? {
-            End::LoggedOut(error) | End::Over(Over { error, .. }) => Some(error),
+            End::LoggedOut(error) => Some(error),
+            End::Over(over) => Some(&over.error),
         }
     }
 
@@ -110,7 +111,7 @@ impl State {
             // A login that was asked for and refused changes nothing.
             return;
         }
-        self.login.end = Some(End::Over(Over { error, ended }));
+        self.login.end = Some(End::Over(Box::new(Over { error, ended })));
         self.replica.in_doubt = None;
         if self.slot.invalidated {
             self.withdraw();
@@ -157,7 +158,7 @@ impl State {
             return;
         };
         if stored.tokens().and_then(Tokens::refresh_token) == Some(&refresh) {
-            self.replica.seen_seed = Some(refresh);
+            self.replica.seen_seed = Some(Box::new(refresh));
         } else if stored.is_logged_out() || stored.seeds().contains(&refresh) {
             self.replica.seed_unused = true;
         } else {
@@ -168,7 +169,7 @@ impl State {
     /// After a log-out no seed is used.
     pub(super) fn drop_seeds(&mut self) {
         if let Some(spare) = self.replica.spare.take().or(self.replica.seed.take()) {
-            self.replica.seen_seed = spare.refresh;
+            self.replica.seen_seed = spare.refresh.map(Box::new);
         }
     }
 
@@ -198,7 +199,7 @@ impl State {
     /// What the record gets beside its tokens.
     pub(in crate::session) fn carrying(&self, record: Record, stored: &Record) -> Record {
         let record = record.carrying(stored);
-        let seen: Option<&RefreshToken> = self.replica.seen_seed.as_ref();
+        let seen: Option<&RefreshToken> = self.replica.seen_seed.as_deref();
         seen.into_iter().fold(record, |record, seed| record.with_seed(seed))
     }
 }

@@ -10,6 +10,8 @@
 mod demand;
 mod grant_end;
 mod identity;
+#[cfg(feature = "sessions")]
+mod member;
 mod outcome;
 mod plan;
 mod refusals;
@@ -134,6 +136,8 @@ struct Life {
     has_worked: bool,
     log_outs_in_progress: u32,
     worker: Worker,
+    /// A set's sweep does what is due in time, and hears the store's news.
+    is_swept: bool,
     /// Failed refreshes in a row, by kind.
     failures: u32,
     misconfigured: u32,
@@ -158,10 +162,17 @@ enum Worker {
 
 /// What is told outside of the lock, in order.
 #[derive(Debug)]
-pub(super) enum News {
+pub(crate) enum News {
     Event(Event),
     /// How long the new access token lives from now on.
     TokenLife(Option<Duration>),
+}
+
+/// What of a session is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Busy {
+    pub(crate) refreshing: bool,
+    pub(crate) unsaved: bool,
 }
 
 /// What a session begins with.
@@ -175,6 +186,10 @@ pub(super) struct Beginning {
     pub(super) keep_fresh: bool,
     /// `None` if it is not known whom the tokens are issued for.
     pub(super) identity: Option<Arc<Identity>>,
+    /// Whether it is of a set, whose sweep sees to it.
+    pub(super) is_swept: bool,
+    /// Whether its backend is asked for the first tokens.
+    pub(super) asks: bool,
 }
 
 impl Current {
@@ -193,9 +208,14 @@ impl State {
             is_shared,
             has_login,
             keep_fresh,
+            is_swept,
+            asks,
             identity,
         } = beginning;
-        let worker = if keep_fresh || is_shared { Worker::Owed } else { Worker::None };
+        let worker = match (keep_fresh || is_shared) && !is_swept {
+            true => Worker::Owed,
+            false => Worker::None,
+        };
         let mut state = Self {
             login: Login {
                 session,
@@ -212,7 +232,7 @@ impl State {
                 invalidated: false,
                 refresh: None,
             },
-            replica: Replica::new(is_stored, is_shared),
+            replica: Replica { asks, ..Replica::new(is_stored, is_shared) },
             life: Life {
                 began: now.mono,
                 tickets: 0,
@@ -220,6 +240,7 @@ impl State {
                 has_worked: false,
                 log_outs_in_progress: 0,
                 worker,
+                is_swept,
                 failures: 0,
                 misconfigured: 0,
                 failing: None,
@@ -240,7 +261,7 @@ impl State {
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
-        let token = if self.slot.invalidated { None } else { self.token() };
+        let token = if self.is_withheld() { None } else { self.token() };
         let deadlines = self.slot.current.as_ref().and_then(|current| current.deadlines);
         Snapshot {
             token,
@@ -274,7 +295,16 @@ impl State {
     pub(super) fn live_token(&self, now: &Now) -> Option<Token> {
         let deadlines = self.slot.current.as_ref()?.deadlines;
         let live = deadlines.is_none_or(|deadlines| now.mono < deadlines.expires_at);
-        if live && !self.slot.invalidated { self.token() } else { None }
+        if live && !self.is_withheld() { self.token() } else { None }
+    }
+
+    /// The token in use is not to be sent: it was refused, or the store is known to have another.
+    fn is_withheld(&self) -> bool {
+        self.slot.invalidated || self.replica.look_first
+    }
+
+    pub(super) fn busy(&self) -> Busy {
+        Busy { refreshing: self.is_refreshing(), unsaved: self.is_unsaved() }
     }
 
     pub(super) fn id(&self) -> TokenId {

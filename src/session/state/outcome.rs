@@ -33,6 +33,8 @@ pub(in crate::session) enum After {
     Misconfigured { retry_after: Option<Duration> },
     /// The refresh token was used, and the answer has no access token in it: no call by itself.
     Used { retry_after: Option<Duration> },
+    /// The endpoint was not asked: a pause of so long, and no failed refresh.
+    HeldBack { rest: Duration },
     /// A pause that grows with each failed refresh, and lasts at least as long as the server asked.
     Transient { retry_after: Option<Duration> },
 }
@@ -121,6 +123,7 @@ impl State {
         }
         let life = tokens.life;
         self.replica.keeps_refresh_token = replaced.is_some() && tokens.refresh_token() == replaced;
+        self.replica.is_initial &= self.replica.keeps_refresh_token;
         self.install(tokens, config, now);
         self.replica.turn = self.replica.turn.max(turn);
         self.replica.in_doubt = None;
@@ -193,6 +196,7 @@ impl State {
                 let asked_until = now.mono + asked(retry_after);
                 self.pause_until(now.mono + LONGEST_LIFE, asked_until, &error);
             }
+            After::HeldBack { rest } => self.pause_as_asked(rest, None, &error, now),
             After::Transient { retry_after } => self.pause_after(retry_after, &error, config, now),
         }
         self.life.not_before = Some(now.mono + config.min_interval);
@@ -242,6 +246,7 @@ impl State {
             self.slot.refresh.take_if(|running| running.ticket == ticket)
         {
             self.slot.invalidated = false;
+            self.replica.look_first = false;
             waiters.finish(outcome);
         }
     }
@@ -339,6 +344,7 @@ impl State {
         self.login.end = None;
         self.slot.current = None;
         self.slot.invalidated = false;
+        self.replica.look_first = false;
         self.replica.forget();
         self.forget_routes();
         self.life.pause = None;

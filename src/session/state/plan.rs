@@ -126,9 +126,26 @@ impl State {
         if let Some(seed) = self.replica.seed.take().filter(|seed| !seed.is_empty()) {
             self.replica.turn = self.replica.turn.max(1);
             self.install(*seed, config, now);
+            self.replica.is_initial = true;
         }
+        self.replica.look_first = false;
         let base = |state: &Self| Base { may_lease: false, ..state.base(None) };
         (!self.has_ended(ticket, config, now)).then(|| base(self))
+    }
+
+    /// Whether the backend is to be asked for first tokens: there are none here, and the store holds
+    /// nothing, not even a log-out.
+    pub(in crate::session) fn asks_initial_tokens(&self, stored: Option<&Record>) -> bool {
+        let has_seed = self.replica.seed.as_ref().is_some_and(|seed| !seed.is_empty());
+        let is_empty = self.slot.current.is_none() && self.login.end.is_none() && !has_seed;
+        self.replica.asks && is_empty && stored.is_none_or(Record::is_empty)
+    }
+
+    /// What it gave.
+    pub(in crate::session) fn set_seed(&mut self, ticket: Ticket, tokens: Tokens) {
+        if self.is_current(ticket) {
+            self.replica.seed = Some(Box::new(tokens));
+        }
     }
 
     /// Ends the refresh if there is a later life than it was started for, or none to be had.
@@ -146,7 +163,7 @@ impl State {
         let (tokens, turn) = (self.tokens().cloned().unwrap_or_default(), self.replica.turn);
         let version = stored.as_ref().map(Record::version);
         let record = stored.unwrap_or_else(|| Record::empty(1, turn.max(1)));
-        let record = self.replica.seen_seed.iter().fold(record, Record::with_seed);
+        let record = self.replica.seen_seed.as_deref().into_iter().fold(record, Record::with_seed);
         Base {
             tokens,
             turn,

@@ -99,6 +99,14 @@ impl Refusals {
         self.charges.len() < most as usize
     }
 
+    /// Whether there is nothing in it that still counts.
+    #[cfg(feature = "sessions")]
+    pub(super) fn are_over(&self, now: Instant, window: Duration) -> bool {
+        let is_old = |since: Instant, life| now.duration_since(since) >= life;
+        self.charges.iter().all(|charge| is_old(charge.cause.at, window))
+            && self.routes.iter().all(|watched| is_old(watched.since, ROUTE_PAUSE))
+    }
+
     fn watch(&mut self, route: Route, since: Instant, finding: Finding) {
         self.forget(route);
         if self.routes.len() == MOST_ROUTES {

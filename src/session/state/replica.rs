@@ -32,7 +32,7 @@ pub(super) struct Replica {
     /// has not seen it.
     pub(super) spare: Option<Box<Tokens>>,
     /// A seed that the store is to remember with the next record.
-    pub(super) seen_seed: Option<RefreshToken>,
+    pub(super) seen_seed: Option<Box<RefreshToken>>,
     /// There was a seed, and it was not used.
     pub(super) seed_unused: bool,
     /// The server has refused the refresh token for good, and there is something else to try.
@@ -50,6 +50,12 @@ pub(super) struct Replica {
     /// When the next look at the store is due, for a session that is used.
     pub(super) look_at: Option<Instant>,
     pub(super) look_owed: bool,
+    /// The store tells of something newer: the next use looks there first.
+    pub(super) look_first: bool,
+    /// Whether the backend is asked for the first tokens.
+    pub(super) asks: bool,
+    /// The tokens are those that it gave, or came of them without a new refresh token.
+    pub(super) is_initial: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -106,6 +112,9 @@ impl Replica {
             outage: None,
             look_at: None,
             look_owed: false,
+            look_first: false,
+            asks: false,
+            is_initial: false,
         }
     }
 
@@ -115,6 +124,7 @@ impl Replica {
         self.in_doubt = None;
         self.refused = false;
         self.keeps_refresh_token = false;
+        self.is_initial = false;
     }
 }
 
@@ -351,9 +361,10 @@ impl State {
     /// The store was read.
     pub(super) fn note_look(&mut self, config: &Config, now: &Now) {
         self.replica.look_owed = false;
+        self.replica.look_first = false;
         // A store that has lost something is given the life of a lease for the newest tokens to
         // come back. A look has to fall into it, also one that is late.
-        let gap = config.lease.mul_f64(0.3 + 0.2 * now.chance);
+        let gap = config.look_after.unwrap_or_else(|| config.lease.mul_f64(0.3 + 0.2 * now.chance));
         self.replica.look_at = self.replica.is_shared.then(|| now.mono + gap);
         if let Some(Outage::Lasting) = self.replica.outage {
             self.replica.outage = Some(Outage::OverSince(now.mono));

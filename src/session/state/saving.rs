@@ -164,11 +164,11 @@ impl State {
         if self.replica.look_owed && quiet && !self.life.closed {
             return Owed::Look;
         }
-        let fresh = config.keep_fresh && !self.life.closed;
+        let fresh = config.keep_fresh && !self.life.closed && !self.life.is_swept;
         if fresh && let Some(started) = self.refresh_if_due(now) {
             return Owed::Refresh(started);
         }
-        let news = self.replica.is_shared && !self.life.closed;
+        let news = self.replica.is_shared && !self.life.closed && !self.life.is_swept;
         if !fresh && !news && try_at.is_none() {
             self.life.worker = Worker::None;
             return Owed::Nothing;
@@ -199,7 +199,8 @@ impl State {
         if let Some(saving) = &mut self.replica.unsaved {
             saving.noticed = false;
         }
-        let needed = (config.keep_fresh || self.replica.is_shared) && !self.life.closed;
+        let watches = config.keep_fresh || self.replica.is_shared;
+        let needed = watches && !self.life.closed && !self.life.is_swept;
         self.life.worker = if needed || self.is_unsaved() { Worker::Owed } else { Worker::None };
     }
 }

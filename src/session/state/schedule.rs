@@ -271,6 +271,8 @@ mod tests {
             has_login: false,
             keep_fresh: false,
             identity: None,
+            is_swept: false,
+            asks: false,
         };
         let state = State::new(beginning, &config, &begin);
         let slept = |secs| at(begin.mono, begin.wall + Duration::from_secs(secs));

@@ -44,6 +44,10 @@ impl StoredFor {
         IssuedFor::stored(self.issuer.clone(), self.client.clone(), self.scope.clone())
     }
 
+    pub(super) fn is_known(&self) -> bool {
+        !(self.issuer.is_empty() && self.client.is_empty())
+    }
+
     /// All its names, the present one first.
     pub(crate) fn names(&self) -> impl Iterator<Item = IssuedFor> {
         let former = self.formerly.iter().rev().map(|former| {

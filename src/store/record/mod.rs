@@ -212,8 +212,21 @@ impl Record {
         Self { lease: None, ..self }
     }
 
+    /// Whom the tokens were issued for. `None` if the record does not say so, or names a key alone.
     pub(crate) fn issued_for(&self) -> Option<&StoredFor> {
-        self.issued_for.as_ref()
+        self.issued_for.as_ref().filter(|known| known.is_known())
+    }
+
+    /// Which of a set's sessions the tokens belong to, if the record says so.
+    #[cfg(feature = "sessions")]
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.issued_for.as_ref()?.key.as_deref()
+    }
+
+    #[cfg(feature = "sessions")]
+    pub(crate) fn with_key(mut self, key: String) -> Self {
+        self.issued_for.get_or_insert_default().key = Some(key);
+        self
     }
 
     /// The record of tokens that were issued for `ours`.

@@ -1,7 +1,10 @@
 //! What [`TokenStore`] promises, as a test that each store can be put to.
 
+mod keyed;
 mod leases;
 mod members;
+
+pub use self::keyed::keyed_store_conformance;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -10,7 +10,7 @@ pub enum StoreCalls {
     Loads,
     /// [`save`](crate::store::TokenStore::save), whatever it writes.
     Writes,
-    /// Writes that change the tokens, or that log in or out.
+    /// Writes that change the tokens, that log in or out, or that say that the grant is over.
     Saves,
     /// Writes that change no more than the [lease](crate::store::Record::lease): it is taken,
     /// renewed or given back.
@@ -38,9 +38,13 @@ impl Kind {
     }
 }
 
-/// Whether the two differ at most in lease and version. Of encrypted ones the turn tells.
+/// Whether the two differ at most in lease and version. Of encrypted ones the turn tells, so the
+/// end of a grant, which is written in the same turn, is not seen in them.
 pub(super) fn changes_nothing(record: &Record, stored: &Record) -> bool {
-    let what = |record: &Record| (record.turn(), record.is_logged_out(), record.is_empty());
+    let what = |record: &Record| {
+        let without_tokens = (record.is_logged_out(), record.is_empty());
+        (record.turn(), without_tokens, record.ended().cloned())
+    };
     let tokens = |record: &Record| {
         let both = |tokens: &Tokens| (tokens.access.clone(), tokens.refresh.clone());
         record.tokens().map(both)

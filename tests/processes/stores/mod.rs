@@ -5,5 +5,6 @@ mod conformance;
 mod encrypted;
 #[cfg(all(unix, feature = "file"))]
 mod file;
+mod keyed;
 mod lease;
 mod support;

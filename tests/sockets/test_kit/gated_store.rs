@@ -34,6 +34,13 @@ fn tombstone(version: u64, turn: u64) -> Record {
     serde_json::from_value(record).unwrap()
 }
 
+/// The tokens of a grant that is over.
+fn over(version: u64, turn: u64) -> Record {
+    let mut record = serde_json::to_value(record(version, turn, None)).unwrap();
+    record["ended"] = json!({ "at": 1_700_000_000_000_u64, "code": "invalid_grant" });
+    serde_json::from_value(record).unwrap()
+}
+
 /// A store with one record in it.
 fn filled() -> GatedStore {
     GatedStore::holding(record(1, 1, None))
@@ -85,16 +92,17 @@ async fn a_save_is_told_from_a_write_that_only_leases() {
         ("a renewal", record(4, 2, Some("me")), [1, 3]),
         ("the lease given back", record(5, 2, None), [1, 4]),
         ("new tokens, and a lease", record(6, 3, Some("me")), [2, 4]),
-        ("a log-out", tombstone(7, 4), [3, 4]),
-        ("a log-out of another turn", tombstone(8, 5), [4, 4]),
+        ("the end of the grant", over(7, 3), [3, 4]),
+        ("a log-out", tombstone(8, 4), [4, 4]),
+        ("a log-out of another turn", tombstone(9, 5), [5, 4]),
     ] {
         let next = record.version();
         assert_eq!(store.save(record, expected).await.unwrap(), SaveOutcome::Stored, "{what}");
         assert_eq!(counts(), counted, "{what}");
         expected = Some(next);
     }
-    assert_eq!((store.calls(StoreCalls::Writes), store.calls(StoreCalls::Loads)), (8, 0));
-    assert_eq!(store.versions(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!((store.calls(StoreCalls::Writes), store.calls(StoreCalls::Loads)), (9, 0));
+    assert_eq!(store.versions(), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
 #[tokio::test(start_paused = true)]
