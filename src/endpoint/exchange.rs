@@ -117,8 +117,13 @@ impl Exchange {
         ready.map_err(|error| unsent_or_lost(error).with_spent(Spent::No))
     }
 
-    /// Where the call goes. An issuer's metadata are read for it, once.
-    pub(super) async fn uri(&mut self, wanted: Wanted) -> Result<Uri, EndpointError> {
+    /// Where the call goes. An issuer's metadata are read for it, once; what it means that there are
+    /// none goes by whether the endpoint has worked before.
+    pub(super) async fn uri(
+        &mut self,
+        wanted: Wanted,
+        has_worked: bool,
+    ) -> Result<Uri, EndpointError> {
         let issuer = match self.url.place() {
             Place::Known(uri) => return Ok(uri.clone()),
             Place::Of(issuer) => issuer.clone(),
@@ -126,7 +131,7 @@ impl Exchange {
         if let Some(found) = issuer.find(wanted) {
             return found;
         }
-        let mut reading = match issuer.turn(wanted).await {
+        let mut reading = match issuer.turn(wanted, has_worked).await {
             Ok(reading) => reading,
             Err(found) => return found,
         };

@@ -5,7 +5,7 @@
 //! - [Programs](programs): whole ones, to copy and to change.
 //! - [Token endpoints](endpoints): Freddy's JSON, OAuth 2.0, your own, and what is between them and
 //!   the network.
-//! - [Your server's dialect](dialects): how to describe any other endpoint, with recipes.
+//! - [Your server's dialect](dialects): how to describe any other endpoint, with a dozen recipes.
 //! - [Networks](networks): behind a proxy, a private certificate authority, client certificates.
 //! - [The order of layers](order_of_layers): what belongs outside a
 //!   [`RefreshLayer`](crate::RefreshLayer) and what inside, and what leaks or breaks otherwise.

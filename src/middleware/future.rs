@@ -44,8 +44,10 @@ pin_project! {
     // and should not have to move the room for it.
     #[project = StateProj]
     enum State<S, P, B, F, R> {
-        /// The request is under way, perhaps again.
-        Calling { #[pin] call: F, again: Option<Box<Again<R>>> },
+        /// The request is under way.
+        Calling { #[pin] call: F },
+        /// The request is under way once more.
+        Retrying { #[pin] call: F, again: Option<Box<Again<R>>> },
         /// There is no live token yet.
         Waiting { token: Wait, next: Option<Box<Next<S, P, B, R>>> },
         /// The token was refused. The refusal is kept: it is the answer if there is nothing to
@@ -81,12 +83,12 @@ impl<S, P, B, F, R> ResponseFuture<S, P, B, F, R> {
     /// The usual way: the request is signed, and sent.
     #[inline(always)]
     pub(crate) fn signed(call: F, retry: RetryState<S, P, B>) -> Self {
-        Self { state: State::Calling { call, again: None }, retry: Some(retry) }
+        Self { state: State::Calling { call }, retry: Some(retry) }
     }
 
     /// The request is none of our business.
     pub(crate) fn unsigned(call: F) -> Self {
-        State::Calling { call, again: None }.into()
+        State::Calling { call }.into()
     }
 
     /// There is no live token yet.
@@ -126,32 +128,34 @@ where
         loop {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
-                StateProj::Calling { call, again } => {
-                    if let Some(kept) = again.as_mut().and_then(|again| again.kept.as_mut()) {
-                        kept.poll(cx);
-                    }
-                    let response = ready!(call.poll(cx)).map_err(Into::into)?;
+                StateProj::Calling { call } => {
+                    let mut response = ready!(call.poll(cx)).map_err(Into::into)?;
                     let Some(retry) = this.retry else { return Poll::Ready(Ok(response)) };
-                    let retried_at = again.as_ref().and_then(|again| again.retried_at);
                     if !retry.is_refused(&response) {
-                        retry.accepted(&response, retried_at);
-                        let response = retry.answer(response);
+                        retry.accepted(&mut response, None);
                         // Nothing is kept of a request that need not be sent again.
                         *this.retry = None;
                         return Poll::Ready(Ok(response));
                     }
+                    if let Some(answer) = self.as_mut().refused(response, None) {
+                        return Poll::Ready(Ok(answer));
+                    }
+                }
+                StateProj::Retrying { call, again } => {
+                    if let Some(kept) = again.as_mut().and_then(|again| again.kept.as_mut()) {
+                        kept.poll(cx);
+                    }
+                    let mut response = ready!(call.poll(cx)).map_err(Into::into)?;
+                    let Some(retry) = this.retry else { return Poll::Ready(Ok(response)) };
                     let again = again.take();
-                    // A permit may live in the call's future, and the refresh may need it.
-                    this.state.set(State::Refused);
-                    let config = &retry.cache.config;
-                    let delay = config.rules.acceptance_delay;
-                    match config.session.after_refusal(retry.refused(), retried_at, delay) {
-                        None => return Poll::Ready(Ok(retry.answer(response))),
-                        Some(token) => this.state.set(State::Refreshing {
-                            token: token.boxed(),
-                            refusal: Some(Box::new(response)),
-                            again,
-                        }),
+                    if !retry.is_refused(&response) {
+                        let retried_at = again.and_then(|again| again.retried_at);
+                        retry.accepted(&mut response, retried_at);
+                        *this.retry = None;
+                        return Poll::Ready(Ok(response));
+                    }
+                    if let Some(answer) = self.as_mut().refused(response, again) {
+                        return Poll::Ready(Ok(answer));
                     }
                 }
                 StateProj::Waiting { token, next } => {
@@ -161,9 +165,9 @@ where
                 }
                 StateProj::Refreshing { token, refusal, again } => {
                     let successor = ready!(token.poll_unpin(cx));
-                    let refusal = *refusal.take().expect("polled after completion");
+                    let mut refusal = *refusal.take().expect("polled after completion");
                     let retry = this.retry.take().expect("it was refused");
-                    let refusal = retry.answer(refusal);
+                    retry.report(&mut refusal);
                     let Ok(token) = successor else {
                         return Poll::Ready(Ok(refusal));
                     };
@@ -210,6 +214,32 @@ where
     }
 }
 
+impl<S, P, B, F, R> ResponseFuture<S, P, B, F, Response<R>> {
+    /// Asks for a successor of the refused token. Returns the refusal if it is the answer.
+    #[cold]
+    #[inline(never)]
+    fn refused(
+        self: Pin<&mut Self>,
+        mut refusal: Response<R>,
+        again: Option<Box<Again<Response<R>>>>,
+    ) -> Option<Response<R>> {
+        let mut this = self.project();
+        // A permit may live in the call's future, and the refresh may need it.
+        this.state.set(State::Refused);
+        let retry = this.retry.as_ref().expect("it was refused");
+        let config = &retry.cache.config;
+        let retried_at = again.as_ref().and_then(|again| again.retried_at);
+        let delay = config.rules.acceptance_delay;
+        let Some(token) = config.session.after_refusal(retry.refused(), retried_at, delay) else {
+            retry.report(&mut refusal);
+            return Some(refusal);
+        };
+        let refusal = Some(Box::new(refusal));
+        this.state.set(State::Refreshing { token: token.boxed(), refusal, again });
+        None
+    }
+}
+
 impl<S, P, B> Next<S, P, B, S::Response>
 where
     S: Service<Request<B>> + Clone,
@@ -225,7 +255,11 @@ where
         let service = self.service.clone();
         let retry = RetryState::sign(&mut self.request, token, service, &self.cache, !is_last);
         let call = self.service.call(self.request);
-        ResponseFuture { state: State::Calling { call, again }, retry: Some(retry) }
+        let state = match again {
+            None => State::Calling { call },
+            again => State::Retrying { call, again },
+        };
+        ResponseFuture { state, retry: Some(retry) }
     }
 }
 
@@ -233,6 +267,7 @@ impl<S, P, B, F, R> fmt::Debug for ResponseFuture<S, P, B, F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Calling { .. } => "Calling",
+            State::Retrying { .. } => "Retrying",
             State::Waiting { .. } => "Waiting",
             State::Refreshing { .. } => "Refreshing",
             State::Readying { .. } => "Readying",

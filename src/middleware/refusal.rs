@@ -64,7 +64,7 @@ impl ResponseHead<'_> {
 }
 
 /// A 401 that a new token can cure, or gRPC's `UNAUTHENTICATED` in the headers.
-#[inline]
+#[inline(always)]
 pub(crate) fn standard(response: &ResponseHead<'_>) -> Verdict {
     let headers = response.headers();
     match response.status() {

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{Extensions, HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
-
+use http::{
+    Extensions, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     head::{RequestHead, ResponseHead, list},
     redirect::redirected_cross_origin,
     route::route,
+    rules::Config,
 };
 use crate::{
     replay::{Backup, Policy},
@@ -63,7 +65,7 @@ impl<S, P, B> RetryState<S, P, B> {
         Self { service, cache, token, body, method, uri, version, headers, extensions }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_refused<R>(&self, response: &Response<R>) -> bool {
         let config = &self.cache.config;
         let custom = config.rules.refused_when.as_ref().map(|predicate| {
@@ -76,14 +78,22 @@ impl<S, P, B> RetryState<S, P, B> {
         config.is_refused(custom, &answer, cross_origin)
     }
 
-    /// A response that is no refusal. It tells something of the route where others have refused.
-    #[inline]
-    pub(crate) fn accepted<R>(&self, response: &Response<R>, retried_at: Option<Instant>) {
-        let session = &self.cache.config.session;
-        if (retried_at.is_some() || session.watches_routes())
-            && !response.status().is_server_error()
-        {
-            session.accepted(self.token, self.route(), retried_at);
+    /// A response that is no refusal: what it tells of its route is noted where others have refused.
+    #[inline(always)]
+    pub(crate) fn accepted<R>(&self, response: &mut Response<R>, retried_at: Option<Instant>) {
+        let Config { session, rules, .. } = &*self.cache.config;
+        if retried_at.is_some() || session.watches_routes() {
+            self.note(response.status(), retried_at);
+        }
+        if rules.reports_token {
+            self.report(response);
+        }
+    }
+
+    #[cold]
+    fn note(&self, status: StatusCode, retried_at: Option<Instant>) {
+        if !status.is_server_error() {
+            self.cache.config.session.accepted(self.token, self.route(), retried_at);
         }
     }
 
@@ -96,13 +106,12 @@ impl<S, P, B> RetryState<S, P, B> {
         route(&self.uri, self.cache.config.rules.origin.as_ref())
     }
 
-    /// The response as the caller gets it.
-    #[inline]
-    pub(crate) fn answer<R>(&self, mut response: Response<R>) -> Response<R> {
+    /// Tells the caller which token a response is about, if the layer is to do so.
+    #[cold]
+    pub(crate) fn report<R>(&self, response: &mut Response<R>) {
         if self.cache.config.rules.reports_token {
             response.extensions_mut().insert(self.token);
         }
-        response
     }
 
     /// The request as the caller made it, and the service that is to send it. From here on the

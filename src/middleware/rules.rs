@@ -76,7 +76,7 @@ impl<P> Config<P> {
     /// `custom` is the user's predicate, if there is one, and the request that it is about. A
     /// response from another origin, where a redirect below the layer has led, says nothing: the
     /// token was not for that server.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn is_refused(
         &self,
         custom: Option<(&RefusedWhen, RequestHead<'_>)>,

@@ -5,7 +5,7 @@ use http::{StatusCode, Uri};
 use serde_json::{Map, Value};
 
 use crate::endpoint::{
-    EndpointError, Spent,
+    EndpointError, FailureClass, Spent,
     answer::Answer,
     secrets::Secrets,
     url::check::{encrypted, parse},
@@ -34,19 +34,29 @@ pub(super) struct Metadata {
 
 impl Metadata {
     /// The document in `answer`, which came from `place`.
-    pub(super) fn read(issuer: &str, place: &Uri, answer: &Answer) -> Result<Self, EndpointError> {
+    pub(super) fn read(
+        issuer: &str,
+        place: &Uri,
+        answer: &Answer,
+        has_worked: bool,
+    ) -> Result<Self, EndpointError> {
+        // None is there: said by what the server did before, and asked again as soon.
+        let absent = |class, is_presumed, what: &str| {
+            let message = format!("{place} answered {}{what}", answer.status.as_u16());
+            let error = EndpointError::new(class, message).presumed(is_presumed);
+            error.with_spent(Spent::No).with_status(answer.status)
+        };
         if answer.status != StatusCode::OK {
-            let asked =
-                Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked: false };
+            let asked = Asked { protocol: Protocol::OAuth2, for_a_person: false, has_worked };
             let verdict = verdict::verdict(&answer.refusal(|_| None), asked);
-            let message = format!("{place} answered {}", answer.status.as_u16());
-            let error = EndpointError::new(verdict.class, message).presumed(verdict.is_presumed);
-            return Err(error.with_spent(Spent::No).with_status(answer.status));
+            return Err(absent(verdict.class, verdict.is_presumed, ""));
         }
         let Some(document) = answer.object() else {
-            let message = format!("{place} answered 200 without a JSON object");
-            let error = EndpointError::misconfigured(message);
-            return Err(error.with_status(answer.status));
+            let class = match has_worked {
+                true => FailureClass::Transient,
+                false => FailureClass::Misconfigured,
+            };
+            return Err(absent(class, true, " without a JSON object"));
         };
         // Byte for byte (RFC 8414 §3.3): else one issuer could speak for another.
         let theirs = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
@@ -152,13 +162,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::endpoint::FailureClass;
 
     const ISSUER: &str = "https://auth.example.com/realms/acme";
 
     fn read(issuer: &str, document: &Value) -> Result<Metadata, EndpointError> {
         let answer = Answer::of((200, &[], document.to_string().as_bytes()), false, &|_| false);
-        Metadata::read(issuer, &"https://auth.example.com/x".parse().unwrap(), &answer)
+        Metadata::read(issuer, &"https://auth.example.com/x".parse().unwrap(), &answer, false)
     }
 
     #[test]

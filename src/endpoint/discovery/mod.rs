@@ -53,6 +53,7 @@ impl Known {
 /// An error that every call gets which waited for the same reading.
 struct Failure {
     class: FailureClass,
+    is_presumed: bool,
     message: String,
 }
 
@@ -89,6 +90,7 @@ impl Issuer {
     pub(super) async fn turn(
         &self,
         wanted: Wanted,
+        has_worked: bool,
     ) -> Result<Reading<'_>, Result<Uri, EndpointError>> {
         let readings = self.readings.load(SeqCst);
         let failure = self.reading.lock().await;
@@ -97,7 +99,7 @@ impl Issuer {
             let failed = || Err(failure.as_ref().map_or_else(unknown, Failure::error));
             return Err(known.unwrap_or_else(failed));
         }
-        Ok(Reading { issuer: self, wanted, failure, missing: None })
+        Ok(Reading { issuer: self, wanted, has_worked, failure, missing: None })
     }
 
     fn known(&self) -> Option<Known> {
@@ -114,6 +116,7 @@ impl Issuer {
 pub(super) struct Reading<'a> {
     issuer: &'a Issuer,
     wanted: Wanted,
+    has_worked: bool,
     failure: sync::MutexGuard<'a, Option<Failure>>,
     /// Why it was not at the first place.
     missing: Option<EndpointError>,
@@ -133,10 +136,12 @@ impl Reading<'_> {
         answer: Result<Answer, EndpointError>,
     ) -> Option<Result<Uri, EndpointError>> {
         let failure = match answer {
-            Ok(answer) => match Metadata::read(&self.issuer.text, place, &answer) {
-                Ok(metadata) => return Some(self.end(Ok(metadata))),
-                Err(error) => error,
-            },
+            Ok(answer) => {
+                match Metadata::read(&self.issuer.text, place, &answer, self.has_worked) {
+                    Ok(metadata) => return Some(self.end(Ok(metadata))),
+                    Err(error) => error,
+                }
+            }
             // Nothing answers there: the other place would not either.
             Err(error) => {
                 let message = format!("the metadata at {place} were not read: {error}");
@@ -166,7 +171,7 @@ impl Reading<'_> {
             // What was true a while ago is the best there is.
             (Err(_), Some(before)) => before.metadata,
             (Err(error), None) => {
-                *self.failure = Some(Failure { class: error.class(), message: error.to_string() });
+                *self.failure = Some(Failure::of(&error));
                 return Err(error);
             }
         };
@@ -194,12 +199,20 @@ fn both(first: EndpointError, second: EndpointError) -> EndpointError {
         false => FailureClass::Misconfigured,
     };
     let message = format!("no metadata of the issuer: {first}, and {second}");
-    EndpointError::new(class, message).with_spent(Spent::No).with_status(status)
+    let is_presumed = first.is_presumed() && second.is_presumed();
+    let error = EndpointError::new(class, message).presumed(is_presumed);
+    error.with_spent(Spent::No).with_status(status)
 }
 
 impl Failure {
+    fn of(error: &EndpointError) -> Self {
+        let (class, is_presumed) = (error.class(), error.is_presumed());
+        Self { class, is_presumed, message: error.to_string() }
+    }
+
     fn error(&self) -> EndpointError {
-        EndpointError::new(self.class, self.message.clone()).with_spent(Spent::No)
+        let error = EndpointError::new(self.class, self.message.clone()).presumed(self.is_presumed);
+        error.with_spent(Spent::No)
     }
 }
 

@@ -306,7 +306,7 @@ impl JsonEndpoint {
         let credentials: Vec<_> = bearer.iter().collect();
         let mut read = read_all(&credentials).await?;
         let mut is_first = true;
-        let uri = self.exchange.uri(Wanted::Token { by_tls: false }).await?;
+        let uri = self.exchange.uri(Wanted::Token { by_tls: false }, request.has_worked()).await?;
         loop {
             let (own, sent) = (read.first(), refresh_token.as_ref());
             let call = self.shape.call(&self.exchange, self.name_in_request(), sent, own)?;

@@ -21,6 +21,12 @@ impl Grant {
         matches!(self, Self::RefreshToken | Self::Password)
     }
 
+    /// Whether a refresh token in the answer is for use: what these present is presented again
+    /// instead (RFC 6749 §4.4.3).
+    pub(super) fn may_bring_a_refresh_token(self) -> bool {
+        !matches!(self, Self::ClientCredentials | Self::JwtBearer)
+    }
+
     /// Whether `error` may be about a credential that was sent, and not about a refresh token.
     pub(super) fn refuses_a_credential(self, error: &EndpointError) -> bool {
         let is_verdict = error.class() != FailureClass::Transient && error.spent() == Spent::No;

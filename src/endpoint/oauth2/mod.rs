@@ -355,7 +355,8 @@ impl OAuth2Endpoint {
     ) -> Result<TokenResponse, EndpointError> {
         let mut read = read_all(&self.credentials()).await?;
         let mut is_first = true;
-        let uri = self.exchange.uri(Wanted::Token { by_tls: self.client.is_by_tls() }).await?;
+        let wanted = Wanted::Token { by_tls: self.client.is_by_tls() };
+        let uri = self.exchange.uri(wanted, request.has_worked()).await?;
         loop {
             let sent = Sent::new(&self.client, &read);
             let call = self.form(refresh_token.as_ref(), &sent);
@@ -366,7 +367,7 @@ impl OAuth2Endpoint {
             let presented = Presented {
                 sent: refresh_token.clone(),
                 for_a_person: self.grant.is_of_a_user(),
-                keeps_refresh_token: self.grant != Grant::ClientCredentials,
+                keeps_refresh_token: self.grant.may_bring_a_refresh_token(),
                 has_worked: request.has_worked(),
                 scheme: request.scheme.clone(),
                 secrets,

@@ -89,7 +89,7 @@ impl OAuth2Revocation {
         let mut read = self.read().await?;
         let mut is_first = true;
         let by_tls = self.client.is_by_tls();
-        let uri = self.exchange.uri(Wanted::Revocation { by_tls }).await?;
+        let uri = self.exchange.uri(Wanted::Revocation { by_tls }, true).await?;
         loop {
             let secret = read.first();
             let mut secrets = self.exchange.secrets();

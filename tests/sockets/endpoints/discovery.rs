@@ -203,11 +203,26 @@ async fn metadata_that_will_not_do_are_an_error_and_nothing_is_sent() {
         (none, "name no `token_endpoint`"),
         (nowhere, OAUTH2),
         (moved, "answered 302"),
-        (large, "the metadata at"),
+        (large, "without a JSON object"),
     ] {
         let error = server.fails().await;
         assert!(error.to_string().contains(said), "{said}: {error}");
         assert!(server.urls().iter().all(|url| url == OIDC || url == OAUTH2), "{said}");
+    }
+}
+
+// S126: an issuer without metadata is ill if its endpoint has worked before, and else misconfigured
+#[tokio::test]
+async fn an_issuer_without_metadata_is_ill_if_its_endpoint_has_worked_and_else_misconfigured() {
+    for (status, body) in [(404, ""), (403, "<html>"), (200, "<html>"), (302, "")] {
+        let server = Server::new(move |_| (status, body.to_owned()));
+        for (has_worked, class) in
+            [(false, FailureClass::Misconfigured), (true, FailureClass::Transient)]
+        {
+            let request = RefreshRequest::default().with_history(has_worked);
+            let error = server.endpoint().request(request).await.unwrap_err();
+            assert_eq!((error.class(), error.spent()), (class, Spent::No), "{status}: {error}");
+        }
     }
 }
 
