@@ -19,6 +19,8 @@ use super::{
     server::Issuer,
 };
 
+const FIRST_REFRESH_TOKEN: &str = "refresh.1.0";
+
 #[derive(Clone)]
 pub(crate) struct Shelf {
     inner: Arc<Mutex<Inner>>,
@@ -121,6 +123,9 @@ impl Shelf {
             record["tokens"]["life"] = json!(left.as_millis() as u64);
             record["tokens"]["obtained_at"] = wall(if ahead > 0 { -ahead } else { 3600 });
         }
+        // All processes have the same initial tokens, of before any login here. They are known to
+        // the store, so that none takes them for newer than a login that is over.
+        record["seeds"] = json!([FIRST_REFRESH_TOKEN]);
         Some(serde_json::from_value(record).unwrap())
     }
 

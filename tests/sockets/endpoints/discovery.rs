@@ -203,7 +203,7 @@ async fn metadata_that_will_not_do_are_an_error_and_nothing_is_sent() {
         (none, "name no `token_endpoint`"),
         (nowhere, OAUTH2),
         (moved, "answered 302"),
-        (large, "without a JSON object"),
+        (large, "the metadata at"),
     ] {
         let error = server.fails().await;
         assert!(error.to_string().contains(said), "{said}: {error}");

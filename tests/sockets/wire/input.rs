@@ -117,7 +117,7 @@ async fn answers_that_point_at_a_wrong_configuration_say_what_to_look_at() {
     let session = once(Session::builder(json(server.refresh_url())).initial_tokens(tokens()));
     let error = in_time(session.refresh()).await.unwrap_err();
     let said = ["HTML instead of JSON (content-type text/html)", "is this the API's URL?"];
-    says(&error, ErrorKind::Unavailable, &said);
+    says(&error, ErrorKind::Misconfigured, &said);
 
     // A path that is not there.
     let session =
