@@ -312,7 +312,7 @@ async fn no_secret_is_seen_in_a_whole_life() {
     drop(logging);
     seen.check();
     #[cfg(feature = "tracing")]
-    for logged in ["there is a new access token", "somebody has to log in", "was refused"] {
+    for logged in ["there is a new access token", "a user has to log in", "was refused"] {
         assert!(seen.0.lock().unwrap().0.contains(logged), "{logged} was not logged");
     }
 }

@@ -31,7 +31,7 @@ use crate::error::{BoxError, Error, ErrorKind};
 ///
 /// It is made from a builder, as a finished client cannot be told what a refresh token needs:
 ///
-/// - no redirect is followed: a 307 or 308 would post the refresh token to whoever it names;
+/// - no redirect is followed: a 307 or 308 would post the refresh token to the host that it names;
 /// - no call is sent twice, and each gets a connection of its own: one that the server closes
 ///   while it is reused leaves open whether the token was spent;
 /// - odd lines in the head of an answer are left out, as browsers do, and there may be many;

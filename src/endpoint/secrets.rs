@@ -63,7 +63,7 @@ impl Secrets {
     }
 }
 
-/// A JWT that we do not know is somebody's token all the same.
+/// An unknown JWT may be a token all the same.
 fn without_jwts(text: &str) -> String {
     let in_jwt = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     text.split_inclusive(|c| !in_jwt(c))

@@ -126,7 +126,8 @@ where
 }
 
 /// Gives up a connection that does not come to be in time: its name, its address and its handshake
-/// together, any of which a broken network may leave without an answer. Says which way it was to go.
+/// together, any of which a broken network may leave without an answer. Says which way it was to
+/// go.
 #[derive(Clone)]
 struct InTime<C> {
     connector: C,
@@ -241,7 +242,7 @@ fn no_provider() -> EndpointError {
 
 /// What to do about a connection that did not come to be; `None` if that is not what `error` is
 /// about. Proxies are named in it, whether they were used or not.
-pub(super) fn mend(error: &(dyn StdError + 'static)) -> Option<String> {
+pub(super) fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     let Some(unconnected) = chain(error).find_map(|error| error.downcast_ref::<Unconnected>())
     else {
         return mend_tls(error).map(str::to_owned);
@@ -257,15 +258,15 @@ pub(super) fn mend(error: &(dyn StdError + 'static)) -> Option<String> {
             let status = status.as_u16();
             format!("the proxy {proxy} answered {status}: does it let this host through?")
         }
-        (Route::Through(proxy), None, Some(mend)) => format!("{mend}; through the proxy {proxy}"),
+        (Route::Through(proxy), None, Some(hint)) => format!("{hint}; through the proxy {proxy}"),
         (Route::Through(proxy), None, None) => {
             format!("is the proxy {proxy} up, and are its host and port right?")
         }
-        (Route::Direct(unused), _, mend) => {
-            let mend = mend.unwrap_or(IS_IT_UP);
+        (Route::Direct(unused), _, hint) => {
+            let hint = hint.unwrap_or(IS_IT_UP);
             match unused {
-                Some(unused) => format!("{mend} ({unused})"),
-                None => mend.to_owned(),
+                Some(unused) => format!("{hint} ({unused})"),
+                None => hint.to_owned(),
             }
         }
     })

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, io};
 
 use super::error::{EndpointError, IS_IT_UP, Spent};
 #[cfg(feature = "transport")]
-use super::transport::mend;
+use super::transport::hint;
 use crate::error::BoxError;
 
 /// A transport's failure. One that is an [`EndpointError`] already knows best.
@@ -16,8 +16,8 @@ pub(super) fn unsent_or_lost(error: BoxError) -> EndpointError {
     if is_unsent(&*error) {
         EndpointError::transient(unconnected(&*error)).with_spent(Spent::No)
     } else {
-        let mend = mend(&*error).map(|mend| format!(": {mend}")).unwrap_or_default();
-        EndpointError::transient(format!("the call to the token endpoint broke off{mend}"))
+        let hint = hint(&*error).map(|hint| format!(": {hint}")).unwrap_or_default();
+        EndpointError::transient(format!("the call to the token endpoint broke off{hint}"))
     }
     .with_source(error)
 }
@@ -48,12 +48,12 @@ fn is_unsent(error: &(dyn StdError + 'static)) -> bool {
 
 /// Says what to do about a connection that never came to be.
 fn unconnected(error: &(dyn StdError + 'static)) -> String {
-    let mend = mend(error).unwrap_or_else(|| IS_IT_UP.to_owned());
-    format!("no connection to the token endpoint: {mend}")
+    let hint = hint(error).unwrap_or_else(|| IS_IT_UP.to_owned());
+    format!("no connection to the token endpoint: {hint}")
 }
 
 /// Without the transport there is nothing to know more by.
 #[cfg(not(feature = "transport"))]
-fn mend(_: &(dyn StdError + 'static)) -> Option<String> {
+fn hint(_: &(dyn StdError + 'static)) -> Option<String> {
     None
 }

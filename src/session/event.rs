@@ -21,11 +21,11 @@ pub enum Event {
     Refreshed {
         /// The generation of the new token.
         generation: u64,
-        /// Whether somebody else had obtained it, and this session found it in the store.
+        /// Whether another process had obtained it, and this session found it in the store.
         adopted: bool,
     },
-    /// A refresh brought no token; if [`ErrorKind::LoginRequired`], none will until somebody logs
-    /// in.
+    /// A refresh brought no token; if [`ErrorKind::LoginRequired`], none will before a user logs
+    /// in again.
     #[non_exhaustive]
     RefreshFailed {
         /// What the waiting callers get.
@@ -47,7 +47,7 @@ pub enum Event {
         max_age: Option<u64>,
     },
     /// A call to the endpoint may have spent the refresh token and its answer was lost; the
-    /// endpoint has now refused the same refresh token. Somebody has to log in again.
+    /// endpoint has now refused the same refresh token. A user has to log in again.
     RotationLost,
     /// The tokens in use could not be saved; saving is tried again until it succeeds.
     #[non_exhaustive]
@@ -57,7 +57,7 @@ pub enum Event {
     },
     /// What could not be saved earlier is saved now.
     Saved,
-    /// Somebody set tokens.
+    /// New tokens were set.
     TokensSet,
     /// A call to the login endpoint brought tokens: at the first start, after the end of the grant,
     /// or by [`Session::log_in`](crate::Session::log_in).
@@ -73,7 +73,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether somebody has to log in again.
+    /// Whether a user has to log in again.
     pub fn is_login_required(&self) -> bool {
         matches!(self, Event::RefreshFailed { error } if error.kind() == ErrorKind::LoginRequired)
     }
@@ -91,7 +91,7 @@ impl Event {
 /// tokio::spawn(async move {
 ///     while let Some(event) = events.next().await {
 ///         if event.is_login_required() {
-///             eprintln!("somebody has to log in: {event:?}");
+///             eprintln!("a user has to log in: {event:?}");
 ///         }
 ///     }
 /// });

@@ -194,7 +194,7 @@ impl<'a> Lease<'a> {
     }
 
     /// Gives the lease back after a refresh without tokens. If the refresh token may be used up it
-    /// lapses instead, so that whoever comes next knows of it; and where new tokens are not saved
+    /// lapses instead, so that the next process knows of it; and where new tokens are not saved
     /// yet it stays, for the worker to renew. After a login or a log-out it stays as well: the
     /// refresh token in the record may be used up, and the save of the decision replaces both.
     pub(super) async fn end(mut self) {

@@ -85,7 +85,7 @@ impl Observer {
                 info!(session, generation, adopted, "there is a new access token");
             }
             Event::RefreshFailed { error } if error.is_login_required() => {
-                error!(session, error = %format_args!("{error:#}"), "somebody has to log in again");
+                error!(session, error = %format_args!("{error:#}"), "a user has to log in again");
             }
             Event::RefreshFailed { error } => {
                 warn!(session, error = %format_args!("{error:#}"), "the access token could not be refreshed");

@@ -326,7 +326,7 @@ impl Refresh<'_> {
         let config = self.cell.backend.config();
         let in_progress = failure.verdict() == Verdict::InProgress;
         match failure.class {
-            // A grant that the server works on already is at no end, whoever asks for it.
+            // A grant that the server works on already is at no end, whichever process asks for it.
             FailureClass::Transient if in_progress && Instant::now() < round.until => Ok(failure
                 .retry_after
                 .map_or(Next::BackOff, |asked| Next::After(asked.min(RETRY_AFTER_LIMIT)))),

@@ -15,7 +15,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct EventSender {
     /// Made for the first reader: it has room for all that are kept, and there may be thousands of
-    /// sessions that nobody listens to.
+    /// sessions without a listener.
     events: OnceLock<broadcast::Sender<Event>>,
     observer: Observer,
 }

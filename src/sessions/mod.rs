@@ -1,7 +1,7 @@
 //! Many identities: one session for each, made when it is needed and forgotten when it is not.
 //!
-//! Read `residents` for what is kept and what may be forgotten, `member` for what a session of a set
-//! asks of it, and `sweep` for the one task that does what is due in time.
+//! Read `residents` for what is kept and what may be forgotten, `member` for what a session of a
+//! set asks of it, and `sweep` for the one task that does what is due in time.
 
 mod builder;
 mod events;
@@ -34,7 +34,8 @@ use crate::{
     session::{Session, member_cell},
 };
 
-/// A bounded set of sessions, one for each key: the users of a gateway, the tenants of a job runner.
+/// A bounded set of sessions, one for each key: the users of a gateway, the tenants of a job
+/// runner.
 ///
 /// [`get`](Self::get) makes the session of a key when it is first asked for. It is a
 /// [`Session`] as any other: log in with [`set_tokens`](Session::set_tokens), out with
@@ -230,7 +231,7 @@ impl<K> Clone for Sessions<K> {
     }
 }
 
-// No key: who the users are is nobody's business.
+// No key: it may name a user.
 impl<K: Eq + Hash + Clone + Send + Sync + 'static> fmt::Debug for Sessions<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { residents, set } = &*self.inner;

@@ -26,7 +26,7 @@ use crate::{
     token::{RefreshToken, Secret},
 };
 
-/// A revocation endpoint (RFC 7009): tells the server that somebody logged out.
+/// A revocation endpoint (RFC 7009): tells the server of a log-out.
 ///
 /// ```
 /// use tower_refresh::{Session, endpoint::{OAuth2Client, OAuth2Endpoint, OAuth2Revocation}};

@@ -2,9 +2,9 @@
 //! something, and what there is if there is none.
 //!
 //! Bytes come as frames. `decode` makes text of them, `scan` finds objects in that as it comes, and
-//! an object that is found is parsed once. With the first that says something the reading has ended:
-//! whatever follows it, or fails to follow, says nothing. A text without such an object may be a
-//! `form`, or may have been cut off.
+//! an object that is found is parsed once. With the first that says something the reading has
+//! ended: whatever follows it, or fails to follow, says nothing. A text without such an object may
+//! be a `form`, or may have been cut off.
 //!
 //! Everything here is a pure function of bytes from outside: it may fail, and never panics.
 
@@ -55,7 +55,7 @@ pub(super) enum Loss {
     /// It ended as it should, in the middle of an object.
     CutOff,
     Damaged,
-    /// It is larger than so many bytes.
+    /// It is larger than this many bytes.
     TooLarge(usize),
 }
 

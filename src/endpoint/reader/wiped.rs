@@ -20,7 +20,7 @@ impl Buffer {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Makes room for so many bytes, and keeps as many as `write` says it has written.
+    /// Makes room for `room` bytes, and keeps as many as `write` says it has written.
     pub(super) fn fill<S>(
         &mut self,
         room: usize,

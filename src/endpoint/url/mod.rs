@@ -29,9 +29,10 @@ impl EndpointUrl {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is no absolute URL with a host, has another scheme, a
-    /// port that is none, a user name or a password, or a fragment (RFC 6749 §3.2);
-    /// [`Plaintext`](crate::ErrorKind::Plaintext) if it is plain `http` to a host that is not loopback.
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is no absolute URL with a host, has
+    /// another scheme, a port that is none, a user name or a password, or a fragment (RFC 6749
+    /// §3.2); [`Plaintext`](crate::ErrorKind::Plaintext) if it is plain `http` to a host that is
+    /// not loopback.
     pub fn parse(url: &str) -> Result<Self, Error> {
         let uri = parse(TOKEN_ENDPOINT, url)?;
         encrypted(TOKEN_ENDPOINT, uri).map(Place::Known).map(Self)
@@ -39,7 +40,7 @@ impl EndpointUrl {
 
     /// Checks a URL that may be plain `http` to any host.
     ///
-    /// Whoever sits on the way reads the refresh token and the client secret, and may keep the
+    /// Any machine on the way reads the refresh token and the client secret, and may keep the
     /// tokens that come back. It is meant for networks that encrypt by other means.
     ///
     /// # Errors
@@ -51,8 +52,8 @@ impl EndpointUrl {
     }
 
     /// The endpoints that an authorization server names itself, in its metadata (OpenID Connect
-    /// Discovery, RFC 8414): its token endpoint for an [`OAuth2Endpoint`](super::OAuth2Endpoint), its
-    /// revocation endpoint for an [`OAuth2Revocation`](super::OAuth2Revocation).
+    /// Discovery, RFC 8414): its token endpoint for an [`OAuth2Endpoint`](super::OAuth2Endpoint),
+    /// its revocation endpoint for an [`OAuth2Revocation`](super::OAuth2Revocation).
     ///
     /// ```
     /// use tower_refresh::endpoint::{EndpointUrl, OAuth2Client, OAuth2Endpoint, OAuth2Revocation};
@@ -66,16 +67,16 @@ impl EndpointUrl {
     ///
     /// `issuer` is written as the server writes it, to the last slash: metadata of another one are
     /// refused. Nothing is fetched here. The first call does it, through the transport of its
-    /// endpoint, and all clones of this value share what came of it; so keep one per issuer. They are
-    /// read again, once a minute at most, after an endpoint was not where they say: a 404, 405 or
-    /// 410, a redirect, no connection. Where that fails, what was known stays in use.
+    /// endpoint, and all clones of this value share what came of it; so keep one per issuer. They
+    /// are read again, once a minute at most, after an endpoint was not where they say: a 404, 405
+    /// or 410, a redirect, no connection. Where that fails, what was known stays in use.
     ///
     /// The request for them is a GET without any secret and without the endpoint's own headers. No
     /// redirect is followed, 64 KiB are read, and each endpoint is checked as
     /// [`parse`](Self::parse) does.
     ///
-    /// Never take an issuer from a tenant's or a user's input unless it is on a list of your own: it
-    /// decides which hosts this program calls, and who gets the client's secret.
+    /// Never take an issuer from a tenant's or a user's input unless it is on a list of your own:
+    /// it decides which hosts this program calls, and who gets the client's secret.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The end of a grant, and what may still be tried after a verdict of the server.
 //!
-//! After the verdict on a refresh token come, in this order: a seed that the store has not seen, the
-//! login endpoint, and the end. The end is in the record with its date, so that it counts for all
-//! processes and after a restart.
+//! After the verdict on a refresh token come, in this order: a seed that the store has not seen,
+//! the login endpoint, and the end. The end is in the record with its date, so that it counts for
+//! all processes and after a restart.
 
 use std::time::{Duration, SystemTime};
 
@@ -217,7 +217,7 @@ fn error_of(ended: &Ended) -> Error {
     let message = match ended.login {
         true => format!(
             "the login endpoint refused the login{code} on {date}, and by itself it is not asked \
-             again within the hour: mend its credentials and call `log_in`, or `set_tokens`"
+             again within the hour: correct its credentials and call `log_in`, or `set_tokens`"
         ),
         false => format!(
             "the token endpoint no longer accepts the refresh token{code}, as the store says since \

@@ -29,7 +29,7 @@ impl Identity {
         Self { formerly: formerly.collect(), ours }
     }
 
-    /// An error if the record is of another identity. One that says nothing is anybody's.
+    /// An error if the record is of another identity. One that names none may be used by any.
     pub(in crate::session) fn check(&self, record: &Record) -> Result<(), Error> {
         let Some(stored) = record.issued_for() else { return Ok(()) };
         let mut ours = std::iter::once(&self.ours).chain(&self.formerly);

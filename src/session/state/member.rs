@@ -4,9 +4,9 @@ use super::{Now, State, Worker};
 use crate::session::config::Config;
 
 impl State {
-    /// Whether nothing would be lost if this state was gone: what there is can be read again from the
-    /// store, or asked for again; and no call, pause or budget is under way that a session made anew
-    /// would not know of.
+    /// Whether nothing would be lost if this state was gone: what there is can be read again from
+    /// the store, or asked for again; and no call, pause or budget is under way that a session made
+    /// anew would not know of.
     pub(in crate::session) fn may_forget(&self, config: &Config, now: &Now) -> bool {
         let life = &self.life;
         let is_quiet = self.slot.refresh.is_none()
@@ -66,7 +66,7 @@ impl State {
         }
     }
 
-    /// The store may have changed: whoever uses this next has it looked at.
+    /// The store may have changed: the next use looks at it.
     pub(in crate::session) fn look_when_used(&mut self, now: &Now) {
         if self.replica.is_shared && self.replica.seed.is_none() {
             self.replica.look_at = Some(now.mono);

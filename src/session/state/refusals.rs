@@ -131,8 +131,8 @@ impl Refusals {
 
     /// What the generation brought was worth its refresh.
     fn take_back(&mut self, generation: u64, is_judged: bool) {
-        self.charges.retain(|Charge { cause, generation: bought }| {
-            *bought != generation || !cause.had_served || cause.is_judged != is_judged
+        self.charges.retain(|Charge { cause, generation: brought }| {
+            *brought != generation || !cause.had_served || cause.is_judged != is_judged
         });
     }
 }

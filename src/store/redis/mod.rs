@@ -143,7 +143,7 @@ impl<C: Connect> RedisStore<C> {
     }
 
     /// Hears of changes by a subscription, on a connection of its own that this client makes when
-    /// somebody first waits, and makes again when it is lost. In a cluster any node will do.
+    /// a session first waits, and makes again when it is lost. In a cluster any node will do.
     ///
     /// Defaults to no subscription. Then a session hears of what another process did when it looks
     /// at the store, which costs a command each time: about every 2 s while it is used, and while

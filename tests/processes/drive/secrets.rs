@@ -26,7 +26,7 @@ async fn no_secret_shows_however_closely_one_looks() {
     let output = timeout(SOON, run.wait_with_output()).await.expect("an end").unwrap();
 
     let logs = String::from_utf8(output.stderr).unwrap();
-    for logger in ["somebody has to log in again", "hyper_util::client"] {
+    for logger in ["a user has to log in again", "hyper_util::client"] {
         assert!(logs.contains(logger), "the logs are on: {logs}");
     }
     let seen = logs + &String::from_utf8(output.stdout).unwrap();
