@@ -164,10 +164,16 @@ fn a_form_is_read_by_its_content_type_or_by_its_fields() {
 }
 
 /// `{"token":"t","pad":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}`.
-const DEFLATED: &[u8] = include_bytes!("tests/deflated");
-const ZLIB: &[u8] = include_bytes!("tests/zlib");
-const GZIP: &[u8] = include_bytes!("tests/gzip");
-const GZIP_TWICE: &[u8] = include_bytes!("tests/gzip_twice");
+const DEFLATED: &[u8] = b"\xabV*\xc9\xcfN\xcdS\xb2R*Q\xd2Q*HL\x01\xb2\x12\x89\x04J\xb5\x00";
+const ZLIB: &[u8] =
+    b"x\x9c\xabV*\xc9\xcfN\xcdS\xb2R*Q\xd2Q*HL\x01\xb2\x12\x89\x04J\xb5\x00\x8e\x08\x15\x9b";
+const GZIP: &[u8] =
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV*\xc9\xcfN\xcdS\xb2R*Q\xd2Q*HL\x01\xb2\x12\
+    \x89\x04J\xb5\x00L\x16\xc2\xa2>\x00\x00\x00";
+const GZIP_TWICE: &[u8] =
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x93\xef\xe6`\x00\x03\xe6\xd5aZ'\xcf\xfb\x9d\x0d\
+    \xde\x14\xa4\x15x)P\xcb\xc3\x87q\x93P'\x8b\xd7V\x06\x1f\xb1C\x8b\xec\x80*\x00?\xfb\x9e\x06\
+    +\x00\x00\x00";
 
 #[test]
 fn what_is_compressed_is_inflated_by_its_header_or_by_how_it_begins() {
