@@ -37,7 +37,7 @@ const LARGEST_FILE: u64 = 64 * 1024;
 /// ```
 /// use tower_refresh::{BoxError, endpoint::{Credential, OAuth2Client}};
 /// # #[derive(Clone)] struct Vault;
-/// # impl Vault { async fn read(&self, _: &str) -> Result<String, std::io::Error> { unimplemented!() } }
+/// # impl Vault { async fn read(&self, _: &str) -> Result<String, std::io::Error> { Ok("s3cret".into()) } }
 /// # let vault = Vault;
 ///
 /// let fixed = OAuth2Client::basic("reports", "7Fjfp0ZBr1KtDRbnfVdmIw");

@@ -238,7 +238,7 @@ impl JsonEndpoint {
     ///
     /// ```
     /// use tower_refresh::endpoint::{Credential, JsonEndpoint};
-    /// # async fn sign() -> Result<String, std::io::Error> { unimplemented!() }
+    /// # async fn sign() -> Result<String, std::io::Error> { Ok("header.claims.signature".into()) }
     ///
     /// let url = "https://api.github.com/app/installations/7/access_tokens";
     /// let endpoint = JsonEndpoint::new(url)?
